@@ -1,0 +1,39 @@
+# Two commands are enough: `make demo` and `make test`. Each builds .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint check clean
+
+demo: $(VENV)/laptop  ## the whole way on the bundled sample: train a bot, serve it, ask it
+	$(BIN)/mynah demo --workdir demo
+
+test: $(VENV)/dev  ## every test that needs no cluster and no GPU
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+clean:  ## what was built; not your bots
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mynah needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/laptop: $(VENV)/python pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) …"
+	$(PIP) -e '.[laptop]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) …"
+	$(PIP) -e '.[dev]'
+	@touch $@
