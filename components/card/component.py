@@ -1,0 +1,25 @@
+"""card as a Kubeflow step."""
+
+from kfp import dsl
+
+from components.steps import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def card(
+    name: str,
+    parent_run: str,
+    model: dsl.Input[dsl.Model],
+    data: dsl.Input[dsl.Dataset],
+    report: dsl.Input[dsl.Artifact],
+    card: dsl.Output[dsl.Artifact],
+) -> None:
+    """The model card and predictions.png."""
+    from pathlib import Path
+
+    from components.card import card as work
+    from components.steps import step
+
+    with step("card", parent_run, card=card.path) as run:
+        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path))
+        run.artifacts(Path(card.path), "card")

@@ -1,0 +1,126 @@
+"""The first step: sources to `posts.jsonl`, with the provenance of each in `sources.json`."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.errors import InputError
+from components.events import progress, say
+from components.fetch.archives import open_archive
+from components.fetch.sources import SOURCES_NOW, Content, Source, parse_sources
+from components.fetch.tables import read_csv, read_jsonl
+from components.fetch.x_export import KIND as X_EXPORT
+from components.fetch.x_export import read_export
+from components.files import atomic_folder, digest, write_json
+from components.posts import Post, newest, write_posts
+
+SOURCES_FILE = "sources.json"
+LONG_READ = 32_000_000  # bytes; what is smaller is read before a progress bar could help
+PRUNE_AT = 50_000  # posts held beyond the limit before the oldest are let go
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where posts came from: one per source, written to `sources.json` as a list of objects."""
+
+    source: str  # "archive:my-export.zip": kind and file name only, never a machine's path
+    kind: str  # x-export, tweets-csv, csv or jsonl
+    author: str  # several authors in one file are separated by ", "
+    display_name: str
+    bio: str
+    posts: int
+    first: str  # the oldest and the newest post, ISO 8601 in UTC, or "" where no post has a time
+    last: str
+    sha256: str  # of the file, or of a folder's files with their names
+    fetched_at: str  # ISO 8601, UTC
+    basis: str  # "own-account" for exports, "unstated" for other files
+
+
+def fetch(sources: Sequence[str], out: Path, limit: int = 0) -> list[Provenance]:
+    """Read `sources` and write `posts.jsonl` and `sources.json` into the folder `out`, all or nothing.
+
+    `limit` keeps the newest so many posts of each source (0: all). Raises InputError when a source is unknown, unsafe,
+    damaged, or given twice, or when there is no post at all; PlatformError when `out` cannot be written.
+    """
+    if limit < 0:
+        raise InputError(f"the limit of posts is {limit}", "Give a number of posts, or 0 for all.")
+    parsed = parse_sources(sources)
+    provenances: list[Provenance] = []
+    with atomic_folder(out) as folder:
+        write_posts(folder, itertools.chain.from_iterable(_read(source, limit, provenances.append) for source in parsed))
+        if not any(provenance.posts for provenance in provenances):
+            raise InputError(f"no posts in {', '.join(provenance.source for provenance in provenances)}", SOURCES_NOW)
+        write_json(folder / SOURCES_FILE, [asdict(provenance) for provenance in provenances])
+    for provenance in provenances:
+        if not provenance.posts:
+            say(f"{provenance.source} holds no posts", "warning")
+    return provenances
+
+
+def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> Iterator[Post]:
+    """The posts of `source`, one by one; at their end, `report` gets its provenance."""
+    sha256 = _digest(source)
+    count, authors, first, last = 0, dict[str, None](), None, None
+    with _opened(source) as content:
+        for post in _limited(_with_progress(content, source.label), content, limit):
+            count += 1
+            authors[post.author] = None
+            if when := post.created_at:
+                first, last = min(first or when, when), max(last or when, when)
+            yield post
+        author = content.author or ", ".join(authors)
+    report(
+        Provenance(
+            source=source.label,
+            kind=content.kind,
+            author=author,
+            display_name=content.display_name,
+            bio=content.bio,
+            posts=count,
+            first=first.isoformat() if first else "",
+            last=last.isoformat() if last else "",
+            sha256=sha256,
+            fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            basis=content.basis,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[Content]:
+    if source.form == "archive":
+        with open_archive(source.path, source.name) as archive:
+            yield read_export(archive, Path(source.name).stem)
+    else:
+        yield (read_csv if source.form == "csv" else read_jsonl)(source.path, source.name)
+
+
+def _digest(source: Source) -> str:
+    try:
+        return digest(source.path)
+    except OSError as error:
+        raise InputError(f"{source.label}: cannot be read ({error.strerror})", "Make it readable.") from error
+
+
+def _with_progress(content: Content, label: str) -> Iterator[Post]:
+    if content.size < LONG_READ:
+        yield from content.posts(lambda _: None)
+        return
+    with progress(f"reading {label}", content.size / 1e6, "MB") as advance:
+        yield from content.posts(lambda size: advance(size / 1e6))
+
+
+def _limited(posts: Iterable[Post], content: Content, limit: int) -> Iterable[Post]:
+    """The newest `limit` of `posts`, holding no more than it must."""
+    if not limit:
+        return posts
+    kept: list[Post] = []
+    for post in posts:
+        kept.append(post)
+        # An export's ids are all numbers, so what is not among the newest now never will be; a table may change its rule.
+        if content.kind == X_EXPORT and len(kept) >= limit + PRUNE_AT:
+            kept = newest(kept, limit)
+    return newest(kept, limit)

@@ -1,0 +1,95 @@
+"""finetune: kept texts and a base model in, a Hugging Face checkpoint out.
+
+The output folder works untouched with `transformers.pipeline("text-generation", model=FOLDER)`, and holds beside the
+checkpoint training.json (recipe, history, digests: the record the card quotes) and steps.jsonl (metrics per step).
+"""
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components import checkpoint
+from components.checkpoint import END_OF_TEXT, Checkpoint
+from components.errors import InputError
+from components.events import say
+from components.files import atomic_folder, digest, refuse_foreign_folder, require_space, write_json, write_lines
+from components.filter import read_texts
+from components.finetune.base_model import FLEDGLING, BaseModel, resolve
+from components.finetune.recipe import Recipe
+
+FLEDGLING_WIDTH = 192
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSettings:
+    """What a person can choose about fine-tuning."""
+
+    base_model: str = FLEDGLING
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def finetune(
+    data: Path, out: Path, settings: FinetuneSettings, on_step: Callable[[int, dict[str, float]], None] | None = None
+) -> dict[str, Any]:
+    """Fine-tune `settings.base_model` on the texts of `data`, write the checkpoint to `out` and return its training.json.
+
+    Raises InputError for data or a base model that cannot be used, PlatformError for a full disk (asked before the first
+    step) or an unreachable hub, MynahError when the loss explodes. Nothing is left in `out` unless all went well.
+    """
+    texts, held_out = read_texts(data, "train"), read_texts(data, "held_out")
+    base = resolve(settings.base_model)
+    refuse_foreign_folder(out)
+    require_space(out.parent, 2 * _weight_bytes(base), "writing the fine-tuned model")
+    from components.finetune.train import train  # torch: 2 s, so after everything that can fail without it
+
+    loaded = checkpoint.load(base.folder)
+    steps: list[dict[str, float]] = []
+
+    def observe(step: int, metrics: dict[str, float]) -> None:
+        steps.append({"step": step, **metrics})
+        if on_step:
+            on_step(step, metrics)
+
+    result = train(loaded, texts, held_out, settings.recipe, observe)
+    record = {
+        "recipe": settings.recipe.to_record(),
+        "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},
+        "data_digest": digest(data / "train.jsonl"),
+        "held_out_digest": digest(data / "held_out.jsonl"),
+        "posts": len(texts),
+        **result.to_record(),
+        "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
+    }
+    if result.best_epoch == 0:
+        say("fine-tuning did not lower the held-out loss: the checkpoint is the base model as it was", "warning")
+    with atomic_folder(out) as folder:
+        save(loaded, folder)
+        write_json(folder / "training.json", record)
+        write_lines(folder / "steps.jsonl", steps)
+    return record
+
+
+def save(loaded: Checkpoint, folder: Path) -> None:
+    """Write weights, tokenizer and the generation defaults of the original's demo, so that a bare pipeline samples posts."""
+    from transformers import GenerationConfig
+
+    loaded.model.generation_config = GenerationConfig(
+        do_sample=True, temperature=1.0, top_p=0.95, top_k=0, min_new_tokens=10, max_new_tokens=160,
+        bos_token_id=loaded.end, eos_token_id=loaded.end, pad_token_id=loaded.end,
+    )  # fmt: skip
+    # Read by transformers' pipeline: every prompt starts where a post starts.
+    loaded.model.config.task_specific_params = {"text-generation": {"prefix": END_OF_TEXT}}
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # transformers writes weights for their owner alone, and a server runs as somebody else
+
+
+def _weight_bytes(base: BaseModel) -> int:
+    """Bytes of the weights on disk; an fp32 checkpoint takes at most twice that of a half-precision base."""
+    found = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
+    if not found:
+        raise InputError(f"the weights in {base.folder} are empty", "Fetch the base model again.")
+    return found

@@ -1,0 +1,37 @@
+"""Names, validated once at the edge; from then on they are safe as S3 keys, DNS labels, model names and file names."""
+
+import re
+import unicodedata
+
+from components.errors import InputError
+
+# An InferenceService's name starts with a letter (IsvcNameFmt in KServe's validation webhook).
+# A Knative revision's host label is NAME-predictor-default-00001: 40 characters leave room within DNS's 63 (RFC 1035).
+LONGEST_BOT_NAME = 40
+BOT_NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{LONGEST_BOT_NAME - 2}}}[a-z0-9])?")
+
+
+def bot_name(text: str) -> str:
+    """Return `text` when it can name a bot, an MLflow registered model and an InferenceService alike.
+
+    Raises InputError otherwise: a lower-case letter, then letters, digits and inner hyphens, 40 characters at most.
+    """
+    if BOT_NAME.fullmatch(text):
+        return text
+    raise InputError(
+        f"{text[:80]!r} can't be a bot's name: use a-z, 0-9 and inner hyphens, a letter first, {LONGEST_BOT_NAME} characters at most",
+        f"Try {suggested_name(text)!r}.",
+    )
+
+
+def suggested_name(text: str) -> str:
+    """The nearest valid bot name to `text`."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "my-bot"
+    return (name if name[0].isalpha() else f"bot-{name}")[:LONGEST_BOT_NAME].strip("-")
+
+
+def author_name(text: str) -> str:
+    """A handle or file name as an author's name: letters, digits, `_`, `.`, `-` and `@host`, 64 characters at most."""
+    plain = unicodedata.normalize("NFKC", text).strip().lstrip("@")
+    return re.sub(r"[^\w.@-]+", "_", plain)[:64].strip("._") or "unknown"
