@@ -1,0 +1,5 @@
+"""`python -m pipelines` is `mynah`."""
+
+from pipelines.cli import main
+
+main()

@@ -1,0 +1,218 @@
+"""`mynah run`: check everything, then run the whole pipeline on this machine and show how far it is."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from components.errors import BY_NAME, InputError, MynahError
+from components.events import EVENTS_FILE
+from components.fetch.sources import parse_source, parse_sources
+from components.files import read_json, storage_errors, write_json
+from components.filter.rules import judge_for
+from components.finetune.base_model import FLEDGLING, resolve
+from components.finetune.recipe import Recipe
+from components.names import bot_name
+from pipelines.watch import Watcher
+
+SECONDS_TO_STOP = 15.0  # for a step to put away what it was writing, before it is killed
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person asked `mynah run` for; refuses nonsense when it is built."""
+
+    name: str
+    sources: Sequence[str]
+    workdir: Path
+    base_model: str = FLEDGLING
+    rules: str = "default"
+    recipe: Recipe = field(default_factory=Recipe)
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        bot_name(self.name)
+        judge_for(self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pipeline run left behind: the folder with a sub-folder per step's output, and what was decided."""
+
+    name: str
+    version: int
+    promoted: bool
+    decision: str
+    folder: Path
+    mlflow_run: str
+    seconds: float
+
+    @property
+    def funnel(self) -> dict[str, Any]:
+        """The run's funnel.json."""
+        return dict(read_json(self.folder / "data" / "funnel.json", "filter"))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The run's metrics.json."""
+        return dict(read_json(self.folder / "report" / "metrics.json", "evaluate"))
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """The run's samples.json."""
+        return list(read_json(self.folder / "report" / "samples.json", "evaluate"))
+
+
+def launch(order: Order) -> Outcome:
+    """Run the pipeline for `order`.
+
+    Raises the error of the step that failed. On KeyboardInterrupt or any failure the steps are ended and the MLflow run
+    is marked KILLED or FAILED; after an interrupt nothing of the run is left in the work folder.
+    """
+    parse_sources(order.sources)
+    resolve(order.base_model)
+    _refuse_placeholders(order)
+    from components.tracking import end_run, open_store, start_parent
+
+    began = time.monotonic()
+    with _sigterm_as_interrupt():
+        store = open_store(order.workdir)
+        folder = _new_folder(order)
+        run_id = start_parent(store, order.name, {"mynah.folder": folder.name, "mynah.seed": str(order.recipe.seed)})
+        status = "FAILED"
+        try:
+            with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
+                outputs = _run(order, folder, Path(scratch), store.tracking_uri, run_id)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            with contextlib.suppress(MynahError):  # the step's own error says more than that its end could not be recorded
+                end_run(store, run_id, status)
+    decision = str(outputs["promote"])
+    return Outcome(
+        order.name, int(outputs["register"]), decision == "promoted", decision, folder, run_id, time.monotonic() - began
+    )  # fmt: skip
+
+
+def _new_folder(order: Order) -> Path:
+    """runs/TIME-NAME in the work folder, new."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    with storage_errors(order.workdir):
+        for attempt in range(1000):
+            folder = order.workdir / "runs" / (f"{stamp}-{order.name}" + (f"-{attempt}" if attempt else ""))
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return folder.resolve()
+    raise MynahError(f"a thousand runs of {order.name} began in this second", "Wait a moment.")
+
+
+def _run(order: Order, folder: Path, scratch: Path, tracking_uri: str, run_id: str) -> dict[str, Any]:
+    """Start the runner's process, watch it, and return what the steps gave back.
+
+    `scratch` is on another disk, perhaps: a step whose disk is full can still say so.
+    """
+    root, events, log = folder / ".kubeflow", scratch / "events.jsonl", folder / "pipeline.log"
+    write_json(folder / "order.json", {"pipeline_root": str(root), "arguments": _arguments(order, run_id)})
+    events.touch()
+    environment = os.environ | {
+        EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": tracking_uri, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
+        "TOKENIZERS_PARALLELISM": "false", "_KFP_RUNTIME": "false",
+        "TMPDIR": str(scratch),  # Kubeflow's runner leaves a folder for each step in it
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pipelines.local", str(folder / "order.json")]
+    watcher = Watcher(events)
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the runner and its step in order.
+        # Its stdin ends when this process does, whatever ended it: then the runner stops too.
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            watcher.show_until(lambda: child.poll() is not None)
+        finally:
+            _stop(child)
+            if child.stdin:
+                child.stdin.close()
+    _collect(watcher, folder, root)
+    if watcher.error:
+        raise BY_NAME[watcher.error["kind"]](watcher.error["problem"], watcher.error["fix"])
+    if child.returncode:
+        raise MynahError(f"the pipeline stopped in the step {watcher.step or 'before the first'}", f"See {log}.")
+    return watcher.results
+
+
+def _arguments(order: Order, run_id: str) -> dict[str, Any]:
+    record = order.recipe.to_record()
+    preset, base = record.pop("preset"), Path(order.base_model)
+    return {
+        "name": order.name, "sources": [_for_another_folder(name) for name in order.sources],
+        "base_model": str(base.absolute()) if base.is_dir() and order.base_model != FLEDGLING else order.base_model,
+        "rules": order.rules, "recipe": {"preset": preset, "changes": record}, "limit": order.limit, "seed": order.recipe.seed,
+        "parent_run": run_id,
+    }  # fmt: skip
+
+
+def _refuse_placeholders(order: Order) -> None:
+    """Kubeflow's runner takes `{{$` in any text it is given for a placeholder of its own, and fails."""
+    for text in (str(order.workdir.absolute()), *_arguments(order, "")["sources"], _arguments(order, "")["base_model"]):
+        if "{{$" in text:
+            raise InputError(
+                f"{text!r} holds '{{{{$', which Kubeflow's runner cannot take in a path", "Rename it, or name another."
+            )
+
+
+def _for_another_folder(name: str) -> str:
+    """A source as the steps find it, which run in a folder of their own; a link keeps its name."""
+    if name == "sample":
+        return name
+    source = parse_source(name)
+    return ("archive:" if source.form == "archive" else "") + str(source.path.absolute())
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    """End the runner and the step it runs: ask, wait, then kill."""
+    if child.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    try:
+        child.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _collect(watcher: Watcher, folder: Path, root: Path) -> None:
+    """Move each step's output to a folder a person finds: runs/…/raw, data, model, report and card."""
+    for name, path in watcher.outputs.items():
+        if Path(path).exists():
+            Path(path).rename(folder / name)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
