@@ -1,0 +1,144 @@
+"""The command line where it needs no model: help, errors, exit codes, the compiled pipeline."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+HEAVY = ("torch", "transformers", "mlflow", "kfp", "kserve", "fastapi", "PIL", "huggingface_hub", "yaml")
+GOLDEN = Path(__file__).parent / "golden_pipeline.yaml"
+
+
+def mynah(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | environment,
+    )
+
+
+def refused(done, code, *said):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    for text in said:
+        assert text in done.stderr
+    assert done.stdout == ""
+
+
+def imported(code):
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+
+def test_help_imports_nothing_heavy():
+    found = imported(
+        "import sys; sys.argv = ['mynah', '--help']\nfrom pipelines.cli import main\ntry:\n    main()\nexcept SystemExit: pass"
+    )
+    assert not found & set(HEAVY)
+    done = mynah("--help")
+    assert done.returncode == 0
+    for command in (
+        "run",
+        "fetch",
+        "filter",
+        "finetune",
+        "evaluate",
+        "card",
+        "register",
+        "promote",
+        "generate",
+        "serve",
+        "bots",
+        "compile",
+    ):
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("module", ["components.fetch", "components.filter", "components.card", "serving"])
+def test_light_steps_import_no_heavy_library(module):
+    assert not imported(f"import {module}") & {"torch", "transformers", "mlflow", "kfp", "kserve", "pandas", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "--name", "Wren!", "--from", "sample"], 2, ["'Wren!' can't be a bot's name", "Try 'wren'"]),
+        (["run", "--name", "wren", "--from", "none.zip"], 2, ["none.zip"]),
+        (["run", "--name", "wren", "--from", "x://wren"], 2, ["x://wren"]),
+        (["run", "--name", "wren", "--from", "sample", "--base-model", "/none"], 2, ["'/none'", "fledgling"]),
+        (["run", "--name", "wren", "--from", "sample", "--set", "epoch=1"], 2, ["'epoch'", "'epochs'"]),
+        (["run", "--name", "wren", "--from", "sample", "--rules", "best"], 2, ["'best'", "huggingtweets"]),
+        (["filter", "none", "--out", "data"], 2, ["posts.jsonl", "mynah fetch"]),
+        (["finetune", "none", "--out", "model"], 2, ["train.jsonl", "mynah filter"]),
+        (["evaluate", "none", "none", "--out", "report"], 2, ["held_out.jsonl", "mynah filter"]),
+        (["card", "--name", "wren", "none", "none", "none", "--out", "card"], 2, ["mynah"]),
+        (["register", "--name", "wren", "none", "none", "none"], 2, ["none"]),
+        (["promote", "wren"], 2, ["there are no bots in", "mynah run"]),
+        (["generate", "wren"], 2, ["there are no bots in"]),
+        (["generate", "wren", "x", "-n", "0"], 2, ["n is '0'"]),
+        (["generate", "wren", "x", "--temperature", "nan"], 2, ["temperature is 'nan'"]),
+        (["serve"], 2, ["there are no bots in"]),
+        (["compile", "--out", "pipeline.json"], 2, ["does not end with .yaml"]),
+    ],
+)
+def test_bad_input_is_told_in_two_lines_and_makes_nothing(tmp_path, monkeypatch, arguments, code, said):
+    monkeypatch.chdir(tmp_path)
+    refused(mynah(*arguments, MYNAH_WORKDIR=str(tmp_path / "work")), code, *said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = mynah("filter", tmp_path / "none", "--out", tmp_path / "data", "--debug")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_a_usage_error_is_the_command_lines_own():
+    assert mynah("run").returncode == 2
+    assert mynah("fly").returncode == 2
+
+
+def test_no_bots_yet(tmp_path):
+    assert "No bots yet" in mynah("bots", "--workdir", tmp_path / "work").stdout
+    assert json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout) == []
+    assert not (tmp_path / "work").exists()
+
+
+def test_fetch_and_filter_by_hand(tmp_path):
+    done = mynah("fetch", "--from", "sample", "--out", tmp_path / "raw", "--json")
+    assert json.loads(done.stdout)[0]["posts"] == 1620
+    done = mynah("filter", tmp_path / "raw", "--out", tmp_path / "data", "--rules", "huggingtweets")
+    table = {cells[1].strip(): cells[2].strip() for line in done.stdout.splitlines() if len(cells := line.split("│")) == 4}
+    assert table["Tweets downloaded"] == "1,620"
+    assert table["Tweets kept"] == "1,410"
+    record = json.loads(mynah("filter", tmp_path / "raw", "--out", tmp_path / "data", "--limit", "1000", "--json").stdout)
+    assert record["authors"][0]["downloaded"] == 1000
+
+
+def documents(text):
+    found = list(yaml.safe_load_all(text))
+    for document in found:
+        document.pop("sdkVersion", None)
+    return found
+
+
+def test_the_compiled_pipeline_is_the_golden_one(tmp_path):
+    """After a wanted change: mynah compile --out tests/code/golden_pipeline.yaml."""
+    for name in ("one.yaml", "two.yaml"):
+        assert mynah("compile", "--out", tmp_path / name).returncode == 0
+    assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
+    assert documents((tmp_path / "one.yaml").read_text()) == documents(GOLDEN.read_text())
+
+
+def test_what_must_not_be_cached_is_not():
+    tasks = documents(GOLDEN.read_text())[0]["root"]["dag"]["tasks"]
+    cached = {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")}
+    assert set(tasks) == {"fetch", "filter-posts", "finetune", "evaluate", "card", "register", "promote"}
+    assert not cached & {"fetch", "card", "register", "promote"}

@@ -1,0 +1,179 @@
+"""Whatever bytes come, fetch gives posts or a MynahError, and leaves no half-written output."""
+
+import csv
+import io
+import json
+import random
+import tempfile
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from x_exports import as_folder, as_zip, export, note, part, quoting, tweet
+
+from components.errors import MynahError
+from components.fetch import fetch
+from components.fetch.json_parts import elements
+from components.posts import Kind, Post, read_posts, write_posts
+
+SAMPLE = Path(__file__).parents[2] / "components" / "fetch" / "sample" / "groundling.zip"
+CUTS = ("[", "]", "{", "}", '"', ",", "\\", "\\u", "null", "-", "\x00", "\ud83d", "1e999", '"tweet"', "…")
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """`data` with a few bytes changed, dropped, doubled or cut off."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        place = rng.randrange(len(changed)) if changed else 0
+        match rng.randrange(6):
+            case 0:
+                changed[place : place + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del changed[place : place + rng.randrange(1, 40)]
+            case 2:
+                changed[place:place] = changed[place : place + rng.randrange(1, 40)]
+            case 3 if rng.random() < 0.2:
+                del changed[place:]
+            case 4:
+                changed[place:place] = rng.choice(CUTS).encode("utf-8", "surrogatepass")
+            case _:
+                changed[place : place + 1] = bytes([changed[place] ^ (1 << rng.randrange(8))]) if changed else b""
+    return bytes(changed)
+
+
+def result_or_refusal(source: Path, out: Path) -> bool:
+    """Whether posts came out; anything but a result or a MynahError with a fix fails the test."""
+    try:
+        [provenance] = fetch([str(source)], out)
+    except MynahError as error:
+        assert error.fix
+        assert not out.exists()
+        assert not list(out.parent.glob(f".{out.name}*"))
+        return False
+    assert len(list(read_posts(out))) == provenance.posts > 0
+    for item in out.iterdir():
+        item.unlink()
+    out.rmdir()
+    return True
+
+
+def small_export() -> dict[str, bytes]:
+    more = quoting("https://x.com/a/status/1") | {"in_reply_to_user_id_str": "5"}
+    files = export(
+        tweet(1, "One &amp; 🎭"), tweet(2, "RT @a: b"), tweet(3, "Cut… https://t.co/a", **more), notes=[note("Cut and whole")]
+    )
+    return {name: text.encode() for name, text in files.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutated_bytes_of_the_sample_zip(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    whole = SAMPLE.read_bytes()
+    with zipfile.ZipFile(SAMPLE) as packed:
+        directory = packed.start_dir
+    for _ in range(40):
+        head, tail = (whole, b"") if rng.random() < 0.5 else (whole[:directory], whole[directory:])
+        (tmp_path / "a.zip").write_bytes(head + mutated(tail, rng) if tail else mutated(head, rng))
+        result_or_refusal(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "member", ["data/tweets.js", "data/manifest.js", "data/account.js", "data/profile.js", "data/note-tweet.js"]
+)
+def test_mutated_members_of_an_export(tmp_path: Path, member: str) -> None:
+    rng = random.Random(member)
+    files = small_export()
+    outcomes = []
+    for _ in range(80):
+        folder = as_folder(tmp_path / "a", files | {member: mutated(files[member], rng)})
+        outcomes.append(result_or_refusal(folder, tmp_path / "out"))
+    assert set(outcomes) == {True, False}, "some mutations are harmless and some are not"
+
+
+def test_mutated_small_zips(tmp_path: Path) -> None:
+    """Small, so that most mutations hit the zip's own structure."""
+    rng = random.Random(7)
+    whole = as_zip(tmp_path / "whole.zip", {"data/tweets.js": part([tweet(1, "x")])}).read_bytes()
+    for _ in range(300):
+        (tmp_path / "a.zip").write_bytes(mutated(whole, rng))
+        result_or_refusal(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_mutated_tables(tmp_path: Path, suffix: str) -> None:
+    rng = random.Random(suffix)
+    lines = {
+        "csv": b'id,text,author,created_at,kind,lang\n1,"a, ""b""\n",x,2020-01-01,reply,en\n2,c,,2020,,\n',
+        "jsonl": b'{"id": 1, "text": "a", "author": "x", "created_at": "2020-01-01T00:00:00Z", "kind": "reply"}\n{"text": "b"}\n',
+    }
+    for _ in range(150):
+        (tmp_path / f"a.{suffix}").write_bytes(mutated(lines[suffix], rng))
+        result_or_refusal(tmp_path / f"a.{suffix}", tmp_path / "out")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(JSON, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
+def test_elements_do_not_depend_on_where_the_chunks_end(
+    values: list[object], size: int, indent: int | None, ascii_only: bool
+) -> None:
+    text = f"window.YTD.tweets.part0 = {json.dumps(values, indent=indent, ensure_ascii=ascii_only)}"
+    data = text.encode("utf-8", "replace")
+    chunks = [data[place : place + size] for place in range(0, len(data), size)]
+    assert [value for _, value in elements(chunks, "x")] == json.loads(data.decode().partition("= ")[2])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(JSON, min_size=1, max_size=4), st.integers(1, 40), st.data())
+def test_a_cut_list_is_refused_wherever_it_is_cut(values: list[object], size: int, data: st.DataObject) -> None:
+    text = json.dumps(values).encode()
+    short = text[: data.draw(st.integers(0, len(text) - 1))]
+    with pytest.raises(MynahError, match="x"):
+        list(elements([short[place : place + size] for place in range(0, len(short), size)], "x"))
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+TIMES = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+POSTS = st.builds(
+    Post,
+    id=st.text("0123456789abcdef", min_size=1, max_size=20),
+    author=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_]{0,14}", fullmatch=True).map(lambda name: name.rstrip("_") or "a"),
+    text=TEXTS,
+    created_at=TIMES,
+    kind=st.sampled_from(Kind),
+    language=st.sampled_from(["", "en", "pt-BR"]),
+    source=st.sampled_from(["x-export", "csv", "jsonl"]),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(POSTS, min_size=1, max_size=8))
+def test_posts_survive_being_written_and_fetched(posts: list[Post]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_posts(folder, posts)
+        fetch([str(folder / "posts.jsonl")], folder / "out")
+        assert list(read_posts(folder / "out")) == posts
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS.filter(lambda text: "\0" not in text), min_size=1, max_size=8))
+def test_any_text_survives_csv_and_an_export(texts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        written = io.StringIO(newline="")
+        rows = csv.writer(written, quoting=csv.QUOTE_ALL)
+        rows.writerows([["id", "text"], *([str(number), text] for number, text in enumerate(texts))])
+        (folder / "a.csv").write_bytes(written.getvalue().encode())
+        as_zip(folder / "a.zip", {"data/tweets.js": part([tweet(number, text) for number, text in enumerate(texts)])})
+        fetch([str(folder / "a.csv"), str(folder / "a.zip")], folder / "out")
+        assert [post.text for post in read_posts(folder / "out")] == texts + texts

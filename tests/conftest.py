@@ -1,0 +1,92 @@
+"""What several kinds of test share: the data outside the repository, real tiny disks, a tiny real checkpoint."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+def pytest_configure():
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The data for development, which lies beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("the development data (../shared) is not here")
+    return SHARED
+
+
+def needs(available: bool, what: str) -> None:
+    """Skip a test of a real service in one line where it is not to be had; fail instead when MYNAH_REQUIRE_SERVICES=1."""
+    if available:
+        return
+    if os.environ.get("MYNAH_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"MYNAH_REQUIRE_SERVICES=1, and {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a real disk of so many kilobytes and gives its folder."""
+    needs(os.geteuid() == 0 and shutil.which("mount") is not None, "mounting a small disk (tmpfs) needs root")
+    mounted = []
+
+    def mount(kilobytes: int) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True, text=True
+        )
+        needs(done.returncode == 0, f"mounting a small disk failed: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+TEXTS = [
+    "My dream is to see the sea one day.",
+    "The birds sing in the morning and I listen.",
+    "I like tea, and I like the rain on the roof.",
+]
+
+
+def make_checkpoint(folder: Path, context: int) -> Path:
+    """Save a one-layer GPT-2 with random weights and a byte-level BPE, as `save_pretrained` does."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=300, special_tokens=[end], initial_alphabet=alphabet))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=end, eos_token=end, unk_token=end)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    ids = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = GPT2Config(vocab_size=len(tokenizer), n_positions=context, n_embd=32, n_layer=1, n_head=2, **ids)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "wren", context=64)
+
+
+@pytest.fixture(scope="session")
+def long_checkpoint(tmp_path_factory):
+    """One whose context has room for the longest answer."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "crane", context=256)

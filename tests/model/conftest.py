@@ -1,0 +1,22 @@
+"""Tiny data, and a tiny real base model, for tests that train."""
+
+import pytest
+
+from components.filter import FilterSettings, filter_posts
+from components.posts import Post, write_posts
+
+SUBJECTS = ("The bird", "A queen", "My neighbour", "The sea", "Every morning the cat")
+VERBS = ("sings to", "listens to", "writes about", "forgets", "dreams of")
+OBJECTS = ("the rain", "an old garden", "the moon", "a letter from home", "nothing at all")
+ENDINGS = ("today.", "again and again.", "when nobody looks.", "in the winter.")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """500 posts of an author with a narrow style, filtered."""
+    folder = tmp_path_factory.mktemp("data")
+    texts = [f"{s} {v} {o} {e}" for s in SUBJECTS for v in VERBS for o in OBJECTS for e in ENDINGS]
+    (folder / "raw").mkdir()
+    write_posts(folder / "raw", [Post(str(number), "ann", text) for number, text in enumerate(texts)])
+    filter_posts(folder / "raw", folder / "data", FilterSettings())
+    return folder / "data"

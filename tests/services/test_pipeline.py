@@ -1,0 +1,294 @@
+"""The whole way through the command line: one run, looked at from every side; then what goes wrong in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+STEPS = ["fetch", "filter", "finetune", "evaluate", "card", "register", "promote"]
+QUICK = ["--limit", "500", "--set", "epochs=1"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "pipelines", *map(str, arguments)]
+
+
+def mynah(*arguments, **environment):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=200, env=os.environ | environment)
+
+
+def run_in(workdir, *more):
+    return mynah("run", "--name", "wren", "--from", "sample", "--workdir", workdir, "--json", *QUICK, *more)
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+    # Blanks, quotes, a letter beyond ASCII, and the word that Kubeflow's runner replaces in every parameter.
+    return tmp_path_factory.mktemp("work") / "my python3 'wörk'"
+
+
+@pytest.fixture(scope="session")
+def done(workdir):
+    found = run_in(workdir)
+    assert found.returncode == 0, found.stderr
+    return found
+
+
+@pytest.fixture(scope="session")
+def outcome(done):
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def store(workdir, done):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{workdir}/mlflow.db"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def test_progress_is_plain_lines_on_stderr(done):
+    lines = done.stderr.splitlines()
+    for line in (
+        "Fetching posts …",
+        "Filtering …",
+        "Fine-tuning …",
+        "Evaluating …",
+        "Writing the card …",
+        "Registering …",
+        "Promoting …",
+    ):
+        assert line in lines
+    assert "\x1b" not in done.stderr
+
+
+def test_the_run_folder_holds_every_steps_output_and_nothing_else(outcome):
+    folder = Path(outcome["folder"])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card",
+        "data",
+        "model",
+        "order.json",
+        "pipeline.log",
+        "raw",
+        "report",
+    ]
+    assert (folder / "card" / "predictions.png").read_bytes().startswith(b"\x89PNG")
+    assert outcome["funnel"]["authors"][0]["downloaded"] == 500
+    assert outcome["metrics"]["held_out_loss"] < outcome["metrics"]["base_held_out_loss"] - 0.1
+
+
+def nested(store, parent):
+    experiment = store.get_experiment_by_name("mynah").experiment_id
+    runs = store.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {run.data.tags["mynah.step"]: run for run in runs}
+
+
+def test_mlflow_has_one_run_with_a_nested_run_per_step(store, outcome):
+    parent = store.get_run(outcome["mlflow_run"])
+    steps = nested(store, parent.info.run_id)
+    assert sorted(steps) == sorted(STEPS)
+    assert {run.info.status for run in (parent, *steps.values())} == {"FINISHED"}
+    assert parent.data.metrics["held_out_loss"] == pytest.approx(outcome["metrics"]["held_out_loss"])
+    assert parent.data.metrics["kept"] == outcome["funnel"]["authors"][0]["kept"]
+    params = steps["finetune"].data.params
+    assert (params["base_model"], params["epochs"], params["seed"], params["preset"]) == ("fledgling", "1", "42", "default")
+
+
+def test_mlflow_has_the_curve_and_the_artifacts_of_every_step(store, outcome):
+    steps = nested(store, outcome["mlflow_run"])
+    curve = store.get_metric_history(steps["finetune"].info.run_id, "train_loss")
+    trained = json.loads((Path(outcome["folder"]) / "model" / "training.json").read_text())
+    assert sorted(point.step for point in curve) == list(range(1, trained["steps"] + 1))
+    assert len(store.get_metric_history(steps["finetune"].info.run_id, "held_out_loss")) == 1
+    expected = {
+        "fetch": ("raw", "raw/posts.jsonl"), "filter": ("data", "data/funnel.json"), "finetune": ("training", "training/training.json"),
+        "evaluate": ("report", "report/verdict.json"), "card": ("card", "card/predictions.png"),
+    }  # fmt: skip
+    for step, (folder, file) in expected.items():
+        assert file in [item.path for item in store.list_artifacts(steps[step].info.run_id, folder)]
+
+
+def test_the_registered_model_is_a_whole_hugging_face_folder(store, workdir, outcome):
+    from components import checkpoint
+    from components.registry import Registry
+    from components.tracking import open_store
+
+    bot = Registry(open_store(workdir)).bot("wren")
+    assert (bot.aliases, outcome["promoted"]) == ({"champion": 1, "challenger": 1}, True)
+    folder = Registry(open_store(workdir)).checkpoint(bot.versions[0])
+    assert {"README.md", "predictions.png", "model.safetensors", "tokenizer.json", "training.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert checkpoint.load(folder).context == 256
+    assert bot.versions[0].passed
+    assert bot.versions[0].tags["mynah.promotion"] == "promoted"
+
+
+def test_mlflow_itself_loads_the_model(workdir, store):
+    code = (
+        "import mlflow, sys, warnings\nmlflow.set_tracking_uri(sys.argv[1]); mlflow.set_registry_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/wren@champion')\nprint('ANSWER', model.predict(['My dream is']))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{workdir}/mlflow.db"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert "ANSWER ['My dream is" in found.stdout, found.stderr[-2000:]
+
+
+def test_bots_and_generate(workdir, done):
+    [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
+    assert (bot["name"], bot["champion"], bot["verdict"], bot["versions"]) == ("wren", 1, "passed", 1)
+    assert "wren" in mynah("bots", "--workdir", workdir).stdout
+    answers = [
+        mynah("generate", "wren", "My dream is", "-n", "5", "--seed", seed, "--workdir", workdir, "--json").stdout
+        for seed in (1, 1, 2)
+    ]
+    assert answers[0] == answers[1] != answers[2]
+    assert len(json.loads(answers[0])["texts"]) == 5
+    wrong = mynah("generate", "wrenn", "--workdir", workdir)
+    assert (wrong.returncode, "Did you mean 'wren'" in wrong.stderr) == (2, True)
+    assert mynah("generate", "wren", "word " * 400, "--workdir", workdir).returncode == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_and_stops(workdir, done, how):
+    with subprocess.Popen(command("serve", "--port", "0", "--workdir", workdir), stderr=subprocess.PIPE, text=True) as process:
+        line = next(line for line in process.stderr if "http://" in line)
+        address = line[line.index("http://") :].split()[0].rstrip(".,")
+        body = {
+            "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["My dream is"]}],
+            "parameters": {"n": 5},
+        }
+        answer = httpx.post(f"{address}/v2/models/wren/infer", json=body, timeout=60).json()
+        assert len(answer["outputs"][0]["data"]) == 5
+        assert answer["model_version"] == "1"
+        process.send_signal(how)
+        process.stderr.read()
+    assert process.returncode == 0
+
+
+def test_the_steps_by_hand_and_a_promotion(workdir, outcome):
+    """The folders of the run, registered again by hand: an equal version may take over, and `previous` remembers."""
+    run = Path(outcome["folder"])
+    args = ["register", "--name", "wren", run / "model", run / "report", run / "card", "--workdir", workdir, "--json"]
+    found = mynah(*args)
+    assert found.returncode == 0, found.stderr
+    version = json.loads(found.stdout)["version"]
+    promoted = mynah("promote", "wren", "--workdir", workdir, "--json")
+    assert json.loads(promoted.stdout) == {"name": "wren", "version": version, "promoted": True, "reasons": []}
+    [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
+    assert bot["aliases"] == {"champion": version, "challenger": version, "previous": version - 1}
+    assert mynah("promote", "wren", "--version", "99", "--workdir", workdir).returncode == 2
+
+
+def test_a_model_that_the_gate_refused_is_not_promoted(workdir, outcome, tmp_path):
+    import shutil
+
+    run = Path(outcome["folder"])
+    shutil.copytree(run / "report", tmp_path / "report")
+    verdict = json.loads((run / "report" / "verdict.json").read_text())
+    verdict["checks"][0]["passed"] = False
+    (tmp_path / "report" / "verdict.json").write_text(json.dumps(verdict))
+    found = mynah("register", "--name", "wren", run / "model", tmp_path / "report", run / "card", "--workdir", workdir, "--json")
+    version = json.loads(found.stdout)["version"]
+    before = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)[0]["aliases"]["champion"]
+    refused = mynah("promote", "wren", "--version", version, "--workdir", workdir)
+    assert refused.returncode == 4
+    assert "loss_gain" in refused.stderr
+    assert json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)[0]["aliases"]["champion"] == before
+
+
+def children_of(folder):
+    """Processes whose command line names the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def start_until(workdir, line):
+    arguments = ["run", "--name", "wren", "--from", "sample", "--workdir", workdir, "--set", "epochs=50"]
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for said in process.stderr:
+        if said.startswith(line):
+            break
+    return process
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGINT to the group", "SIGTERM"])
+def test_an_interrupted_run_leaves_nothing(tmp_path, how):
+    from mlflow import MlflowClient
+
+    workdir = tmp_path / "work"
+    process = start_until(workdir, "  Fine-tuning")
+    if how == "SIGINT to the group":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 130
+    assert "Traceback" not in told
+    assert list((workdir / "runs").iterdir()) == []
+    assert children_of(workdir) == []
+    client = MlflowClient(tracking_uri=f"sqlite:///{workdir}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("mynah").experiment_id])
+    assert {run.data.tags.get("mynah.step", "parent"): run.info.status for run in runs} == {
+        "parent": "KILLED", "fetch": "FINISHED", "filter": "FINISHED", "finetune": "KILLED",
+    }  # fmt: skip
+
+
+def test_after_a_kill_without_warning_the_next_run_works(tmp_path):
+    workdir = tmp_path / "work"
+    process = start_until(workdir, "Filtering")
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    for pid in children_of(workdir):
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(0.5)
+    found = run_in(workdir)
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_failing_step_tells_its_own_error(tmp_path):
+    posts = tmp_path / "few.csv"
+    posts.write_text("text\n" + "\n".join(f"this is post number {n} of a few" for n in range(50)))
+    found = mynah("run", "--name", "few", "--from", posts, "--workdir", tmp_path / "work")
+    assert found.returncode == 2
+    assert "needs 6,000 at the least" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert mynah("bots", "--workdir", tmp_path / "work", "--json").stdout.strip() == "[]"
+
+
+def test_a_full_disk_ends_a_run_with_its_cause(small_disk):
+    disk = small_disk(2500)
+    found = run_in(disk / "work")
+    assert found.returncode == 3, found.stderr
+    assert "Traceback" not in found.stderr
+    assert "space" in found.stderr
+
+
+def test_two_runs_at_once_on_a_new_folder(tmp_path):
+    """A new sqlite store does not survive two that open it at once: Mynah lets one in at a time."""
+    arguments = ["--from", "sample", "--workdir", tmp_path / "work", "--json", *QUICK]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    runs = [subprocess.Popen(command("run", "--name", name, *arguments), **pipes) for name in ("a", "b")]
+    for run in runs:
+        told = run.communicate(timeout=250)
+        assert run.returncode == 0, told[1]
+    assert [bot["name"] for bot in json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout)] == ["a", "b"]

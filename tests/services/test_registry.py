@@ -1,0 +1,216 @@
+"""Registering and promoting on a real MLflow store: who serves after which promotion, and what is refused."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from importlib.metadata import version
+
+import pytest
+
+from components.errors import InputError
+from components.promote import TOLERANCE, promote
+from components.register import by_hand
+from components.registry import BOT_TAG, Registry
+from components.tracking import open_store
+from pipelines.cli import main
+
+
+@pytest.fixture
+def mynah(monkeypatch, capsys):
+    """The command line in this process, which has loaded MLflow already: its exit code, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mynah", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, tiny_checkpoint):
+    """What the steps before `register` leave: the folders model, report and card."""
+    folder = tmp_path_factory.mktemp("outputs")
+    training = {
+        "data_digest": "a" * 64, "held_out_digest": "b" * 64, "base_model": {"name": "fledgling"}, "recipe": {"seed": 42},
+        "versions": {"torch": version("torch"), "transformers": version("transformers")},
+    }  # fmt: skip
+    check = {"metric": "loss_gain", "value": 0.5, "limit": 0.1, "at_least": True, "passed": True, "reason": "it learnt"}
+    shutil.copytree(tiny_checkpoint, folder / "model")
+    (folder / "report").mkdir()
+    (folder / "card").mkdir()
+    (folder / "model" / "training.json").write_text(json.dumps(training))
+    (folder / "report" / "metrics.json").write_text(json.dumps({"held_out_loss": 4.0}))
+    (folder / "report" / "verdict.json").write_text(json.dumps({"passed": True, "failures": [], "checks": [check]}))
+    (folder / "card" / "README.md").write_text("# wren\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory, outputs):
+    """A work folder with wren version 1, by the command line."""
+    workdir = tmp_path_factory.mktemp("registry") / "work"
+    folders = [str(outputs / name) for name in ("model", "report", "card")]
+    command = [sys.executable, "-m", "pipelines", "register", "--name", "wren", *folders, "--workdir", str(workdir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("wren version 1 registered; `mynah promote wren` makes it serve\n", "")
+    return workdir
+
+
+@pytest.fixture
+def workdir(registered, tmp_path):
+    """A copy of that folder, for one test alone."""
+    shutil.copytree(registered, tmp_path / "work")
+    return tmp_path / "work"
+
+
+def add_version(workdir, loss, *, verdict="passed", posts="b" * 64):
+    """One more version with the files of version 1; its number."""
+    client = Registry(open_store(workdir)).client
+    tags = client.get_model_version("wren", "1").tags | {
+        "mynah.held_out_loss": repr(loss), "mynah.verdict": verdict, "mynah.held_out_digest": posts,
+    }  # fmt: skip
+    made = client.create_model_version("wren", client.get_model_version_download_uri("wren", "1"), tags=tags)
+    client.set_registered_model_alias("wren", "challenger", made.version)
+    return int(made.version)
+
+
+def aliases(workdir):
+    return Registry(open_store(workdir)).bot("wren").aliases
+
+
+def test_a_version_says_where_it_comes_from(registered):
+    [found] = Registry(open_store(registered)).bot("wren").versions
+    assert found.tags["mynah.data_digest"] == "a" * 64
+    assert found.tags["mynah.held_out_digest"] == "b" * 64
+    assert (found.tags["mynah.base_model"], found.tags["mynah.seed"], found.passed, found.held_out_loss) == (
+        "fledgling",
+        "42",
+        True,
+        4.0,
+    )
+    assert len(found.tags["mynah.model_digest"]) == 64
+
+
+def test_the_runs_of_registering_by_hand_are_finished(registered):
+    client = Registry(open_store(registered)).client
+    [run] = client.search_runs([client.get_experiment_by_name("mynah").experiment_id])
+    assert run.info.status == "FINISHED"
+
+
+def test_who_serves_after_each_promotion(workdir):
+    store = open_store(workdir)
+    assert promote("wren", store).promoted
+    assert aliases(workdir) == {"challenger": 1, "champion": 1}
+    assert promote("wren", store).promoted  # again: no harm, and `previous` is not the champion itself
+    assert aliases(workdir) == {"challenger": 1, "champion": 1}
+
+    worse = promote("wren", store, add_version(workdir, 4.0 + 2 * TOLERANCE))
+    assert not worse.promoted
+    assert "trails the champion's 4.0 (version 1)" in worse.reasons[0]
+    assert aliases(workdir) == {"challenger": 2, "champion": 1}
+
+    within = promote("wren", store, add_version(workdir, 4.0 + TOLERANCE / 2))
+    assert within.promoted
+    assert aliases(workdir) == {"challenger": 3, "champion": 3, "previous": 1}
+
+    elsewhere = promote("wren", store, add_version(workdir, 9.0, posts="c" * 64))  # other posts: losses do not compare
+    assert elsewhere.promoted
+    assert aliases(workdir) == {"challenger": 4, "champion": 4, "previous": 3}
+
+    refused = promote("wren", store, add_version(workdir, 1.0, verdict="failed: distinct_2"))
+    assert refused.reasons == ["the gate did not pass it (failed: distinct_2)"]
+    assert aliases(workdir) == {"challenger": 5, "champion": 4, "previous": 3}
+
+    said = {found.version: found.tags["mynah.promotion"] for found in Registry(store).bot("wren").versions}
+    assert [said[number].partition(":")[0] for number in range(1, 6)] == [
+        "promoted",
+        "refused",
+        "promoted",
+        "promoted",
+        "refused",
+    ]
+
+
+def test_promote_on_the_command_line(workdir, mynah):
+    assert mynah("promote", "wren", "--workdir", workdir) == (0, "wren version 1 is the champion\n", "")
+    add_version(workdir, 5.0)
+    code, out, err = mynah("promote", "wren", "--workdir", workdir)
+    assert (code, out) == (4, "")
+    assert "wren version 2 was not promoted" in err
+    code, out, _ = mynah("promote", "wren", "--workdir", workdir, "--json")
+    assert (code, json.loads(out)["promoted"]) == (4, False)
+    for wrong, words in ((["wern"], "Did you mean 'wren'?"), (["wren", "--version", "9"], "Its versions: 2, 1.")):
+        code, out, err = mynah("promote", *wrong, "--workdir", workdir)
+        assert (code, out) == (2, "")
+        assert words in err
+
+
+def test_five_promotions_at_once_end_as_if_one_after_the_other(workdir):
+    versions = [1, *(add_version(workdir, 4.0) for _ in range(4))]
+    command = [sys.executable, "-m", "pipelines", "promote", "wren", "--workdir", str(workdir), "--version"]
+    processes = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE, text=True) for number in versions]
+    assert [(process.communicate(timeout=120)[1], process.returncode) for process in processes] == [("", 0)] * 5
+    bot = Registry(open_store(workdir)).bot("wren")
+    assert Counter(found.tags["mynah.promotion"] for found in bot.versions) == {"promoted": 5}
+    when = {found.version: found.tags["mynah.promotion_at"] for found in bot.versions}
+    assert when[bot.aliases["champion"]] == max(when.values())
+    assert when[bot.aliases["previous"]] >= sorted(when.values())[-2]
+    assert bot.aliases["champion"] != bot.aliases["previous"]
+
+
+def test_a_champion_whose_files_are_gone(workdir, mynah):
+    store = open_store(workdir)
+    promote("wren", store)
+    client = Registry(store).client
+    [model] = client.search_logged_models([client.get_experiment_by_name("mynah").experiment_id])
+    # The copy's files lie where the original's do, so take the registry's word away instead of the fixture's files.
+    moved = json.dumps(f"{workdir}/gone")[1:-1]
+    with closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
+        database.execute("UPDATE logged_models SET artifact_location = ? WHERE model_id = ?", (moved, model.model_id))
+        database.execute("UPDATE model_versions SET storage_location = ?", (moved,))
+    for command in (["generate", "wren"], ["serve", "wren", "--port", "0"]):
+        code, out, err = mynah(*command, "--workdir", workdir)
+        assert (code, out) == (2, "")
+        assert "the files of wren version 1 are gone" in err
+        assert len(err.splitlines()) == 2
+
+
+def test_models_of_others_in_the_same_registry_are_no_bots(workdir, mynah):
+    registry = Registry(open_store(workdir))
+    registry.client.create_registered_model("churn")
+    assert [bot.name for bot in registry.bots()] == ["wren"]
+    registry.client.create_registered_model("heron", tags={BOT_TAG: "heron"})
+    assert [(bot.name, len(bot.versions)) for bot in registry.bots()] == [("heron", 0), ("wren", 1)]
+    assert json.loads(mynah("bots", "--workdir", workdir, "--json")[1])[0]["champion"] is None
+    with pytest.raises(InputError, match="heron has no challenger"):
+        promote("heron", registry.store)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("model", "mynah finetune"),
+        ("report", "mynah evaluate"),
+        ("card", "mynah card"),
+    ],
+)
+def test_a_wrong_folder_is_named_before_a_store_is_made(outputs, tmp_path, wrong, said):
+    folders = {name: outputs / name for name in ("model", "report", "card")} | {wrong: tmp_path / "none"}
+    with pytest.raises(InputError, match=said):
+        by_hand("wren", *folders.values(), tmp_path / "work")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_without_the_loss_is_refused(outputs, tmp_path):
+    shutil.copytree(outputs / "report", tmp_path / "report")
+    (tmp_path / "report" / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match="lacks 'held_out_loss'"):
+        by_hand("wren", outputs / "model", tmp_path / "report", outputs / "card", tmp_path / "work")
+    assert not (tmp_path / "work").exists()

@@ -1,0 +1,515 @@
+"""The server over real HTTP: KServe's v1 and v2, what is refused and how, and how it starts and stops."""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import httpx
+import pytest
+
+from components.errors import PlatformError
+from serving.server import address_errors, listening_socket
+
+V1 = "/v1/models/wren:predict"
+V2 = "/v2/models/wren/infer"
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=60) as made:
+        yield made
+
+
+def v2_body(*prompts, **parameters):
+    tensor = {"name": "prompt", "datatype": "BYTES", "shape": [len(prompts)], "data": list(prompts)}
+    return {"inputs": [tensor], "parameters": parameters}
+
+
+def assert_refused(answer, status, *words):
+    """A refusal is JSON with one field, names the problem, and shows nothing of the inside."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"error"}
+    for word in words:
+        assert word in body["error"]
+    for leak in ("Traceback", "site-packages", ".py", "kserve", "/tmp", "/home"):
+        assert leak not in answer.text
+
+
+# What it answers
+
+
+def test_health_and_readiness(client):
+    assert client.get("/").json() == {"status": "alive"}
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v2/models/wren/ready").json() == {"name": "wren", "ready": True}
+    assert client.get("/v1/models/wren").json() == {"name": "wren", "ready": True}
+
+
+def test_models_and_metadata(client):
+    assert client.get("/v1/models").json() == {"models": ["wren", "heron"]}
+    assert client.get("/v2/models").json() == {"models": ["wren", "heron"]}
+    assert client.get("/v2/models/wren").json() == {
+        "name": "wren",
+        "versions": ["3"],
+        "platform": "mynah_gpt2",
+        "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+    }
+    about = client.get("/v2").json()
+    assert about["name"] == "mynah"
+    assert about["extensions"] == []
+
+
+def test_v2_answers_row_major(client):
+    body = v2_body("My dream is", "I like", n=3, seed=7, max_tokens=12) | {"id": "abc"}
+    answer = client.post(V2, json=body).json()
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("wren", "3", "abc")
+    assert answer["parameters"] == {"seed": 7}
+    (output,) = answer["outputs"]
+    assert (output["name"], output["datatype"], output["shape"], output["parameters"]) == ("text", "BYTES", [6], {"n": 3})
+    assert [text.startswith("My dream is") for text in output["data"]] == [True] * 3 + [False] * 3
+    assert [text.startswith("I like") for text in output["data"]] == [False] * 3 + [True] * 3
+
+
+def test_v1_answers_a_list_per_instance(client):
+    body = {"instances": ["My dream is", {"prompt": "I like"}], "parameters": {"n": 2, "seed": 7}}
+    answer = client.post(V1, json=body).json()
+    assert [len(texts) for texts in answer["predictions"]] == [2, 2]
+    assert all(text.startswith("I like") for text in answer["predictions"][1])
+    single = client.post(V1, json={"instances": ["My dream is"]}).json()
+    assert [len(texts) for texts in single["predictions"]] == [1]
+
+
+def test_v1_and_v2_say_the_same_for_the_same_seed_whatever_stands_beside(client):
+    v1 = client.post(V1, json={"instances": ["I like"], "parameters": {"n": 2, "seed": 5}}).json()["predictions"][0]
+    v2 = client.post(V2, json=v2_body("The birds", "I like", n=2, seed=5)).json()["outputs"][0]["data"]
+    assert v1 == v2[2:]
+
+
+def test_no_seed_is_a_fresh_one_and_is_told(client):
+    answers = [client.post(V2, json=v2_body("I like", n=3)).json() for _ in range(2)]
+    seeds = [answer["parameters"]["seed"] for answer in answers]
+    assert seeds[0] != seeds[1]
+    again = client.post(V2, json=v2_body("I like", n=3, seed=seeds[0])).json()
+    assert again["outputs"] == answers[0]["outputs"] != answers[1]["outputs"]
+
+
+def test_an_empty_prompt_writes_from_nothing(client):
+    assert client.post(V1, json={"instances": [""]}).json()["predictions"][0][0]
+
+
+@pytest.mark.parametrize("prompt", ["naïve 🐦 日本語", "<|endoftext|>", "a\u0000b", "   ", "</script><b>\r\n"])
+def test_odd_prompts_come_back_as_they_were(client, prompt):
+    for text in client.post(V2, json=v2_body(prompt, n=2, seed=1)).json()["outputs"][0]["data"]:
+        assert text.startswith(prompt.strip())
+
+
+def test_whole_numbers_and_few_tokens_are_understood(client):
+    """JSON writes 2.0 as 2, and five tokens at most means no minimum of ten."""
+    assert client.post(V2, json=v2_body("I like", temperature=2, top_p=1, max_tokens=5)).status_code == 200
+    assert client.post(V1, json={"instances": ["I"], "parameters": {"temperature": 2, "max_tokens": 1}}).status_code == 200
+
+
+@pytest.mark.parametrize("path", [V1, V2])
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", None])
+def test_content_types_of_json(client, path, kind):
+    body = {"instances": ["I like"]} if path == V1 else v2_body("I like")
+    headers = {"Content-Type": kind} if kind else {}
+    assert client.post(path, content=json.dumps(body), headers=headers).status_code == 200
+
+
+def test_the_shape_with_a_column_and_a_named_output(client):
+    body = v2_body("I like", "I") | {"outputs": [{"name": "text", "parameters": {"binary_data": False}}]}
+    body["inputs"][0]["shape"] = [2, 1]
+    assert client.post(V2, json=body).json()["outputs"][0]["shape"] == [2]
+
+
+def test_the_clients_of_kserve_itself(server):
+    code = f"""
+import asyncio
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+async def main():
+    for protocol in ("v2", "v1"):
+        async with InferenceRESTClient(RESTConfig(protocol=protocol)) as client:
+            assert await client.is_server_live({server.url!r}) and await client.is_model_ready({server.url!r}, "wren")
+            tensor = InferInput("prompt", [1], "BYTES", ["I like"])
+            request = InferRequest("wren", [tensor], parameters={{"n": 2, "seed": 3}})
+            body = request if protocol == "v2" else {{"instances": ["I like"], "parameters": {{"n": 2, "seed": 3}}}}
+            answer = await client.infer({server.url!r}, body, model_name="wren")
+            print(answer.outputs[0].data if protocol == "v2" else answer["predictions"][0])
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == second
+    assert "I like" in first
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/models/wrem:predict"),
+        ("POST", "/v2/models/wrem/infer"),
+        ("GET", "/v2/models/wrem"),
+        ("GET", "/v1/models/wrem"),
+    ],
+)
+def test_an_unknown_bot_gets_the_nearest_name(client, method, path):
+    body = {"instances": ["x"]} if "v1" in path else v2_body("x")
+    answer = client.request(method, path, json=body if method == "POST" else None)
+    assert_refused(answer, 404, "'wrem'", "'wren'")
+
+
+def test_an_unknown_bot_far_from_any_gets_the_list(client):
+    assert_refused(client.get("/v2/models/zzzzzz/ready"), 404, "heron, wren")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"temprature": 1.0}, ["temprature", "did you mean 'temperature'"]),
+        ({"zzz": 1}, ["zzz", "known: "]),
+        ({"n": "5"}, ["n is '5'"]),
+        ({"n": 1.5}, ["n is '1.5'"]),
+        ({"n": True}, ["n is 'True'"]),
+        ({"n": 0}, ["n is '0'"]),
+        ({"n": 101}, ["n is '101'"]),
+        ({"n": 10**30}, ["n is '1"]),
+        ({"temperature": 0}, ["temperature"]),
+        ({"temperature": -1.0}, ["temperature"]),
+        ({"temperature": 1e300}, ["temperature"]),
+        ({"top_p": 1.01}, ["top_p"]),
+        ({"top_k": -1}, ["top_k"]),
+        ({"seed": -1}, ["seed"]),
+        ({"seed": 2**63}, ["seed"]),
+        ({"max_tokens": 0}, ["max_tokens"]),
+        ({"max_tokens": 10**9}, ["max_tokens"]),
+        ({"max_tokens": True}, ["max_tokens"]),
+        ({"min_tokens": 20, "max_tokens": 10}, ["min_tokens", "max_tokens"]),
+        ({"n": None}, ["n"]),
+        ({"n": [5]}, ["n"]),
+        ({"n": {}}, ["n"]),
+    ],
+)
+def test_parameters_that_make_no_sense(client, parameters, words):
+    assert_refused(client.post(V1, json={"instances": ["x"], "parameters": parameters}), 400, *words)
+    v2 = client.post(V2, json=v2_body("x") | {"parameters": parameters})
+    v2_words = words if all(isinstance(value, int | float | str) for value in parameters.values()) else list(parameters)
+    assert_refused(v2, 400, *v2_words)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])
+@pytest.mark.parametrize("path", [V1, V2])
+def test_numbers_that_are_none(client, path, number):
+    body = {"instances": ["x"]} if path == V1 else v2_body("x")
+    text = json.dumps(body | {"parameters": {"temperature": 0.5}}).replace("0.5", number)
+    assert_refused(client.post(path, content=text, headers={"Content-Type": "application/json"}), 400)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        ([], ["1 to 64 prompts"]),
+        (["x"] * 65, ["1 to 64 prompts", "65"]),
+        ([5], ["[0] is not a string"]),
+        (["x", None], ["[1] is not a string"]),
+        ([["x"]], ["[0] is not a string"]),
+        (["x " * 100], ["context of 64", "Shorten"]),
+    ],
+)
+def test_prompts_that_cannot_be_continued(client, prompts, words):
+    assert_refused(client.post(V1, json={"instances": prompts}), 400, *words)
+    assert_refused(client.post(V2, json=v2_body(*prompts)), 400, *words)
+
+
+@pytest.mark.parametrize("path", [V1, V2])
+def test_half_a_surrogate_pair(client, path):
+    body = {"instances": ["\ud800"]} if path == V1 else v2_body("\ud800")
+    assert_refused(client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"}), 400)
+
+
+def test_more_texts_than_a_hundred(client):
+    assert_refused(client.post(V2, json=v2_body("x", "y", n=51)), 400, "2 prompts", "102")
+    assert_refused(client.post(V1, json={"instances": ["x"] * 51, "parameters": {"n": 2}}), 400, "102")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, ["instances"]),
+        ({"instances": "x"}, ["instances must be a list"]),
+        ({"instances": [{"prompt": "x", "n": 2}]}, ["prompt"]),
+        ({"instances": [{"text": "x"}]}, ["prompt"]),
+        ({"instances": [{"prompt": 1}]}, ["not a string"]),
+        ({"instances": ["x"], "parameter": {}}, ["did you mean 'parameters'"]),
+        ({"instances": ["x"], "parameters": [1]}, ["parameters must be an object"]),
+        ({"id": "1", "time": "2", "type": "t", "source": "s", "specversion": "1.0", "data": [1]}, ["instances"]),
+    ],
+)
+def test_v1_bodies_of_the_wrong_form(client, body, words):
+    assert_refused(client.post(V1, json=body), 400, *words)
+
+
+def tensor_with(**changes):
+    return {"inputs": [v2_body("x")["inputs"][0] | changes]}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, ["inputs"]),
+        ({"inputs": []}, ["one tensor named"]),
+        ({"inputs": "x"}, ["inputs"]),
+        ({"inputs": [{}]}, ["inputs.0.name"]),
+        (tensor_with(name="text"), ["one tensor named"]),
+        (tensor_with(datatype="INT32"), ["INT32", "BYTES"]),
+        (tensor_with(datatype="FP16"), ["FP16"]),
+        (tensor_with(shape=[2]), ["shape must be [1]"]),
+        (tensor_with(shape=[-1]), ["shape must be [1]"]),
+        (tensor_with(shape=["a"]), ["inputs.0.shape.0"]),
+        (tensor_with(data="x"), ["inputs.0.data"]),
+        (tensor_with(parameters={"n": 5}), ["beside inputs"]),
+        (v2_body("x") | {"id": 5}, ["id"]),
+        (v2_body("x") | {"parameters": [1]}, ["parameters"]),
+        (v2_body("x") | {"outputs": [{"name": "logits"}]}, ["'logits'", "text"]),
+        (v2_body("x") | {"outputs": [{"name": "text", "parameters": {"binary_data": True}}]}, ["binary"]),
+        (v2_body("x", binary_data_output=True), ["binary"]),
+    ],
+)
+def test_v2_bodies_of_the_wrong_form(client, body, words):
+    assert_refused(client.post(V2, json=body), 400, *words)
+
+
+@pytest.mark.parametrize("path", [V1, V2])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["empty"]),
+        (b"  \n", ["empty"]),
+        (b"{", ["not valid JSON"]),
+        (b"prompt=x", ["not valid JSON"]),
+        (b'{"instances": ["\xff\xfe"]}', ["UTF-8"]),
+        ('{"instances": ["x"]}'.encode("utf-16"), ["UTF-8"]),
+        (b"\xef\xbb\xbf{}", ["JSON"]),
+        (b"[1]", ["an array"]),
+        (b'"x"', ["a string"]),
+        (b"5", ["a number"]),
+        (b"true", ["a boolean"]),
+        (b"null", ["null"]),
+        (b"[" * 100_000, ["nested too deeply"]),
+    ],
+)
+def test_bodies_that_are_no_json_object(client, path, content, words):
+    assert_refused(client.post(path, content=content, headers={"Content-Type": "application/json"}), 400, *words)
+
+
+@pytest.mark.parametrize("path", [V1, V2])
+def test_other_content_types_and_extensions(client, path):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "application/cloudevents+json"):
+        assert_refused(client.post(path, content=b"{}", headers={"Content-Type": kind}), 415, "application/json")
+    assert_refused(client.post(path, json={}, headers={"Inference-Header-Content-Length": "x"}), 400, "binary")
+    assert_refused(client.post(path, json={}, headers={"ce-id": "1"}), 400, "CloudEvents")
+
+
+@pytest.mark.parametrize("path", [V1, V2, "/nowhere"])
+def test_a_body_over_a_mebibyte_is_refused_declared_or_chunked(client, path):
+    large = b'{"instances": ["' + b"x" * 2**20 + b'"]}'
+    chunks = (large[start : start + 2**16] for start in range(0, len(large), 2**16))
+    headers = {"Content-Type": "application/json"}
+    assert_refused(client.post(path, content=large, headers=headers), 413, "1,048,576")
+    assert_refused(client.post(path, content=chunks, headers=headers), 413, "1,048,576")
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_a_chunked_body_within_the_limit_is_read(client):
+    text = json.dumps({"instances": ["I like"]}).encode()
+    answer = client.post(
+        V1, content=(text[i : i + 3] for i in range(0, len(text), 3)), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/models/..%2f..:predict", 404),
+        ("POST", "/v1/models/%2e%2e:predict", 404),
+        ("POST", "/v2/models/..%2f..%2fetc/infer", 404),
+        ("GET", "/v2/models/%00", 404),
+        ("GET", "/v2/models/%ff%fe", 404),
+        ("GET", f"/v2/models/{'x' * 5000}", 404),
+        ("POST", "/v1/models/wren:explain", 405),
+        ("POST", "/v2/models/wren/versions/1/infer", 404),
+        ("GET", "/v2/models/wren/versions/1", 404),
+        ("GET", "/v2/models/wren/versions/3/ready", 404),
+        ("POST", "/v2/repository/models/wren/load", 404),
+        ("POST", "/v2/repository/models/wren/unload", 404),
+        ("POST", "/v2/repository/index", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/openapi.json", 404),
+        ("GET", "/v2/models/wren/infer", 405),
+        ("DELETE", "/v2/models/wren", 405),
+    ],
+)
+def test_paths_that_are_not_served(client, method, path, status):
+    answer = client.request(method, path, json=v2_body("x") if method == "POST" else None)
+    assert_refused(answer, status)
+    assert len(answer.text) < 300
+    assert client.get("/v2/models/wren/ready").status_code == 200
+
+
+# How it behaves under load, and what it never says
+
+
+def test_health_answers_while_a_text_is_generated(server, client):
+    with server.held_request(n=3) as (release, answers):
+        assert client.get("/v2/health/live").status_code == 200
+        assert client.get("/v2/models/heron/ready").status_code == 200
+        assert not answers, "health was answered only after the generation"
+        release()
+    assert answers[0].json()["outputs"][0]["shape"] == [3]
+
+
+def test_at_most_32_requests_wait(server):
+    def ask(number):
+        return httpx.post(server.url + V2, json=v2_body("I", seed=number, max_tokens=2), timeout=120)
+
+    with ThreadPoolExecutor(40) as pool:
+        with server.held_request() as (release, answers):
+            asked = as_completed(pool.submit(ask, number) for number in range(40))
+            refused = [next(asked).result() for _ in range(8)]  # the others wait, and are answered only after the release
+            release()
+        served = [done.result() for done in asked]
+    for answer in refused:
+        assert_refused(answer, 503, "waiting")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert [answer.status_code for answer in (*served, *answers)] == [200] * 33
+    assert ask(1).status_code == 200
+
+
+def test_side_by_side_requests_keep_their_seeds(server):
+    def ask(_):
+        return httpx.post(server.url + V2, json=v2_body("I like", n=4, seed=9), timeout=60).json()["outputs"][0]["data"]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len({tuple(texts) for texts in pool.map(ask, range(12))}) == 1
+
+
+def test_an_unexpected_error_shows_nothing_and_is_logged(start):
+    broken = (
+        "import serving.engine as engine\n"
+        "def generate(*_): raise RuntimeError('the secret is in /etc/shadow')\n"
+        "engine.generate = generate\n"
+    )
+    with start(broken) as server:
+        for path, body in ((V1, {"instances": ["my own prompt"]}), (V2, v2_body("my own prompt"))):
+            answer = httpx.post(server.url + path, json=body)
+            assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
+        assert httpx.get(server.url + "/v2/health/live").status_code == 200
+        assert server.stop() == "returned\n"
+    assert "the secret is in /etc/shadow" in server.log
+    assert "my own prompt" not in server.log
+
+
+def test_the_log_holds_one_line_and_no_prompt(server, client):
+    client.post(V2, json=v2_body("I like tea"))
+    client.post(V2, json=v2_body("I like tea", zzz=1))
+    assert server.lines == [f"Serving wren (version 3), heron (version 1) on {server.url} (Ctrl-C stops)\n"]
+
+
+# How it starts and stops
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_running_request_finish(start, number):
+    with start() as server:
+        with server.held_request(n=4) as (release, answers):
+            server.process.send_signal(number)
+            with pytest.raises(httpx.ConnectError):  # nothing new is taken
+                for _ in range(100):
+                    httpx.get(server.url + "/v2/health/live")
+                    time.sleep(0.05)
+            assert server.process.poll() is None
+            release()
+        said = server.ended()
+    assert answers[0].status_code == 200
+    assert len(answers[0].json()["outputs"][0]["data"]) == 4
+    assert server.process.returncode == 0
+    assert said == "returned\n"
+
+
+def test_a_request_that_outlasts_the_grace_is_given_up(start):
+    with start("server.GRACEFUL_SECONDS = 1") as server:
+        with server.held_request() as (_, answers):
+            assert server.stop() == "returned\n"  # and nobody released the request
+        assert server.process.returncode == 0
+    assert_refused(answers[0], 503, "stopping")
+    assert "Traceback" not in server.log
+
+
+def test_a_port_in_use(server):
+    port = int(server.url.rsplit(":", 1)[1])
+    code = f"from serving.server import serve; serve([], port={port})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"PlatformError: port {port} on 127.0.0.1 is in use" in done.stderr
+    assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("127.0.0.1", -1, ["-1 is no port", "--port"]),
+        ("127.0.0.1", 65536, ["65536 is no port", "--port"]),
+        ("no.such.host.invalid", 0, ["unknown", "--host"]),
+        ("192.0.2.1", 0, ["no address of this machine", "--host"]),  # TEST-NET-1, RFC 5737
+    ],
+)
+def test_addresses_that_cannot_be_had(host, port, words):
+    with pytest.raises(PlatformError) as raised:
+        listening_socket(host, port)
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_a_privileged_port():
+    """Raised here by hand: whether port 80 needs privileges is up to the machine."""
+    with pytest.raises(PlatformError, match=r"port 80 .* needs privileges\n.*1024.*--port"), address_errors("127.0.0.1", 80):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_bots_that_cannot_be_served(tiny_checkpoint, tmp_path):
+    code = f"""
+from pathlib import Path
+from components.errors import InputError
+from serving.models import ServedBot
+from serving.protocol import create_app
+good, none = Path({str(tiny_checkpoint)!r}), Path({str(tmp_path / "none")!r})
+makers = [lambda: create_app([]), lambda: create_app([ServedBot("a", "1", good)] * 2),
+          lambda: create_app([ServedBot("a", "1", none)]), lambda: ServedBot("../a", "1", good)]
+for make in makers:
+    try:
+        make()
+    except InputError as error:
+        print(error.problem)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for line, words in zip(done.stdout.splitlines(), ("no bot", "share a name", "no folder", "'../a'"), strict=True):
+        assert words in line
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, serving, serving.server; print({'torch', 'kserve', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
