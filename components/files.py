@@ -96,8 +96,7 @@ def storage_errors(target: Path) -> Iterator[None]:
                 f"{error.filename or target} cannot be written: {error.strerror}", "Name another folder."
             ) from error
         raise
-    except Exception as error:
-        # safetensors and sqlite report a full disk in words of their own, not as an OSError
+    except Exception as error:  # safetensors and sqlite tell of a full disk in words of their own, not by an OSError
         if any(words in str(error) for words in ("No space left on device", "os error 28", "disk is full")):
             raise PlatformError(f"no space left while writing {target}", "Free some space on that disk and run again.") from error
         raise

@@ -5,6 +5,7 @@ own, and leaving `mlflow.start_run()` would mark the parent FINISHED. A step wit
 """
 
 import contextlib
+import importlib.metadata
 import logging
 import os
 import time
@@ -80,12 +81,14 @@ def experiment(store: Store) -> str:
         return str(found.experiment_id if found else mlflow_client.create_experiment(EXPERIMENT, store.artifact_root or None))
 
 
-def start_parent(store: Store, name: str, tags: Mapping[str, str]) -> str:
-    """Create the run of a pipeline run and return its id; whoever launched it ends it with `end_run`."""
+def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
+    """Create the run of a pipeline run, tagged with the code's version, and return its id; whoever launched it ends it with `end_run`."""
     mlflow_client = client(store.tracking_uri)
+    tags = {"mynah.bot": name, "mynah.version": importlib.metadata.version("mynah"), **tags}
     with _store_errors(store.tracking_uri):
-        run = mlflow_client.create_run(experiment(store), run_name=name, tags={"mynah.bot": name, **tags})
-    return str(run.info.run_id)
+        run_id = str(mlflow_client.create_run(experiment(store), run_name=name, tags=tags).info.run_id)
+        StepRun(mlflow_client, run_id, "").params(params or {})
+    return run_id
 
 
 def end_run(store: Store, run_id: str, status: str) -> None:

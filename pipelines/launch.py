@@ -88,7 +88,7 @@ def launch(order: Order) -> Outcome:
     with _sigterm_as_interrupt():
         store = open_store(order.workdir)
         folder = _new_folder(order)
-        run_id = start_parent(store, order.name, {"mynah.folder": folder.name, "mynah.seed": str(order.recipe.seed)})
+        run_id = start_parent(store, order.name, {"mynah.folder": folder.name}, _params(order))
         status = "FAILED"
         try:
             with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
@@ -162,6 +162,14 @@ def _arguments(order: Order, run_id: str) -> dict[str, Any]:
         "base_model": str(base.absolute()) if base.is_dir() and order.base_model != FLEDGLING else order.base_model,
         "rules": order.rules, "recipe": {"preset": preset, "changes": record}, "limit": order.limit, "seed": order.recipe.seed,
         "parent_run": run_id,
+    }  # fmt: skip
+
+
+def _params(order: Order) -> dict[str, Any]:
+    """What whoever looks at the run in MLflow wants to know first; the steps record the rest."""
+    return {
+        "sources": ", ".join(order.sources), "limit": order.limit, "rules": order.rules,
+        "base_model": order.base_model, **order.recipe.to_record(),
     }  # fmt: skip
 
 

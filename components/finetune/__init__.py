@@ -19,8 +19,6 @@ from components.filter import read_texts
 from components.finetune.base_model import FLEDGLING, BaseModel, resolve
 from components.finetune.recipe import Recipe
 
-FLEDGLING_WIDTH = 192
-
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings:

@@ -24,6 +24,7 @@ def finetune(
         run.params({"base_model": Path(base_model).name, **settings.recipe.to_record()})
         record = work(Path(data.path), Path(model.path), settings, run.step_metrics)
         run.params({"device": record["device"], "precision": record["precision"], "best_epoch": record["best_epoch"]})
+        run.tags({"mynah.data_digest": record["data_digest"], "mynah.held_out_digest": record["held_out_digest"]})
         run.metrics({"train_seconds": record["seconds"], "tokens_per_second": record["tokens_per_second"]})
         run.artifacts(Path(model.path), "training", ["training.json", "steps.jsonl"])
         model.metadata["framework"] = "transformers"

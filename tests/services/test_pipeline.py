@@ -101,6 +101,19 @@ def test_mlflow_has_one_run_with_a_nested_run_per_step(store, outcome):
     assert (params["base_model"], params["epochs"], params["seed"], params["preset"]) == ("fledgling", "1", "42", "default")
 
 
+def test_the_parent_run_tells_what_the_bot_can_be_made_again_from(store, outcome):
+    from importlib.metadata import version
+
+    from components.files import digest
+
+    run, data = store.get_run(outcome["mlflow_run"]).data, Path(outcome["folder"]) / "data"
+    params = {"sources": "sample", "limit": "500", "rules": "default", "base_model": "fledgling", "epochs": "1", "seed": "42"}
+    assert params.items() <= run.params.items()
+    assert (run.tags["mynah.bot"], run.tags["mynah.version"]) == ("wren", version("mynah"))
+    assert run.tags["mynah.data_digest"] == digest(data / "train.jsonl")
+    assert run.tags["mynah.held_out_digest"] == digest(data / "held_out.jsonl")
+
+
 def test_mlflow_has_the_curve_and_the_artifacts_of_every_step(store, outcome):
     steps = nested(store, outcome["mlflow_run"])
     curve = store.get_metric_history(steps["finetune"].info.run_id, "train_loss")
