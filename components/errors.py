@@ -43,3 +43,6 @@ class GateRefused(MynahError):  # noqa: N818 - a refusal is an answer, not a fau
 
 INTERRUPTED = 130
 BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, GateRefused)}
+
+# What an error calls a type, for people who do not write Python.
+NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

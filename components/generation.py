@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components.checkpoint import Checkpoint
-from components.errors import InputError
+from components.errors import NAME_OF_TYPE, InputError
 
 MOST_SAMPLES = 100
 BATCH = 32  # sequences generated side by side; past this the key-value cache costs more than it saves on two cores
@@ -28,7 +28,7 @@ class Sampling:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or (kind is int and not isinstance(value, int)) or not low <= value <= high:
                 raise InputError(
-                    f"{name} is {str(value)[:40]!r}, and must be {kind.__name__} from {low} to {high}", f"Change {name}."
+                    f"{name} is {str(value)[:40]!r}, and must be {NAME_OF_TYPE[kind]} from {low} to {high}", f"Change {name}."
                 )
         if self.min_tokens > self.max_tokens:
             raise InputError(f"min_tokens ({self.min_tokens}) is more than max_tokens ({self.max_tokens})", "Lower min_tokens.")

@@ -57,6 +57,8 @@ def _put_away(order: Path, arguments: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # A shell's background job ignores SIGINT, and so does all that it starts; the steps are ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     launcher = os.getppid()
     _end_with_the_launcher()
     spec = json.loads(Path(sys.argv[1]).read_text("utf-8"))

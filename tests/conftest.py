@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,8 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 
 def pytest_configure():
+    # Started in the background by a script, pytest ignores SIGINT, and so does all that it starts: tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

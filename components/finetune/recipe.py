@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import InputError
+from components.errors import NAME_OF_TYPE, InputError
 
 # A date of month 13 and a number of 4,300 digits are ValueErrors to PyYAML; brackets without end exhaust its stack.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -129,7 +129,7 @@ def _number(key: str, value: object) -> object:
 
 def _require_type(name: str, value: object, kind: type) -> None:
     if type(value) is not kind:
-        raise InputError(f"recipe: {name} is {value!r:.80}, and must be {kind.__name__}", f"Change it with --set {name}=…")
+        raise InputError(f"recipe: {name} is {value!r:.80}, and must be {NAME_OF_TYPE[kind]}", f"Change it with --set {name}=…")
 
 
 def _require_known(what: str, name: str, known: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ class Result:
 def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str], recipe: Recipe, on_step: OnStep) -> Result:
     """Fine-tune `checkpoint.model` in place on `texts`, and leave it at the epoch with the lowest held-out loss.
 
-    `on_step(step, metrics)` is called after every optimiser step. Deterministic for a seed on one machine.
+    `on_step(step, metrics)` is called after every optimiser step, and at step 0 with where the base model stands. Deterministic for a seed on one machine.
     Raises MynahError when the loss is no longer a number, and InputError when it never was one.
     """
     torch.manual_seed(recipe.seed)
@@ -68,6 +68,7 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
         raise InputError(
             f"the base model's loss is {history[0].held_out_loss} before any training: its weights are broken", "Use another."
         )
+    on_step(0, {"held_out_loss": history[0].held_out_loss})
     best = {name: value.clone() for name, value in model.state_dict().items()}
     step, tokens, seconds = 0, 0, 0.0
     with progress("Fine-tuning", steps, "steps") as advance:

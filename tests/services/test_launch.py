@@ -111,9 +111,9 @@ def test_a_path_that_kubeflow_would_misread_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def start_finetuning(workdir):
+def start_finetuning(workdir, **popen):
     arguments = ["run", "--name", "wren", "--from", "sample", "--workdir", workdir, "--set", "epochs=100"]
-    process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, **popen)
     wait_until(lambda: (workdir / "mlflow.db").exists() and statuses(workdir).get("finetune") == "RUNNING", within=90)
     return process
 
@@ -133,8 +133,9 @@ def test_a_step_that_is_killed_is_named_with_its_log(tmp_path):
 
 
 def test_when_mynah_is_killed_its_steps_end_too_and_nothing_is_left(tmp_path):
+    """Even where SIGINT is ignored, as in a background job of a script."""
     workdir = tmp_path / "work"
-    process = start_finetuning(workdir)
+    process = start_finetuning(workdir, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.kill()
     process.wait()
     process.stderr.close()

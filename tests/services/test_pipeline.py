@@ -119,7 +119,11 @@ def test_mlflow_has_the_curve_and_the_artifacts_of_every_step(store, outcome):
     curve = store.get_metric_history(steps["finetune"].info.run_id, "train_loss")
     trained = json.loads((Path(outcome["folder"]) / "model" / "training.json").read_text())
     assert sorted(point.step for point in curve) == list(range(1, trained["steps"] + 1))
-    assert len(store.get_metric_history(steps["finetune"].info.run_id, "held_out_loss")) == 1
+    held_out = store.get_metric_history(steps["finetune"].info.run_id, "held_out_loss")
+    assert sorted((point.step, point.value) for point in held_out) == [
+        (0, trained["history"][0]["held_out_loss"]),
+        (trained["steps"], trained["history"][1]["held_out_loss"]),
+    ]
     expected = {
         "fetch": ("raw", "raw/posts.jsonl"), "filter": ("data", "data/funnel.json"), "finetune": ("training", "training/training.json"),
         "evaluate": ("report", "report/verdict.json"), "card": ("card", "card/predictions.png"),
