@@ -49,7 +49,8 @@ class Result:
 def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str], recipe: Recipe, on_step: OnStep) -> Result:
     """Fine-tune `checkpoint.model` in place on `texts`, and leave it at the epoch with the lowest held-out loss.
 
-    `on_step(step, metrics)` is called after every optimiser step, and at step 0 with where the base model stands. Deterministic for a seed on one machine.
+    `on_step(step, metrics)` is called after every optimiser step, and at step 0 with the base model's held-out loss. Deterministic
+    for a seed on one machine.
     Raises MynahError when the loss is no longer a number, and InputError when it never was one.
     """
     torch.manual_seed(recipe.seed)
