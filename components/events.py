@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -36,6 +37,29 @@ def progress(what: str, total: float, unit: str = "") -> Iterator[Advance]:
             yield advance
     else:
         yield _line_progress(what, total, unit)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show that `what` goes on while the block runs, where nobody can know how far it is.
+
+    A moving bar on a terminal; elsewhere a line when it takes long. Not within `progress`, nor around it.
+    """
+    if os.environ.get(EVENTS_FILE):
+        yield
+    elif sys.stderr.isatty():
+        from components.bars import bars
+
+        with bars() as shown:
+            shown.add_task(visible(what), total=None, note="")
+            yield
+    else:
+        late = threading.Timer(SECONDS_BETWEEN_LINES, say, [f"{what} …"])
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
 
 
 def say(message: str, level: str = "info") -> None:

@@ -1,12 +1,16 @@
 """Sampling from a checkpoint: what evaluation, `mynah generate` and the server share."""
 
+import re
 from dataclasses import dataclass
 
 from components.checkpoint import Checkpoint
 from components.errors import NAME_OF_TYPE, InputError
+from components.events import CONTROLS
 
 MOST_SAMPLES = 100
 BATCH = 32  # sequences generated side by side; past this the key-value cache costs more than it saves on two cores
+# A byte-level model can write bytes that form no character (U+FFFD) or a command to a terminal; neither says anything.
+NO_TEXT = re.compile(f"{CONTROLS.pattern}|\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,7 @@ def generate(checkpoint: Checkpoint, prompt: str, sampling: Sampling) -> list[st
             pad_token_id=checkpoint.end,
         )
         continuations = checkpoint.tokenizer.batch_decode(output[:, len(ids) :], skip_special_tokens=True)
-        # Bytes that form no character decode to U+FFFD; in an answer they say nothing.
-        answers += [f"{prompt}{text}".replace("\ufffd", "").strip() for text in continuations]
+        answers += [f"{prompt}{NO_TEXT.sub('', text)}".strip() for text in continuations]
     return answers
 
 

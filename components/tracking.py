@@ -87,7 +87,7 @@ def experiment(store: Store) -> str:
 def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
     """Create the run of a pipeline run, tagged with the code's version, and return its id; whoever launched it ends it with `end_run`."""
     mlflow_client = client(store.tracking_uri)
-    tags = {"mynah.bot": name, "mynah.version": importlib.metadata.version("mynah"), **tags}
+    tags = {"mynah.bot": name, "mynah.code_version": importlib.metadata.version("mynah"), **tags}
     with _store_errors(store.tracking_uri):
         run_id = str(mlflow_client.create_run(experiment(store), run_name=name, tags=tags).info.run_id)
         StepRun(mlflow_client, run_id, "").params(params or {})

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from components.errors import INTERRUPTED, InputError, MynahError
-from components.events import visible
+from components.events import visible, waiting
 
 app = typer.Typer(
     help="A person's own posts in; a small language model that writes like them out.",
@@ -94,7 +94,8 @@ def filter_(
     from components.filter import FilterSettings, filter_posts
     from pipelines.show import show_funnel
 
-    record = filter_posts(raw, out, FilterSettings(rules, limit, seed)).to_record()
+    with waiting("Filtering"):
+        record = filter_posts(raw, out, FilterSettings(rules, limit, seed)).to_record()
     if as_json:
         _print_json(record)
     else:
@@ -155,9 +156,10 @@ def card(
     out: Out,
 ) -> None:
     """The model card and predictions.png."""
-    from components.card import card as work
+    with waiting("Writing the card"):
+        from components.card import card as work
 
-    work(name, model, data, report, out)
+        work(name, model, data, report, out)
     print(out / "README.md", out / "predictions.png", sep="\n")
 
 
@@ -173,9 +175,10 @@ def register(
     """The checkpoint as the bot's next version in the registry, alias `challenger`."""
     from dataclasses import asdict
 
-    from components.register import by_hand
+    with waiting("Registering"):
+        from components.register import by_hand
 
-    found = by_hand(name, model, report, card_folder, workdir)
+        found = by_hand(name, model, report, card_folder, workdir)
     _result(
         asdict(found), f"{found.name} version {found.version} registered; `mynah promote {found.name}` makes it serve", as_json
     )
@@ -195,7 +198,8 @@ def promote(
     from components.promote import refusal
     from components.tracking import open_store
 
-    decision = work(name, open_store(_existing(workdir)), version)
+    with waiting("Promoting"):
+        decision = work(name, open_store(_existing(workdir)), version)
     if as_json:
         _print_json(asdict(decision))
     if not decision.promoted:
@@ -224,10 +228,11 @@ def generate(
 
     used = secrets.randbits(32) if seed is None else seed
     sampling = Sampling(n, temperature, top_p, min_tokens=min(10, max_tokens), max_tokens=max_tokens, seed=used)
-    folder = Path(name) if Path(name).is_dir() else _champion_folder(name, workdir)
-    from components.checkpoint import load
+    with waiting(f"{Path(name).name} is writing"):
+        folder = Path(name) if Path(name).is_dir() else _champion_folder(name, workdir)
+        from components.checkpoint import load
 
-    answers = work(load(folder), prompt, sampling)
+        answers = work(load(folder), prompt, sampling)
     _result({"prompt": prompt, "seed": used, "texts": answers}, "\n".join(answers), as_json)
 
 
@@ -240,10 +245,13 @@ def serve(
 ) -> None:
     """Serve champions by KServe's v1 and v2 protocols."""
     _existing(workdir)
-    from pipelines.serve import champions
+    with waiting("Opening the registry"):
+        from pipelines.serve import champions
+
+        found = champions(workdir, names or [])
     from serving.server import serve as work
 
-    work(champions(workdir, names or []), host, port)
+    work(found, host, port)
 
 
 @app.command()
@@ -254,10 +262,11 @@ def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
     if not (workdir / "mlflow.db").exists():
         found = []
     else:
-        from components.registry import Registry
-        from components.tracking import open_store
+        with waiting("Opening the registry"):
+            from components.registry import Registry
+            from components.tracking import open_store
 
-        found = Registry(open_store(workdir)).bots()
+            found = Registry(open_store(workdir)).bots()
     if as_json:
         _print_json([bot_record(bot) for bot in found])
     else:
@@ -267,9 +276,10 @@ def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
 @app.command(name="compile")
 def compile_(out: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("pipeline.yaml")) -> None:
     """Write the pipeline as Kubeflow Pipelines takes it."""
-    from pipelines.compiled import write
+    with waiting("Compiling"):
+        from pipelines.compiled import write
 
-    write(out)
+        write(out)
     print(out)
 
 

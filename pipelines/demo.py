@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import PlatformError
-from components.events import visible
+from components.events import visible, waiting
 from pipelines.launch import Order, launch
 from pipelines.show import console, mlflow_command, program, show_funnel
 
@@ -23,7 +23,7 @@ def demo(workdir: Path) -> None:
     """Run the pipeline on the sample, serve its champion, ask it over KServe's v2 protocol, and show all of it."""
     began = time.monotonic()
     outcome = launch(Order(NAME, ["sample"], workdir))
-    with server(workdir) as address:
+    with waiting(f"Serving {NAME} and asking it"), server(workdir) as address:
         answers = ask(address, NAME, PROMPT, 5)
     out = console()
     show_funnel(outcome.funnel)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from components.errors import PlatformError
+from components.events import waiting
 
 if TYPE_CHECKING:
     from serving.models import ServedBot
@@ -28,10 +29,12 @@ def serve(bots: "Sequence[ServedBot]", host: str = "127.0.0.1", port: int = 8080
     Raises PlatformError when the address can't be had, and InputError when a bot can't be served.
     """
     with listening_socket(host, port) as listener:  # before the models are loaded: they take seconds, this doesn't
-        from serving.protocol import create_app
+        with waiting("Loading the bots"):
+            from serving.protocol import create_app
 
+            app = create_app(bots)
         config = uvicorn.Config(
-            create_app(bots),
+            app,
             host=host,
             port=port,
             log_config=None,

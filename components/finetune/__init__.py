@@ -13,7 +13,7 @@ from typing import Any
 from components import checkpoint
 from components.checkpoint import END_OF_TEXT, Checkpoint
 from components.errors import InputError
-from components.events import say
+from components.events import say, waiting
 from components.files import atomic_folder, digest, refuse_foreign_folder, require_space, write_json, write_lines
 from components.filter import read_texts
 from components.finetune.base_model import FLEDGLING, BaseModel, resolve
@@ -40,9 +40,10 @@ def finetune(
     base = resolve(settings.base_model)
     refuse_foreign_folder(out)
     require_space(out.parent, 2 * _weight_bytes(base), "writing the fine-tuned model")
-    from components.finetune.train import train  # torch: 2 s, so after everything that can fail without it
+    with waiting(f"Loading {base.name}"):
+        from components.finetune.train import train  # torch: 2 s, so after everything that can fail without it
 
-    loaded = checkpoint.load(base.folder)
+        loaded = checkpoint.load(base.folder)
     steps: list[dict[str, float]] = []
 
     def observe(step: int, metrics: dict[str, float]) -> None:

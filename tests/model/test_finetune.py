@@ -290,3 +290,13 @@ def test_generation_repeats_for_a_seed_and_keeps_within_its_limits(loaded):
 def test_sampling_refuses_nonsense(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+def test_an_answer_holds_nothing_that_a_terminal_would_obey(tiny_checkpoint):
+    """A model of random weights writes random bytes: half characters and control characters among them."""
+    loaded = checkpoint.load(tiny_checkpoint)
+    answers = generate(loaded, "My\tdream \ufffd", Sampling(n=50, max_tokens=40))
+    assert all(answer.startswith("My\tdream \ufffd") for answer in answers)
+    written = "".join(answer.removeprefix("My\tdream \ufffd") for answer in answers)
+    assert any(ord(character) > 127 for character in written)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]", written)

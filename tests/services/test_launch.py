@@ -86,6 +86,13 @@ def test_a_terminal_gets_bars_and_foreign_text_as_it_is(tmp_path, hostile_source
     assert "needs 6,000 at the least" in said
 
 
+def test_a_short_wait_shows_on_a_terminal_alone(tmp_path):
+    code, said = on_a_terminal("compile", "--out", tmp_path / "one.yaml")
+    assert (code, "Compiling" in said) == (0, True)
+    piped = mynah("compile", "--out", tmp_path / "two.yaml")
+    assert (piped.returncode, piped.stdout, piped.stderr) == (0, f"{tmp_path / 'two.yaml'}\n", "")
+
+
 def test_a_pipe_gets_lines_without_any_command_to_a_terminal(tmp_path, hostile_sources):
     found = mynah("run", "--name", "wren", *hostile_sources, "--workdir", tmp_path / "work")
     assert found.returncode == 2

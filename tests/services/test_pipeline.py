@@ -109,7 +109,7 @@ def test_the_parent_run_tells_what_the_bot_can_be_made_again_from(store, outcome
     run, data = store.get_run(outcome["mlflow_run"]).data, Path(outcome["folder"]) / "data"
     params = {"sources": "sample", "limit": "500", "rules": "default", "base_model": "fledgling", "epochs": "1", "seed": "42"}
     assert params.items() <= run.params.items()
-    assert (run.tags["mynah.bot"], run.tags["mynah.version"]) == ("wren", version("mynah"))
+    assert (run.tags["mynah.bot"], run.tags["mynah.code_version"]) == ("wren", version("mynah"))
     assert run.tags["mynah.data_digest"] == digest(data / "train.jsonl")
     assert run.tags["mynah.held_out_digest"] == digest(data / "held_out.jsonl")
 
