@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import InputError, PlatformError
-from components.events import progress, say
+from components.events import progress, say, waiting
 from components.files import atomic_folder, digest, read_json, read_lines, require_space, write_lines, write_text
 from components.names import BOT_NAME, author_name, bot_name, suggested_name
 from components.posts import Kind, Post, newest
@@ -152,6 +153,17 @@ def test_progress_on_a_terminal_is_a_bar_and_markup_is_text(monkeypatch):
         advance(1, "[bold]x[/bold]")
     assert "[red]Counting[/red]" in screen.getvalue()
     assert "100%" in screen.getvalue()
+
+
+def test_a_wait_without_a_terminal_is_told_only_when_it_is_long(capsys, monkeypatch):
+    with waiting("Thinking"):
+        pass
+    monkeypatch.setattr("components.events.SECONDS_BETWEEN_LINES", 0.01)
+    told, deadline = "", time.monotonic() + 30
+    with waiting("Thinking hard"):
+        while not told and time.monotonic() < deadline:
+            told = capsys.readouterr().err
+    assert told == "Thinking hard …\n"
 
 
 def test_events_go_to_the_launcher(tmp_path, monkeypatch, capsys):

@@ -59,7 +59,8 @@ def registered(tmp_path_factory, outputs):
     command = [sys.executable, "-m", "pipelines", "register", "--name", "wren", *folders, "--workdir", str(workdir)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("wren version 1 registered; `mynah promote wren` makes it serve\n", "")
+    assert done.stdout == "wren version 1 registered; `mynah promote wren` makes it serve\n"
+    assert done.stderr in ("", "Registering …\n")  # said where it takes long
     return workdir
 
 
@@ -139,7 +140,7 @@ def test_who_serves_after_each_promotion(workdir):
 
 
 def test_promote_on_the_command_line(workdir, mynah):
-    assert mynah("promote", "wren", "--workdir", workdir) == (0, "wren version 1 is the champion\n", "")
+    assert mynah("promote", "wren", "--workdir", workdir)[:2] == (0, "wren version 1 is the champion\n")
     add_version(workdir, 5.0)
     code, out, err = mynah("promote", "wren", "--workdir", workdir)
     assert (code, out) == (4, "")
