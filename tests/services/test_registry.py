@@ -157,7 +157,9 @@ def test_five_promotions_at_once_end_as_if_one_after_the_other(workdir):
     versions = [1, *(add_version(workdir, 4.0) for _ in range(4))]
     command = [sys.executable, "-m", "pipelines", "promote", "wren", "--workdir", str(workdir), "--version"]
     processes = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE, text=True) for number in versions]
-    assert [(process.communicate(timeout=120)[1], process.returncode) for process in processes] == [("", 0)] * 5
+    for process in processes:
+        assert process.communicate(timeout=120)[1] in ("", "Promoting …\n")
+        assert process.returncode == 0
     bot = Registry(open_store(workdir)).bot("wren")
     assert Counter(found.tags["mynah.promotion"] for found in bot.versions) == {"promoted": 5}
     when = {found.version: found.tags["mynah.promotion_at"] for found in bot.versions}
