@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 EXPERIMENT = "mynah"
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's page opens at training runs, not at traces
 PARENT_TAG = "mlflow.parentRunId"
 LONGEST_PARAM = 500  # characters; MLflow refuses more than 6,000, and nobody reads more than this
 BATCH = 500  # metrics a call; MLflow takes 1,000
@@ -81,7 +80,7 @@ def experiment(store: Store) -> str:
         found = mlflow_client.get_experiment_by_name(EXPERIMENT)
         if found:
             return str(found.experiment_id)
-        return str(mlflow_client.create_experiment(EXPERIMENT, store.artifact_root or None, EXPERIMENT_TAGS))
+        return str(mlflow_client.create_experiment(EXPERIMENT, store.artifact_root or None))
 
 
 def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
