@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
-from components.files import read_json
+from components.files import read_json, there_is
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
@@ -38,7 +38,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
     Raises InputError naming what is missing. Nothing is unpickled: a folder with only pytorch_model.bin is refused.
     """
-    if not folder.is_dir():
+    if not there_is(folder) or not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "Name a folder that `mynah finetune` or save_pretrained wrote.")
     if not (folder / "config.json").is_file():
         raise InputError(

@@ -52,6 +52,11 @@ def refuse_foreign_folder(target: Path) -> None:
     """Raise InputError when writing `target` would destroy something that no step of Mynah wrote."""
     with storage_errors(target):
         is_file, is_foreign = target.is_file(), target.is_dir() and any(target.iterdir()) and not (target / MARKER).exists()
+        is_here, is_dangling = target.resolve() == Path.cwd(), target.is_symlink() and not target.exists()
+    if is_here:
+        raise InputError(f"{target} is the folder you are in, and cannot be replaced", "Name a new folder with --out.")
+    if is_dangling:
+        raise InputError(f"{target} is a link to nothing", "Remove it, or name another folder with --out.")
     if is_file:
         raise InputError(f"{target} is a file, and the output is a folder", "Name another folder with --out.")
     if is_foreign:
@@ -100,6 +105,14 @@ def storage_errors(target: Path) -> Iterator[None]:
         if any(words in str(error) for words in ("No space left on device", "os error 28", "disk is full")):
             raise PlatformError(f"no space left while writing {target}", "Free some space on that disk and run again.") from error
         raise
+
+
+def there_is(path: Path) -> bool:
+    """Whether something lies at `path`; False also for what cannot be a path at all, such as a name of 300 characters."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from components.checkpoint import Checkpoint
 from components.errors import NAME_OF_TYPE, InputError
 from components.events import CONTROLS
+from components.names import is_unicode
 
 MOST_SAMPLES = 100
 BATCH = 32  # sequences generated side by side; past this the key-value cache costs more than it saves on two cores
@@ -53,10 +54,12 @@ def generate(checkpoint: Checkpoint, prompt: str, sampling: Sampling) -> list[st
     """Continue `prompt` `sampling.n` times; each answer is the prompt and its continuation, up to the end of the post.
 
     The model sees END_OF_TEXT before the prompt, as it stood before every post in training. The same seed gives the same
-    answers. Raises InputError when the prompt leaves no room for `min_tokens` in the model's context.
+    answers. Raises InputError when the prompt is not Unicode text, or leaves no room for `min_tokens` in the model's context.
     """
     import torch
 
+    if not is_unicode(prompt):
+        raise InputError(f"the prompt {prompt[:80]!r} is not Unicode text", "Write it in UTF-8.")
     ids = [checkpoint.end, *encode(checkpoint, prompt)]
     room = checkpoint.context - len(ids)
     if room < max(1, sampling.min_tokens):

@@ -31,6 +31,15 @@ def suggested_name(text: str) -> str:
     return (name if name[0].isalpha() else f"bot-{name}")[:LONGEST_BOT_NAME].strip("-")
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can carry `text`: JSON may spell half a surrogate pair, and a command line any bytes; no tokenizer reads them."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def author_name(text: str) -> str:
     """A handle or file name as an author's name: letters, digits, `_`, `.`, `-` and `@host`, 64 characters at most."""
     plain = unicodedata.normalize("NFKC", text).strip().lstrip("@")

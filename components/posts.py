@@ -73,6 +73,7 @@ def newest(posts: list[Post], limit: int) -> list[Post]:
     """The `limit` newest posts in their given order (0: all).
 
     Newest by id where every id is a number, since a platform's ids grow with time; else by time; else the last ones given.
+    Posts without an id of their own have row-N, which is no number, for the order of a file says nothing.
     """
     if not limit or len(posts) <= limit:
         return posts

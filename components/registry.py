@@ -3,6 +3,8 @@
 Shared by register and promote (which write), and by the server, `mynah generate` and `mynah bots` (which read).
 """
 
+import contextlib
+import math
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import InputError
-from components.tracking import Store, client
+from components.names import bot_name
+from components.tracking import Store, client, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -36,9 +39,11 @@ class BotVersion:
 
     @property
     def held_out_loss(self) -> float | None:
-        """Nats per token on its own held-out posts."""
-        value = self.tags.get("mynah.held_out_loss")
-        return float(value) if value else None
+        """Nats per token on its own held-out posts; None where the tag holds no finite number, for anybody can write tags."""
+        with contextlib.suppress(ValueError):
+            value = float(self.tags.get("mynah.held_out_loss", ""))
+            return value if math.isfinite(value) else None
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Bot:
 
 
 class Registry:
-    """The registry of a store, read."""
+    """The registry of a store, read. Every method raises PlatformError when the store fails."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -70,29 +75,33 @@ class Registry:
         """All bots by name."""
         found = []
         token = None
-        while True:
-            page = self.client.search_registered_models(max_results=100, order_by=["name ASC"], page_token=token)
-            found += [self._bot(model) for model in page if BOT_TAG in model.tags]
-            token = page.token
-            if not token:
-                return found
+        with store_errors(self.store.tracking_uri):
+            while True:
+                page = self.client.search_registered_models(max_results=100, order_by=["name ASC"], page_token=token)
+                found += [self._bot(model) for model in page if BOT_TAG in model.tags]
+                token = page.token
+                if not token:
+                    return found
 
     def bot(self, name: str) -> Bot:
-        """The bot called `name`. Raises InputError with the nearest name when there is none."""
+        """The bot called `name`. Raises InputError with the nearest name when there is none, or it can be no bot's name."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            return self._bot(self.client.get_registered_model(name))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        bot_name(name)
+        with store_errors(self.store.tracking_uri):
+            try:
+                return self._bot(self.client.get_registered_model(name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
         raise no_such_bot(name, [bot.name for bot in self.bots()])
 
     def checkpoint(self, version: BotVersion) -> Path:
         """The version's complete Hugging Face folder on disk. Raises InputError when its files are gone."""
-        uri = self.client.get_model_version_download_uri(version.name, str(version.version))
-        if uri.startswith("models:/"):  # MLflow 3: the version's source is a logged model, whose files lie elsewhere
-            uri = self.client.get_logged_model(uri.removeprefix("models:/")).artifact_location
+        with store_errors(self.store.tracking_uri):
+            uri = self.client.get_model_version_download_uri(version.name, str(version.version))
+            if uri.startswith("models:/"):  # MLflow 3: the version's source is a logged model, whose files lie elsewhere
+                uri = self.client.get_logged_model(uri.removeprefix("models:/")).artifact_location
         folder = Path(urllib.parse.unquote(urllib.parse.urlparse(uri).path)) / "model"
         if not (folder / "config.json").is_file():
             raise InputError(

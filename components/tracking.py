@@ -1,7 +1,8 @@
 """What a run did, in MLflow: one run per pipeline run, and a nested run per step.
 
 Written with `MlflowClient` and explicit run ids, never through the fluent API's hidden active run: a step is a process of its
-own, and leaving `mlflow.start_run()` would mark the parent FINISHED. A step without a parent run records nothing.
+own, and leaving `mlflow.start_run()` would mark the parent FINISHED. (Logging a model has no other door: `register` opens
+its own step's run so.) A step without a parent run records nothing.
 """
 
 import contextlib
@@ -38,8 +39,10 @@ class Store:
 
     @classmethod
     def in_folder(cls, workdir: Path) -> "Store":
-        """The laptop's: sqlite and a folder."""
+        """The laptop's: sqlite and a folder. Raises InputError for a path that sqlite's address cannot hold."""
         root = workdir.resolve()
+        if "?" in str(root):
+            raise InputError(f"{str(root)!r} holds '?', which cannot stand in the address of a store", "Name another --workdir.")
         return cls(f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri())
 
     @classmethod
@@ -60,7 +63,7 @@ def client(tracking_uri: str) -> "MlflowClient":
 
     for chatty in ("mlflow", "alembic"):  # after the import, which sets levels of its own
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    with _store_errors(tracking_uri):
+    with store_errors(tracking_uri):
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
@@ -76,7 +79,7 @@ def open_store(workdir: Path) -> Store:
 def experiment(store: Store) -> str:
     """The id of Mynah's experiment, made when it is not there."""
     mlflow_client = client(store.tracking_uri)
-    with _store_errors(store.tracking_uri):
+    with store_errors(store.tracking_uri):
         found = mlflow_client.get_experiment_by_name(EXPERIMENT)
         if found:
             return str(found.experiment_id)
@@ -87,7 +90,7 @@ def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mappi
     """Create the run of a pipeline run, tagged with the code's version, and return its id; whoever launched it ends it with `end_run`."""
     mlflow_client = client(store.tracking_uri)
     tags = {"mynah.bot": name, "mynah.code_version": importlib.metadata.version("mynah"), **tags}
-    with _store_errors(store.tracking_uri):
+    with store_errors(store.tracking_uri):
         run_id = str(mlflow_client.create_run(experiment(store), run_name=name, tags=tags).info.run_id)
         StepRun(mlflow_client, run_id, "").params(params or {})
     return run_id
@@ -96,7 +99,7 @@ def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mappi
 def end_run(store: Store, run_id: str, status: str) -> None:
     """Set the terminal status (FINISHED, FAILED or KILLED) of a run and of its steps that are still running."""
     mlflow_client, running = client(store.tracking_uri), f"tags.`{PARENT_TAG}` = '{run_id}' and attributes.status = 'RUNNING'"
-    with _store_errors(store.tracking_uri):
+    with store_errors(store.tracking_uri):
         for step in mlflow_client.search_runs([experiment(store)], running):
             mlflow_client.set_terminated(step.info.run_id, status)
         mlflow_client.set_terminated(run_id, status)
@@ -170,29 +173,30 @@ def step_run(name: str, tracking_uri: str, parent_id: str) -> Iterator[StepRun]:
         yield StepRun(None, "", "")
         return
     mlflow_client = client(tracking_uri)
-    with _store_errors(tracking_uri):
+    with store_errors(tracking_uri):
         parent = mlflow_client.get_run(parent_id)
         run = mlflow_client.create_run(parent.info.experiment_id, run_name=name, tags={PARENT_TAG: parent_id, "mynah.step": name})
     step = StepRun(mlflow_client, run.info.run_id, parent_id)
     try:
-        with _store_errors(tracking_uri):
+        with store_errors(tracking_uri):
             yield step
             step.flush()
             mlflow_client.set_terminated(run.info.run_id, "FINISHED")
     except BaseException as error:
-        with contextlib.suppress(PlatformError), _store_errors(tracking_uri):  # the step's own error says more
+        with contextlib.suppress(PlatformError), store_errors(tracking_uri):  # the step's own error says more
             mlflow_client.set_terminated(run.info.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
 
 
 @contextlib.contextmanager
-def _store_errors(tracking_uri: str) -> Iterator[None]:
-    """MLflow's own exceptions as a PlatformError; whatever else the block raises passes through."""
+def store_errors(tracking_uri: str) -> Iterator[None]:
+    """MLflow's exceptions, and its database's, as a PlatformError; whatever else the block raises passes through."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         cause = str(error).strip().split("\n")[0][:200]
         raise PlatformError(
             f"the tracking store {_public(tracking_uri)} failed: {cause}", "Is it running, and is there space on its disk?"

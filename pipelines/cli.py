@@ -4,6 +4,7 @@ Each command imports what it needs when it runs: `mynah --help` must answer at o
 """
 
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from components.errors import INTERRUPTED, InputError, MynahError
+from components.errors import INTERRUPTED, GateRefused, InputError, MynahError
 from components.events import visible, waiting
+from components.files import there_is
 
 app = typer.Typer(
     help="A person's own posts in; a small language model that writes like them out.",
@@ -37,7 +39,7 @@ BaseModel = Annotated[
 RecipeFile = Annotated[Path | None, typer.Option(help="YAML file: a preset and what it changes.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe. Repeatable.")]
 Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
-Limit = Annotated[int, typer.Option(min=0, help="Only the newest N posts of each source; 0: all.")]
+Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; one that a step wrote before is replaced.")]
 Name = Annotated[str, typer.Option(help="The bot's name: a-z, 0-9 and hyphens.")]
 DEFAULT_WORKDIR = Path.home() / ".mynah"
@@ -66,6 +68,11 @@ def run(
         _print_json(outcome_record(outcome))
     else:
         show_outcome(outcome, workdir)
+    if not outcome.promoted:
+        raise GateRefused(
+            f"{name} version {outcome.version} was not promoted: {outcome.decision.removeprefix('refused: ')}",
+            f"See {outcome.folder / 'report' / 'report.md'}.",
+        )
 
 
 @app.command()
@@ -134,7 +141,6 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Metrics against the base model, samples, and the gate's verdict. Exit code 4 when the verdict is no."""
-    from components.errors import GateRefused
     from components.evaluate import EvaluateSettings
     from components.evaluate import evaluate as work
 
@@ -154,13 +160,15 @@ def card(
     data: Annotated[Path, typer.Argument(help="Folder that `mynah filter` wrote.")],
     report: Annotated[Path, typer.Argument(help="Folder that `mynah evaluate` wrote.")],
     out: Out,
+    as_json: Json = False,
 ) -> None:
     """The model card and predictions.png."""
     with waiting("Writing the card"):
         from components.card import card as work
 
         work(name, model, data, report, out)
-    print(out / "README.md", out / "predictions.png", sep="\n")
+    written = {"card": str(out / "README.md"), "picture": str(out / "predictions.png")}
+    _result(written, "\n".join(written.values()), as_json)
 
 
 @app.command()
@@ -227,9 +235,9 @@ def generate(
     from components.generation import generate as work
 
     used = secrets.randbits(32) if seed is None else seed
-    sampling = Sampling(n, temperature, top_p, min_tokens=min(10, max_tokens), max_tokens=max_tokens, seed=used)
+    sampling = Sampling(n, temperature, top_p, min_tokens=max(0, min(10, max_tokens)), max_tokens=max_tokens, seed=used)
     with waiting(f"{Path(name).name} is writing"):
-        folder = Path(name) if Path(name).is_dir() else _champion_folder(name, workdir)
+        folder = Path(name) if "/" in name or there_is(Path(name) / "config.json") else _champion_folder(name, workdir)
         from components.checkpoint import load
 
         answers = work(load(folder), prompt, sampling)
@@ -259,7 +267,7 @@ def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
     """What bots there are: champion, verdict, date."""
     from pipelines.show import bot_record, show_bots
 
-    if not (workdir / "mlflow.db").exists():
+    if not there_is(workdir / "mlflow.db"):
         found = []
     else:
         with waiting("Opening the registry"):
@@ -274,13 +282,15 @@ def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
 
 
 @app.command(name="compile")
-def compile_(out: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("pipeline.yaml")) -> None:
+def compile_(
+    out: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("pipeline.yaml"), as_json: Json = False
+) -> None:
     """Write the pipeline as Kubeflow Pipelines takes it."""
     with waiting("Compiling"):
         from pipelines.compiled import write
 
         write(out)
-    print(out)
+    _result({"pipeline": str(out)}, str(out), as_json)
 
 
 @app.command()
@@ -293,7 +303,7 @@ def demo(workdir: Workdir = DEFAULT_WORKDIR) -> None:
 
 def _existing(workdir: Path) -> Path:
     """A work folder that holds a store. Raises InputError before an empty one would be made in a wrong place."""
-    if not (workdir / "mlflow.db").exists():
+    if not there_is(workdir / "mlflow.db"):
         raise InputError(
             f"there are no bots in {workdir}", "Make one with `mynah run --name NAME --from SOURCE`, or name another --workdir."
         )
@@ -318,8 +328,14 @@ def _print_json(record: Any) -> None:  # noqa: ANN401 - any JSON value
     print(json.dumps(record, indent=2, ensure_ascii=False))
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; errors in one or two lines, no traceback without --debug."""
+    # Kubernetes and service managers end a process so: end as on Ctrl-C, and leave nothing half-written.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -8,9 +8,11 @@ from components.files import make_folder, write_text
 
 
 def write(out: Path) -> None:
-    """Compile the bot pipeline to `out`. Raises InputError unless the name ends with .yaml or .yml."""
+    """Compile the bot pipeline to `out`. Raises InputError unless it names a file that ends with .yaml or .yml."""
     if out.suffix not in (".yaml", ".yml"):
         raise InputError(f"{out} does not end with .yaml", "Kubeflow's compiler writes YAML: name the file so.")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder", "Name a file for the pipeline.")
     from kfp import compiler
 
     from pipelines.bot import bot

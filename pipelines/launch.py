@@ -8,11 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from components.errors import BY_NAME, InputError, MynahError
@@ -22,7 +21,7 @@ from components.files import read_json, storage_errors, write_json
 from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING, resolve
 from components.finetune.recipe import Recipe
-from components.names import bot_name
+from components.names import bot_name, is_unicode
 from pipelines.watch import Watcher
 
 SECONDS_TO_STOP = 15.0  # for a step to put away what it was writing, before it is killed
@@ -81,26 +80,28 @@ def launch(order: Order) -> Outcome:
     """
     parse_sources(order.sources)
     resolve(order.base_model)
-    _refuse_placeholders(order)
+    _refuse_paths(order)
     from components.tracking import end_run, open_store, start_parent
 
     began = time.monotonic()
-    with _sigterm_as_interrupt():
-        store = open_store(order.workdir)
-        folder = _new_folder(order)
+    store = open_store(order.workdir)
+    folder = _new_folder(order)
+    run_id, status = "", "FAILED"
+    try:
         run_id = start_parent(store, order.name, {"mynah.folder": folder.name}, _params(order))
-        status = "FAILED"
-        try:
-            with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
-                outputs = _run(order, folder, Path(scratch), store.tracking_uri, run_id)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
+        with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
+            outputs = _run(order, folder, Path(scratch), store.tracking_uri, run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        if run_id:
             with contextlib.suppress(MynahError):  # the step's own error says more than that its end could not be recorded
                 end_run(store, run_id, status)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
     decision = str(outputs["promote"])
     return Outcome(
         order.name, int(outputs["register"]), decision == "promoted", decision, folder, run_id, time.monotonic() - began
@@ -168,18 +169,20 @@ def _arguments(order: Order, run_id: str) -> dict[str, Any]:
 def _params(order: Order) -> dict[str, Any]:
     """What whoever looks at the run in MLflow wants to know first; the steps record the rest."""
     return {
-        "sources": ", ".join(order.sources), "limit": order.limit, "rules": order.rules,
+        "sources": ", ".join(source.label for source in parse_sources(order.sources)), "limit": order.limit, "rules": order.rules,
         "base_model": order.base_model, **order.recipe.to_record(),
     }  # fmt: skip
 
 
-def _refuse_placeholders(order: Order) -> None:
-    """Kubeflow's runner takes `{{$` in any text it is given for a placeholder of its own, and fails."""
+def _refuse_paths(order: Order) -> None:
+    """Refuse what Kubeflow's runner cannot take: `{{$`, for it a placeholder of its own, and what JSON in UTF-8 cannot carry."""
     for text in (str(order.workdir.absolute()), *_arguments(order, "")["sources"], _arguments(order, "")["base_model"]):
         if "{{$" in text:
             raise InputError(
                 f"{text!r} holds '{{{{$', which Kubeflow's runner cannot take in a path", "Rename it, or name another."
             )
+        if not is_unicode(text):
+            raise InputError(f"{text!r} is not a name in UTF-8", "Rename it, or name another.")
 
 
 def _for_another_folder(name: str) -> str:
@@ -212,15 +215,3 @@ def _collect(watcher: Watcher, folder: Path, root: Path) -> None:
         if Path(path).exists():
             Path(path).rename(folder / name)
     shutil.rmtree(root, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

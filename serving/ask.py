@@ -11,6 +11,7 @@ from typing import Any
 
 from components.errors import InputError
 from components.generation import MOST_SAMPLES, Sampling
+from components.names import is_unicode
 from serving.refusals import Refusal, nearest
 
 MOST_PROMPTS = 64
@@ -68,6 +69,8 @@ def from_v2(request: Any) -> Ask:  # noqa: ANN401 - KServe's InferRequest, which
             raise _no_binary()
     if [tensor.name for tensor in request.inputs] != ["prompt"]:
         raise Refusal(400, 'inputs must be one tensor named "prompt"')
+    if request.id and not is_unicode(request.id):
+        raise Refusal(400, "the request's id is not Unicode text: it holds half a surrogate pair")
     tensor = request.inputs[0]
     if tensor.datatype != "BYTES":
         raise Refusal(400, f"the input prompt has datatype {tensor.datatype[:20]!r}, and must be BYTES")
@@ -89,10 +92,8 @@ def _prompts(values: object, where: str) -> tuple[str, ...]:
     for number, value in enumerate(values):
         if not isinstance(value, str):
             raise Refusal(400, f"{where}[{number}] is not a string")
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:  # JSON can write half a surrogate pair, and no tokenizer reads it
-            raise Refusal(400, f"{where}[{number}] is not Unicode text: it holds half a surrogate pair") from error
+        if not is_unicode(value):
+            raise Refusal(400, f"{where}[{number}] is not Unicode text: it holds half a surrogate pair")
     return tuple(values)
 
 

@@ -1,5 +1,6 @@
 """The gate: thresholds in one file, and the verdict they give. What cannot be measured never passes."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,9 +74,27 @@ class Verdict:
         """Read verdict.json of a report folder. Raises InputError when it is not a verdict."""
         record = read_json(report / "verdict.json", "evaluate")
         try:
-            return cls([Check(**check) for check in record["checks"]])
+            verdict = cls([_check(check) for check in record["checks"]])
+            if record["passed"] is not verdict.passed:
+                raise TypeError(f"passed is {record['passed']!r}, and its checks say otherwise")
+            return verdict
         except (KeyError, TypeError) as error:
             raise InputError(f"{report / 'verdict.json'} is not a verdict ({error})", "Run `mynah evaluate` again.") from error
+
+
+def finite(value: object) -> float:
+    """`value` as a number. Raises TypeError when it is none, or not a finite one."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise TypeError(f"{str(value)[:40]!r} is not a finite number")
+
+
+def _check(record: dict[str, Any]) -> Check:
+    check = Check(**record)
+    finite(check.value), finite(check.limit)
+    if type(check.passed) is not bool or type(check.metric) is not str:
+        raise TypeError(f"{check.metric!r} has passed {check.passed!r}")
+    return check
 
 
 def read_gate(path: Path = GATE_FILE) -> list[Threshold]:
@@ -109,10 +128,8 @@ def _threshold(path: Path, metric: str, line: object) -> Threshold:
     if isinstance(line, dict) and set(line) in ({"at_least", "reason"}, {"at_most", "reason"}):
         at_least = "at_least" in line
         limit = line["at_least" if at_least else "at_most"]
-        if (
-            isinstance(limit, int | float) and not isinstance(limit, bool) and abs(limit) <= sys.float_info.max
-        ):  # not NaN, not inf
-            return Threshold(metric, float(limit), at_least, str(line["reason"]))
+        with contextlib.suppress(TypeError):
+            return Threshold(metric, finite(limit), at_least, str(line["reason"]))
     raise InputError(
         f"the gate file {path}: {metric} is not a threshold", "Give it at_least or at_most with a number, and a reason."
     )

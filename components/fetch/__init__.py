@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.errors import InputError
-from components.events import progress, say
+from components.events import progress, say, waiting
 from components.fetch.archives import open_archive
 from components.fetch.sources import SOURCES_NOW, Content, Source, parse_sources
 from components.fetch.tables import read_csv, read_jsonl
@@ -62,7 +62,8 @@ def fetch(sources: Sequence[str], out: Path, limit: int = 0) -> list[Provenance]
 
 def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> Iterator[Post]:
     """The posts of `source`, one by one; at their end, `report` gets its provenance."""
-    sha256 = _digest(source)
+    with waiting(f"Reading {source.label}"):
+        sha256 = _digest(source)
     count, authors, first, last = 0, dict[str, None](), None, None
     with _opened(source) as content:
         for post in _limited(_with_progress(content, source.label), content, limit):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import InputError
+from components.names import is_unicode
 from components.posts import Post
 
 SAMPLE = Path(__file__).parent / "sample" / "groundling.zip"
@@ -83,11 +84,7 @@ def printable(text: str) -> str:
 
     JSON may spell such a half as an escape, and a file name may hold bytes that are not UTF-8.
     """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _existing(text: str, name: str) -> Path:

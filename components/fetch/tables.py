@@ -88,7 +88,7 @@ def _jsonl_posts(path: Path, label: str, advance: Advance) -> Iterator[Post]:
 
 def _post(record: dict[str, Any], place: str, number: int, author: str, source: str) -> Post:
     text = printable(typed(record.get("text"), str, "text", place))
-    own_id = identity(_first(record, IDS, number), "id", place)
+    own_id = identity(_first(record, IDS, f"row-{number}"), "id", place)
     if len(own_id) > LONGEST_ID:
         raise InputError(f"{place}: the id has {len(own_id)} characters, and {LONGEST_ID} is the most", "Shorten or remove it.")
     named = typed(_first(record, AUTHORS, ""), str, "the author", place)

@@ -16,6 +16,7 @@ from components.events import say
 from components.files import atomic_folder, read_lines, write_json, write_lines
 from components.filter.funnel import AuthorFunnel, Funnel
 from components.filter.rules import Dropped, judge_for
+from components.names import is_unicode
 from components.posts import Post, newest, read_posts
 
 HELD_OUT_SHARE = 0.1
@@ -54,7 +55,7 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
         write_lines(folder / "held_out.jsonl", held_out)
         write_lines(folder / "dropped.jsonl", dropped)
         write_json(folder / "funnel.json", funnel.to_record())
-        if (raw / "sources.json").exists():
+        if (raw / "sources.json").is_file():
             shutil.copyfile(raw / "sources.json", folder / "sources.json")
     return funnel
 
@@ -62,8 +63,8 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
 def read_texts(data: Path, part: str) -> list[str]:
     """The texts of `part` ("train" or "held_out") of a folder that `filter_posts` wrote."""
     path = data / f"{part}.jsonl"
-    texts = [record.get("text") for record in read_lines(path, "filter")]
-    if not texts or not all(isinstance(text, str) and text for text in texts):
+    texts = [record.get("text") if isinstance(record, dict) else None for record in read_lines(path, "filter")]
+    if not texts or not all(isinstance(text, str) and text and is_unicode(text) for text in texts):
         raise InputError(f"{path} has no texts, or a line without one", "Run `mynah filter` again.")
     return [str(text) for text in texts]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import GateRefused, InputError, PlatformError
+from components.files import storage_errors
+from components.names import bot_name
 from components.registry import CHALLENGER, CHAMPION, PREVIOUS, Bot, BotVersion, Registry
-from components.tracking import Store
+from components.tracking import Store, store_errors
 
 LOCK_SECONDS = 60.0
 TOLERANCE = 0.02  # nats per token: a retrained bot may trail the champion by the noise between two seeds
@@ -32,9 +34,9 @@ def promote(name: str, store: Store, version: int = 0) -> Decision:
     written on the version as tags. Raises InputError for a bot or version that does not exist, PlatformError when another
     promotion holds the lock for a minute.
     """
-    registry, lock = Registry(store), lock_file(name, store)
+    registry, lock = Registry(store), lock_file(bot_name(name), store)
     try:
-        with FileLock(lock, timeout=LOCK_SECONDS):
+        with storage_errors(lock), FileLock(lock, timeout=LOCK_SECONDS), store_errors(store.tracking_uri):
             bot = registry.bot(name)
             candidate = _candidate(bot, version)
             reasons = shortcomings(candidate, bot.champion)

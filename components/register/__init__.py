@@ -5,14 +5,17 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.checkpoint import check_folder
 from components.errors import InputError
-from components.evaluate.gate import Verdict
+from components.evaluate.gate import Verdict, finite
 from components.files import digest, read_json, storage_errors
 from components.names import bot_name
 from components.registry import BOT_TAG, CHALLENGER
-from components.tracking import Store, client, end_run, open_store, start_parent
+from components.tracking import Store, client, end_run, open_store, start_parent, store_errors
+
+CARD_FILES = ("README.md", "predictions.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
     with storage_errors(model), tempfile.TemporaryDirectory(prefix=".register-", dir=model.parent) as scratch:
         whole = Path(scratch).resolve() / "model"
         _gather(model, card, whole)
-        return _log(name, whole, store, run_id, tags)
+        with store_errors(store.tracking_uri):
+            return _log(name, whole, store, run_id, tags)
 
 
 def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
@@ -48,17 +52,25 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
     try:
         return {
             "mynah.verdict": "passed" if verdict.passed else "failed: " + ", ".join(check.metric for check in verdict.failures),
-            "mynah.held_out_loss": repr(metrics["held_out_loss"]),
+            "mynah.held_out_loss": repr(finite(metrics["held_out_loss"])),
             "mynah.data_digest": training["data_digest"],
             "mynah.held_out_digest": training["held_out_digest"],
             "mynah.model_digest": digest(model),
             "mynah.base_model": training["base_model"]["name"],
             "mynah.seed": str(training["recipe"]["seed"]),
+            "mynah.requirements": " ".join(_requirements(training)),
         }
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{model / 'training.json'} or {report / 'metrics.json'} lacks {error}", "Run the steps that write them again."
+            f"{model / 'training.json'} or {report / 'metrics.json'} is not what its step writes: {error}",
+            "Run the steps that write them again.",
         ) from error
+
+
+def _requirements(training: dict[str, Any]) -> list[str]:
+    """What MLflow notes that the model needs: the versions it was trained with."""
+    versions = training["versions"]
+    return [f"torch=={str(versions['torch']).partition('+')[0]}", f"transformers=={versions['transformers']}"]
 
 
 def _gather(model: Path, card: Path, whole: Path) -> None:
@@ -70,9 +82,11 @@ def _gather(model: Path, card: Path, whole: Path) -> None:
         except OSError:  # another disk, or a file system without links
             shutil.copyfile(source, target)
 
-    hidden = shutil.ignore_patterns(".*")
-    shutil.copytree(model, whole, copy_function=link, ignore=hidden)
-    shutil.copytree(card, whole, copy_function=shutil.copyfile, ignore=hidden, dirs_exist_ok=True)
+    shutil.copytree(model, whole, copy_function=link, ignore=shutil.ignore_patterns(".*"))
+    for name in CARD_FILES:
+        if (card / name).is_file():
+            (whole / name).unlink(missing_ok=True)  # a link to the model's own file, which is not ours to write into
+            shutil.copyfile(card / name, whole / name)
 
 
 def _log(name: str, whole: Path, store: Store, run_id: str, tags: dict[str, str]) -> Registered:
@@ -85,14 +99,13 @@ def _log(name: str, whole: Path, store: Store, run_id: str, tags: dict[str, str]
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(store.tracking_uri)
     mlflow.set_registry_uri(store.tracking_uri)
-    versions = read_json(whole / "training.json", "finetune")["versions"]
     with mlflow.start_run(run_id=run_id):
         # Path mode: the tokenizer lies beside the weights, so that <uri>/model/ is a complete Hugging Face folder.
         logged = mlflow.transformers.log_model(
             str(whole),
             name="model",
             task="text-generation",
-            pip_requirements=[f"torch=={versions['torch'].partition('+')[0]}", f"transformers=={versions['transformers']}"],
+            pip_requirements=tags["mynah.requirements"].split(),
         )
     try:
         mlflow_client.create_registered_model(name, tags={BOT_TAG: name})

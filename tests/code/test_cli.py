@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,7 +86,10 @@ def test_light_steps_import_no_heavy_library(module):
         (["generate", "wren"], 2, ["there are no bots in"]),
         (["generate", "wren", "x", "-n", "0"], 2, ["n is '0'"]),
         (["generate", "wren", "x", "--temperature", "nan"], 2, ["temperature is 'nan'"]),
+        (["generate", "w" * 300], 2, ["there are no bots in"]),
+        (["generate", "wren", "--workdir", "w" * 300], 2, ["there are no bots in"]),
         (["serve"], 2, ["there are no bots in"]),
+        (["fetch", "--from", "sample", "--out", "."], 2, ["is the folder you are in"]),
         (["compile", "--out", "pipeline.json"], 2, ["does not end with .yaml"]),
     ],
 )
@@ -142,3 +147,45 @@ def test_what_must_not_be_cached_is_not():
     cached = {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")}
     assert set(tasks) == {"fetch", "filter-posts", "finetune", "evaluate", "card", "register", "promote"}
     assert not cached & {"fetch", "card", "register", "promote"}
+
+
+def test_a_link_to_nothing_is_refused_before_the_work(tmp_path):
+    (tmp_path / "raw").symlink_to(tmp_path / "none")
+    refused(mynah("fetch", "--from", "sample", "--out", tmp_path / "raw"), 2, "is a link to nothing")
+
+
+def test_a_pipeline_is_no_folder(tmp_path):
+    (tmp_path / "dir.yaml").mkdir()
+    refused(mynah("compile", "--out", tmp_path / "dir.yaml"), 2, "is a folder")
+
+
+def test_a_source_whose_name_is_not_utf8(tmp_path):
+    """A step by itself reads it; a run refuses it before anything is made, for Kubeflow's parameters are JSON."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
+    Path(path).write_text("text\na post of words\n")
+    assert mynah("fetch", "--from", path, "--out", tmp_path / "raw").returncode == 0
+    refused(mynah("run", "--name", "wren", "--from", path, "--workdir", tmp_path / "work"), 2, "is not a name in UTF-8")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"text": "half \\ud800"}', '{"text": ""}', "{}"])
+def test_texts_that_are_none(tmp_path, line):
+    (tmp_path / "train.jsonl").write_text(line + "\n")
+    refused(mynah("finetune", tmp_path, "--out", tmp_path / "model"), 2, "train.jsonl has no texts, or a line without one")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_step_that_is_interrupted_leaves_nothing(tmp_path, how):
+    (tmp_path / "big.csv").write_text("text\n" + "a post of a few words\n" * 1_000_000)
+    step = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "fetch", "--from", tmp_path / "big.csv", "--out", tmp_path / "raw"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".raw.tmp-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    step.send_signal(how)
+    assert "interrupted" in step.communicate(timeout=60)[1]
+    assert step.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]

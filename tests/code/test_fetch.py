@@ -652,6 +652,15 @@ def test_the_limit_keeps_the_newest_of_each_source(tmp_path: Path) -> None:
     assert [record["posts"] for record in provenance] == [2, 2]
 
 
+def test_without_ids_the_newest_are_told_by_their_time(tmp_path: Path) -> None:
+    rows = "text,created_at\nnewest,2024-05-03\nmiddle,2024-05-02\noldest,2024-05-01\n"
+    (tmp_path / "none.csv").write_text(rows)
+    assert [post.text for post in posts_of(tmp_path, tmp_path / "none.csv", limit=2)] == ["newest", "middle"]
+    some = "id,text,created_at\n,newest,2024-05-03\n7,middle,2024-05-02\n8,oldest,2024-05-01\n"
+    (tmp_path / "some.csv").write_text(some)
+    assert [post.text for post in posts_of(tmp_path, tmp_path / "some.csv", limit=1)] == ["newest"]
+
+
 def test_the_limit_of_a_long_export_is_exact(tmp_path: Path) -> None:
     """More posts than are held at once, in an order that is not that of time."""
     ids = [number * 7919 % 120_011 for number in range(1, 120_001)]

@@ -107,7 +107,14 @@ def test_the_parent_run_tells_what_the_bot_can_be_made_again_from(store, outcome
     from components.files import digest
 
     run, data = store.get_run(outcome["mlflow_run"]).data, Path(outcome["folder"]) / "data"
-    params = {"sources": "sample", "limit": "500", "rules": "default", "base_model": "fledgling", "epochs": "1", "seed": "42"}
+    params = {
+        "sources": "archive:groundling.zip",
+        "limit": "500",
+        "rules": "default",
+        "base_model": "fledgling",
+        "epochs": "1",
+        "seed": "42",
+    }
     assert params.items() <= run.params.items()
     assert (run.tags["mynah.bot"], run.tags["mynah.code_version"]) == ("wren", version("mynah"))
     assert run.tags["mynah.data_digest"] == digest(data / "train.jsonl")
@@ -303,11 +310,15 @@ def test_a_full_disk_ends_a_run_with_its_cause(small_disk):
 
 
 def test_two_runs_at_once_on_a_new_folder(tmp_path):
-    """A new sqlite store does not survive two that open it at once: Mynah lets one in at a time."""
+    """A new sqlite store does not survive two that open it at once: Mynah lets one in at a time. One learns, one does not."""
     arguments = ["--from", "sample", "--workdir", tmp_path / "work", "--json", *QUICK]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    runs = [subprocess.Popen(command("run", "--name", name, *arguments), **pipes) for name in ("a", "b")]
-    for run in runs:
-        told = run.communicate(timeout=250)
-        assert run.returncode == 0, told[1]
-    assert [bot["name"] for bot in json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout)] == ["a", "b"]
+    more = {"learns": [], "sleeps": ["--set", "learning_rate=1e-8"]}
+    runs = {name: subprocess.Popen(command("run", "--name", name, *arguments, *more[name]), **pipes) for name in more}
+    told = {name: run.communicate(timeout=250) for name, run in runs.items()}
+    assert runs["learns"].returncode == 0, told["learns"][1]
+    assert runs["sleeps"].returncode == 4, told["sleeps"][1]
+    assert "sleeps version 1 was not promoted: the gate did not pass it (failed: loss_gain)" in told["sleeps"][1]
+    assert json.loads(told["sleeps"][0])["promoted"] is False
+    bots = json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout)
+    assert [(bot["name"], bot["champion"]) for bot in bots] == [("learns", 1), ("sleeps", None)]

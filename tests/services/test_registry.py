@@ -12,6 +12,7 @@ from importlib.metadata import version
 import pytest
 
 from components.errors import InputError
+from components.files import digest
 from components.promote import TOLERANCE, promote
 from components.register import by_hand
 from components.registry import BOT_TAG, Registry
@@ -214,6 +215,75 @@ def test_a_wrong_folder_is_named_before_a_store_is_made(outputs, tmp_path, wrong
 def test_a_report_without_the_loss_is_refused(outputs, tmp_path):
     shutil.copytree(outputs / "report", tmp_path / "report")
     (tmp_path / "report" / "metrics.json").write_text("{}")
-    with pytest.raises(InputError, match="lacks 'held_out_loss'"):
+    with pytest.raises(InputError, match="not what its step writes: 'held_out_loss'"):
         by_hand("wren", outputs / "model", tmp_path / "report", outputs / "card", tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+def test_registering_leaves_the_model_folder_as_it_was(outputs, tmp_path, mynah):
+    """The version is made of hard links; neither the model's own README nor its config is written through one."""
+    for name in ("model", "report", "card"):
+        shutil.copytree(outputs / name, tmp_path / name)
+    (tmp_path / "model" / "README.md").write_text("my own notes\n")
+    (tmp_path / "card" / "config.json").write_text("{}")
+    before = digest(tmp_path / "model")
+    folders = [tmp_path / name for name in ("model", "report", "card")]
+    assert mynah("register", "--name", "wren", *folders, "--workdir", tmp_path / "work")[0] == 0
+    assert digest(tmp_path / "model") == before
+    registry = Registry(open_store(tmp_path / "work"))
+    kept = registry.checkpoint(registry.bot("wren").versions[0])
+    assert (kept / "README.md").read_text() == "# wren\n"
+    assert (kept / "config.json").read_bytes() == (tmp_path / "model" / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value"),
+    [("metrics.json", ["held_out_loss"], value) for value in ("abc", None, [1], float("nan"), float("inf"), True)]
+    + [("verdict.json", ["passed"], False), ("verdict.json", ["checks", 0, "passed"], "false"),
+       ("verdict.json", ["checks", 0, "value"], float("nan")), ("verdict.json", ["checks", 0, "metric"], None)],
+)  # fmt: skip
+def test_a_report_that_is_none_is_refused(outputs, tmp_path, mynah, file, path, value):
+    shutil.copytree(outputs / "report", tmp_path / "report")
+    record = found = json.loads((tmp_path / "report" / file).read_text())
+    for step in path[:-1]:
+        found = found[step]
+    found[path[-1]] = value
+    (tmp_path / "report" / file).write_text(json.dumps(record))
+    folders = [outputs / "model", tmp_path / "report", outputs / "card"]
+    code, out, err = mynah("register", "--name", "wren", *folders, "--workdir", tmp_path / "work")
+    assert (code, out, len(err.splitlines())) == (2, "", 2)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_loss_that_somebody_tagged_wrong_never_wins(workdir, mynah):
+    assert mynah("promote", "wren", "--workdir", workdir)[0] == 0
+    client = Registry(open_store(workdir)).client
+    for loss in ("abc", "nan", ""):
+        number = add_version(workdir, 1.0)
+        client.set_model_version_tag("wren", str(number), "mynah.held_out_loss", loss)
+        code, _, err = mynah("promote", "wren", "--workdir", workdir)
+        assert (code, "trails the champion's 4.0" in err) == (4, True)
+    assert mynah("bots", "--workdir", workdir)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["a/../../esc/x", "", "w" * 300, "Wren", "caf\udce9"])
+def test_a_name_that_is_none_makes_nothing(workdir, mynah, name):
+    before = {path.name for path in (*workdir.iterdir(), *workdir.parent.iterdir())}
+    for command in ("promote", "generate", "serve"):
+        code, out, err = mynah(command, name, "--workdir", workdir)
+        assert (code, out, len(err.splitlines())) == (2, "", 2), command
+    assert {path.name for path in (*workdir.iterdir(), *workdir.parent.iterdir())} == before
+
+
+def test_a_store_that_is_none_is_told_as_one(tmp_path, mynah):
+    (tmp_path / "mlflow.db").write_text("garbage\n" * 100)
+    for command in (["bots"], ["promote", "wren"]):
+        code, out, err = mynah(*command, "--workdir", tmp_path)
+        assert (code, out, len(err.splitlines())) == (3, "", 2)
+        assert "mlflow.db failed: " in err
+
+
+def test_a_work_folder_that_no_address_can_hold(outputs, tmp_path, mynah):
+    folders = [outputs / name for name in ("model", "report", "card")]
+    code, _, err = mynah("register", "--name", "wren", *folders, "--workdir", tmp_path / "w?x")
+    assert (code, "holds '?'" in err, list(tmp_path.iterdir())) == (2, True, [])

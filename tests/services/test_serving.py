@@ -236,6 +236,8 @@ def test_prompts_that_cannot_be_continued(client, prompts, words):
 def test_half_a_surrogate_pair(client, path):
     body = {"instances": ["\ud800"]} if path == V1 else v2_body("\ud800")
     assert_refused(client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"}), 400)
+    body = json.dumps(v2_body("x") | {"id": "\ud800"})
+    assert_refused(client.post(V2, content=body, headers={"Content-Type": "application/json"}), 400, "id is not Unicode text")
 
 
 def test_more_texts_than_a_hundred(client):
