@@ -340,9 +340,10 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(args=arguments, prog_name="mynah")
-    except KeyboardInterrupt:
-        print("interrupted; nothing half-written is left", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer's answer to a KeyboardInterrupt, in silence
+            print("interrupted; nothing half-written is left", file=sys.stderr)
+        raise
     except MynahError as error:
         if debug:
             traceback.print_exc()

@@ -515,9 +515,9 @@ def test_any_csv_with_a_text_column(tmp_path: Path) -> None:
     )
     [provenance] = fetch([str(path)], tmp_path / "out")
     assert list(read_posts(tmp_path / "out")) == [
-        Post("1", "Ana_B", "Hällo", datetime(2020, 5, 1, tzinfo=UTC), Kind.ORIGINAL, "de", "csv"),
-        Post("2", "notes", "a, b", None, Kind.REPLY, "", "csv"),
-        Post("3", "ana", "RT @x: y", datetime(2020, 5, 1, 10, tzinfo=UTC), Kind.REPOST, "en", "csv"),
+        Post("row-1", "Ana_B", "Hällo", datetime(2020, 5, 1, tzinfo=UTC), Kind.ORIGINAL, "de", "csv"),
+        Post("row-2", "notes", "a, b", None, Kind.REPLY, "", "csv"),
+        Post("row-3", "ana", "RT @x: y", datetime(2020, 5, 1, 10, tzinfo=UTC), Kind.REPOST, "en", "csv"),
     ]
     assert (provenance.source, provenance.kind, provenance.basis) == ("csv:notes.csv", "csv", "unstated")
     assert provenance.author == "Ana_B, notes, ana"
@@ -531,7 +531,7 @@ def test_jsonl_with_text_alone_and_with_every_field(tmp_path: Path) -> None:
     ]
     path.write_text("\n\n".join(json.dumps(line) for line in lines))
     assert posts_of(tmp_path, path) == [
-        Post("1", "posts", "alone", None, Kind.ORIGINAL, "", "jsonl"),
+        Post("row-1", "posts", "alone", None, Kind.ORIGINAL, "", "jsonl"),
         Post("7", "u", "x", datetime(2020, 5, 1, tzinfo=UTC), Kind.QUOTE, "en", "jsonl"),
     ]
 

@@ -216,7 +216,7 @@ def test_the_old_output_survives_when_the_new_cannot_take_its_place(tmp_path):
 
 def test_output_in_the_current_folder_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PlatformError, match="cannot be written"), atomic_folder(Path()) as folder:
+    with pytest.raises(InputError, match="the folder you are in"), atomic_folder(Path()) as folder:
         (folder / "a").write_text("1")
     assert list(tmp_path.iterdir()) == []
 

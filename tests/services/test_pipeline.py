@@ -269,6 +269,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, how):
     process.stderr.close()
     assert process.wait(60) == 130
     assert "Traceback" not in told
+    assert told.endswith("interrupted; nothing half-written is left\n")
     assert list((workdir / "runs").iterdir()) == []
     assert children_of(workdir) == []
     client = MlflowClient(tracking_uri=f"sqlite:///{workdir}/mlflow.db")
