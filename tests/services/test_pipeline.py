@@ -223,7 +223,7 @@ def test_a_model_that_the_gate_refused_is_not_promoted(workdir, outcome, tmp_pat
     run = Path(outcome["folder"])
     shutil.copytree(run / "report", tmp_path / "report")
     verdict = json.loads((run / "report" / "verdict.json").read_text())
-    verdict["checks"][0]["passed"] = False
+    verdict["checks"][0]["passed"] = verdict["passed"] = False
     (tmp_path / "report" / "verdict.json").write_text(json.dumps(verdict))
     found = mynah("register", "--name", "wren", run / "model", tmp_path / "report", run / "card", "--workdir", workdir, "--json")
     version = json.loads(found.stdout)["version"]
