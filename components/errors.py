@@ -8,6 +8,8 @@
 An interrupted command (Ctrl-C, SIGTERM) ends with 130, a usage error of the command line with 2 (Click's own).
 """
 
+import signal
+
 
 class MynahError(Exception):
     """An error that a person can act on: what is wrong (with the offending value), and how to mend it."""
@@ -46,3 +48,12 @@ BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformErro
 
 # What an error calls a type, for people who do not write Python.
 NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def interrupt_on_sigterm() -> None:
+    """Take SIGTERM, by which Kubernetes and service managers end a process, for Ctrl-C: nothing half-written stays."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

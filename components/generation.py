@@ -39,6 +39,11 @@ class Sampling:
             raise InputError(f"min_tokens ({self.min_tokens}) is more than max_tokens ({self.max_tokens})", "Lower min_tokens.")
 
 
+def fewest_tokens(max_tokens: int) -> int:
+    """`min_tokens` for who named `max_tokens` alone: who asks for 5 tokens did not ask for the default's 10 at least."""
+    return max(0, min(Sampling().min_tokens, max_tokens))
+
+
 RANGES = (
     ("n", 1, MOST_SAMPLES),
     ("temperature", 0.01, 10.0),

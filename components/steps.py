@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 
-from components.errors import MynahError
+from components.errors import MynahError, interrupt_on_sigterm
 from components.events import send
 from components.tracking import StepRun, step_run
 
@@ -20,8 +19,7 @@ def step(name: str, parent_run: str, **outputs: str) -> Iterator[StepRun]:
 
     `outputs` are the folders that the work writes, by name.
     """
-    # Kubernetes ends a pod with SIGTERM: end as on Ctrl-C, so that half-written folders go and the run is marked KILLED.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    interrupt_on_sigterm()
     send("start", step=name)
     try:
         with step_run(name, os.environ.get("MLFLOW_TRACKING_URI", ""), parent_run) as run:
@@ -30,7 +28,3 @@ def step(name: str, parent_run: str, **outputs: str) -> Iterator[StepRun]:
         send("error", step=name, kind=type(error).__name__, problem=error.problem, fix=error.fix)
         raise
     send("end", step=name, outputs=outputs)
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt

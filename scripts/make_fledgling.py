@@ -77,6 +77,14 @@ def held_out_loss(model: GPT2LMHeadModel, stream: torch.Tensor) -> float:
     return float(sum(losses) / len(blocks))
 
 
+def adamw(model: GPT2LMHeadModel, lr: float) -> torch.optim.AdamW:
+    """AdamW with decoupled decay on matrices alone."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
+
+
 def pretrain(
     train: torch.Tensor, held_out: torch.Tensor, end: int, args: argparse.Namespace
 ) -> tuple[GPT2LMHeadModel, dict[str, Any]]:
@@ -87,14 +95,7 @@ def pretrain(
         bos_token_id=end, eos_token_id=end, resid_pdrop=args.dropout, embd_pdrop=args.dropout, attn_pdrop=0.0, loss_type="ForCausalLM",
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        lr=args.lr,
-        betas=(0.9, 0.95),
-        fused=True,
-    )
+    optimizer = adamw(model, args.lr)
     steps = (len(train) // CONTEXT // BATCH) * args.epochs
     warmup = steps // 20
     schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from components.errors import InputError
-from components.generation import MOST_SAMPLES, Sampling
+from components.generation import MOST_SAMPLES, Sampling, fewest_tokens
 from components.names import is_unicode
 from serving.refusals import Refusal, nearest
 
@@ -110,8 +110,8 @@ def read_sampling(parameters: object) -> Sampling:
         if name not in PARAMETERS:
             raise Refusal(400, f"unknown parameter {str(name)[:80]!r}; {nearest(str(name), PARAMETERS)}")
     values = {"seed": secrets.randbelow(2**32), **parameters}
-    if type(values.get("max_tokens")) is int:  # who asks for 5 tokens did not ask for the default's 10 at least
-        values.setdefault("min_tokens", max(0, min(Sampling().min_tokens, values["max_tokens"])))
+    if type(values.get("max_tokens")) is int:
+        values.setdefault("min_tokens", fewest_tokens(values["max_tokens"]))
     try:
         sampling = Sampling(**values)
     except InputError as error:

@@ -1,12 +1,12 @@
 """What a card shows, read from the folders of the steps before it, and checked on the way in."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.card.escape import clean
 from components.errors import InputError
+from components.evaluate.gate import finite
 from components.files import read_json
 from components.filter.funnel import rows
 
@@ -161,12 +161,9 @@ class Field:
         """A finite number."""
         value = self._as("a number", int, float)
         try:
-            finite = math.isfinite(value)
-        except OverflowError:  # a whole number past any float
-            finite = False
-        if not finite:
-            raise self.wrong(f"has {str(value)[:40]} at {self.key!r}, where a finite number belongs")
-        return float(value)
+            return finite(value)
+        except TypeError as error:
+            raise self.wrong(f"has {str(value)[:40]} at {self.key!r}, where a finite number belongs") from error
 
     def maybe_number(self) -> float | None:
         """A finite number, or None for null."""

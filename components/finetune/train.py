@@ -64,11 +64,7 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, steps))
     bf16 = recipe.bf16 and computes_in_bf16(device)
 
-    history = [Epoch(0, None, score(checkpoint, held_out).loss)]
-    if not math.isfinite(history[0].held_out_loss):
-        raise InputError(
-            f"the base model's loss is {history[0].held_out_loss} before any training: its weights are broken", "Use another."
-        )
+    history = [Epoch(0, None, _base_loss(checkpoint, held_out))]
     on_step(0, {"held_out_loss": history[0].held_out_loss})
     best = {name: value.clone() for name, value in model.state_dict().items()}
     step, tokens, seconds = 0, 0, 0.0
@@ -77,11 +73,8 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
             began, epoch_nats, epoch_tokens = time.monotonic(), 0.0, 0
             model.train()
             for batch in batches.epoch(rng):
-                inputs, targets = pad(batch, checkpoint.end)
-                count = sum(len(row) - 1 for row in batch)
-                with torch.autocast(device, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
-                    nats = summed_loss(model, inputs.to(device), targets.to(device))
-                learning_rate = float(schedule.get_last_lr()[0])
+                count, learning_rate = sum(len(row) - 1 for row in batch), float(schedule.get_last_lr()[0])
+                nats = _batch_loss(checkpoint, batch, bf16)
                 loss = _number(nats.item() / count, step, learning_rate)
                 metrics = {"train_loss": loss, "learning_rate": learning_rate}
                 torch.autograd.backward(nats / count)
@@ -103,6 +96,21 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
     model.to("cpu").eval()
     best_epoch = min(history, key=lambda past: past.held_out_loss).epoch
     return Result(history, best_epoch, step, tokens, seconds, device, "bf16" if bf16 else "fp32")
+
+
+def _base_loss(checkpoint: Checkpoint, held_out: Sequence[str]) -> float:
+    loss = score(checkpoint, held_out).loss
+    if not math.isfinite(loss):
+        raise InputError(f"the base model's loss is {loss} before any training: its weights are broken", "Use another.")
+    return loss
+
+
+def _batch_loss(checkpoint: Checkpoint, batch: Sequence[Sequence[int]], bf16: bool) -> torch.Tensor:
+    """Nats summed over the batch's tokens."""
+    inputs, targets = pad(batch, checkpoint.end)
+    device = checkpoint.model.device
+    with torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
+        return summed_loss(checkpoint.model, inputs.to(device), targets.to(device))
 
 
 def rate(recipe: Recipe, step: int, steps: int) -> float:

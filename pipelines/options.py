@@ -1,0 +1,52 @@
+"""What the commands of `mynah` share: their options, and how they print a result."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.errors import InputError
+from components.events import visible
+from components.files import there_is
+
+Sources = Annotated[
+    list[str],
+    typer.Option(
+        "--from", help="Where posts come from: an X export (zip or folder), a CSV or JSONL file, or `sample`. Repeatable."
+    ),
+]
+Workdir = Annotated[Path, typer.Option(envvar="MYNAH_WORKDIR", help="Folder for runs, MLflow's store and the registry.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+BaseModel = Annotated[
+    str, typer.Option(help="gpt2 or another GPT-2 of the hub (needs a network), a folder, or the bundled fledgling.")
+]
+RecipeFile = Annotated[Path | None, typer.Option(help="YAML file: a preset and what it changes.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe. Repeatable.")]
+Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
+Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
+Out = Annotated[Path, typer.Option(help="Folder to write; one that a step wrote before is replaced.")]
+Name = Annotated[str, typer.Option(help="The bot's name: a-z, 0-9 and hyphens.")]
+DEFAULT_WORKDIR = Path.home() / ".mynah"
+
+
+def existing(workdir: Path) -> Path:
+    """A work folder that holds a store. Raises InputError before an empty one would be made in a wrong place."""
+    if not there_is(workdir / "mlflow.db"):
+        raise InputError(
+            f"there are no bots in {workdir}", "Make one with `mynah run --name NAME --from SOURCE`, or name another --workdir."
+        )
+    return workdir
+
+
+def result(record: Any, told: str, as_json: bool) -> None:  # noqa: ANN401 - any JSON value
+    """Print `record` as JSON, or what is `told` of it."""
+    if as_json:
+        print_json(record)
+    else:
+        print(visible(told))
+
+
+def print_json(record: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print a JSON value on stdout."""
+    print(json.dumps(record, indent=2, ensure_ascii=False))
