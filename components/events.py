@@ -12,7 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 EVENTS_FILE = "MYNAH_EVENTS"
 SECONDS_BETWEEN_LINES = 10.0
@@ -43,15 +46,12 @@ def progress(what: str, total: float, unit: str = "") -> Iterator[Advance]:
 def waiting(what: str) -> Iterator[None]:
     """Show that `what` goes on while the block runs, where nobody can know how far it is.
 
-    A moving bar on a terminal; elsewhere a line when it takes long. Not within `progress`, nor around it.
+    A moving bar on a terminal; elsewhere a line when it takes long.
     """
     if os.environ.get(EVENTS_FILE):
         yield
     elif sys.stderr.isatty():
-        from components.bars import bars
-
-        with bars() as shown:
-            shown.add_task(visible(what), total=None, note="")
+        with _task(what, total=None):
             yield
     else:
         late = threading.Timer(SECONDS_BETWEEN_LINES, say, [f"{what} …"])
@@ -67,8 +67,11 @@ def say(message: str, level: str = "info") -> None:
     if os.environ.get(EVENTS_FILE):
         send("message", text=message, level=level)
     else:
-        prefix = "warning: " if level == "warning" else ""
-        print(f"{prefix}{visible(message)}", file=sys.stderr, flush=True)
+        line = f"{'warning: ' if level == 'warning' else ''}{visible(message)}"
+        if _live:
+            _live.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bars
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 def visible(text: str) -> str:
@@ -116,8 +119,31 @@ def _line_progress(what: str, total: float, unit: str) -> Advance:
 
 @contextlib.contextmanager
 def _bar(what: str, total: float, unit: str) -> Iterator[Advance]:
+    with _task(what, total=total, unit=unit) as (shown, task):
+        yield lambda amount=1, note="": shown.update(task, advance=amount, note=note)
+
+
+_live: "Progress | None" = None  # a terminal has one display at a time; what begins within another is a further line of it
+
+
+@contextlib.contextmanager
+def _task(what: str, **fields: Any) -> "Iterator[tuple[Progress, TaskID]]":  # noqa: ANN401 - rich's own
+    """A line of the display that lives, or of a new one."""
+    global _live
     from components.bars import bars  # rich costs 50 ms to import; pay only on a terminal
 
-    with bars() as shown:
-        task = shown.add_task(visible(what), total=total, unit=unit, note="")
-        yield lambda amount=1, note="": shown.update(task, advance=amount, note=note)
+    with contextlib.ExitStack() as stack:
+        if _live is None:
+            _live = stack.enter_context(bars())
+            stack.callback(_forget_display)
+        task = _live.add_task(visible(what), note="", **fields)
+        shown = _live
+        try:
+            yield shown, task
+        finally:
+            shown.remove_task(task)
+
+
+def _forget_display() -> None:
+    global _live
+    _live = None

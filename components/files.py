@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,13 @@ def digest(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    visible = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return digest_of({file_path.relative_to(path).as_posix(): digest(file_path) for file_path in visible})
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """One SHA-256 over files' names and their SHA-256s, in the order of their paths."""
     total = hashlib.sha256()
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        total.update(f"{file_path.relative_to(path).as_posix()}\0{digest(file_path)}\n".encode())
+    for name, found in sorted(digests.items(), key=lambda item: item[0].split("/")):
+        total.update(f"{name}\0{found}\n".encode())
     return total.hexdigest()

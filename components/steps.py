@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from components.errors import MynahError, interrupt_on_sigterm
 from components.events import send
+from components.store import Store
 from components.tracking import StepRun, step_run
 
 # The image that the steps run in on a cluster and in containers; on a laptop they run in this Python. It holds mynah and
@@ -22,9 +23,14 @@ def step(name: str, parent_run: str, **outputs: str) -> Iterator[StepRun]:
     interrupt_on_sigterm()
     send("start", step=name)
     try:
-        with step_run(name, os.environ.get("MLFLOW_TRACKING_URI", ""), parent_run) as run:
+        with step_run(name, step_store(), parent_run) as run:
             yield run
     except MynahError as error:
         send("error", step=name, kind=type(error).__name__, problem=error.problem, fix=error.fix)
         raise
     send("end", step=name, outputs=outputs)
+
+
+def step_store() -> Store | None:
+    """The store that the step's environment names; None where it names none."""
+    return Store.from_environment() if os.environ.get("MLFLOW_TRACKING_URI") else None

@@ -1,209 +1,225 @@
 """What a run did, in MLflow: one run per pipeline run, and a nested run per step.
 
 Written with `MlflowClient` and explicit run ids, never through the fluent API's hidden active run: a step is a process of its
-own, and leaving `mlflow.start_run()` would mark the parent FINISHED. (Logging a model has no other door: `register` opens
-its own step's run so.) A step without a parent run records nothing.
+own, and leaving `mlflow.start_run()` would mark the parent FINISHED. A step without a parent run records nothing. A step that
+is tried again goes on in the run of its first attempt.
 """
 
 import contextlib
 import importlib.metadata
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from filelock import FileLock
+from components.errors import MynahError, PlatformError
+from components.events import say
+from components.files import digest
+from components.machine import Meter, node_kind, price_per_hour
+from components.outbox import Operation, Outbox, apply, keep_for_later
+from components.store import Store, client, experiment, store_errors
 
-from components.errors import InputError, PlatformError
-from components.files import make_folder, storage_errors
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-EXPERIMENT = "mynah"
-PARENT_TAG = "mlflow.parentRunId"
+PARENT_TAG, STEP_TAG, BOT_TAG = "mlflow.parentRunId", "mynah.step", "mynah.bot"
+COST_TAG, SECONDS_TAG = "mynah.cost_usd", "mynah.seconds"
+UNSENT_FOLDER = "MYNAH_UNSENT"  # where a step leaves records that it could not send; set by the launcher
 LONGEST_PARAM = 500  # characters; MLflow refuses more than 6,000, and nobody reads more than this
-BATCH = 500  # metrics a call; MLflow takes 1,000
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Where MLflow keeps runs, and where it keeps their files."""
-
-    tracking_uri: str
-    artifact_root: str = ""  # "" lets the server decide
-
-    @classmethod
-    def in_folder(cls, workdir: Path) -> "Store":
-        """The laptop's: sqlite and a folder. Raises InputError for a path that sqlite's address cannot hold."""
-        root = workdir.resolve()
-        if "?" in str(root):
-            raise InputError(f"{str(root)!r} holds '?', which cannot stand in the address of a store", "Name another --workdir.")
-        return cls(f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri())
-
-    @classmethod
-    def from_environment(cls) -> "Store":
-        """The one that MLFLOW_TRACKING_URI names: how a pipeline's step is told. Raises InputError when it is not set."""
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if not uri:
-            raise InputError("MLFLOW_TRACKING_URI is not set, so there is no registry", "Set it to the MLflow server's address.")
-        return cls(uri)
-
-
-def client(tracking_uri: str) -> "MlflowClient":
-    """A client of the store, with waits that end: MLflow's own defaults retry a dead server for four minutes."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    for chatty in ("mlflow", "alembic"):  # after the import, which sets levels of its own
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    with store_errors(tracking_uri):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def open_store(workdir: Path) -> Store:
-    """The store of `workdir`, made when it is not there: once, under a lock, for a new sqlite store does not survive two openers."""
-    store = Store.in_folder(workdir)
-    make_folder(workdir)
-    with storage_errors(workdir), FileLock(workdir / ".mlflow.lock"):
-        experiment(store)
-    return store
-
-
-def experiment(store: Store) -> str:
-    """The id of Mynah's experiment, made when it is not there."""
-    mlflow_client = client(store.tracking_uri)
-    with store_errors(store.tracking_uri):
-        found = mlflow_client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return str(found.experiment_id)
-        return str(mlflow_client.create_experiment(EXPERIMENT, store.artifact_root or None))
+LONGEST_TAG = 5000  # characters; MLflow refuses more than 8,000
+PATIENCE = 60.0  # seconds that a step's end waits for a tracking store that is away
+PATIENCE_WITH_FOLDER = 5.0  # the same, where what is left can be sent later
 
 
 def start_parent(store: Store, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
     """Create the run of a pipeline run, tagged with the code's version, and return its id; whoever launched it ends it with `end_run`."""
-    mlflow_client = client(store.tracking_uri)
-    tags = {"mynah.bot": name, "mynah.code_version": importlib.metadata.version("mynah"), **tags}
+    api = client(store.tracking_uri)
+    tags = {BOT_TAG: name, "mynah.code_version": importlib.metadata.version("mynah"), **image_tag(), **tags}
     with store_errors(store.tracking_uri):
-        run_id = str(mlflow_client.create_run(experiment(store), run_name=name, tags=tags).info.run_id)
-        StepRun(mlflow_client, run_id, "").params(params or {})
+        run_id = str(api.create_run(experiment(store), run_name=name, tags=tags).info.run_id)
+        if params:
+            apply(store, {"run": run_id, "do": "params", "values": _texts(params, LONGEST_PARAM)})
     return run_id
 
 
+def image_tag() -> dict[str, str]:
+    """The digest of the image that this process runs in, where the pod is told it (MYNAH_IMAGE by digest)."""
+    _, at, found = os.environ.get("MYNAH_IMAGE", "").partition("@")
+    return {"mynah.image_digest": found} if at else {}
+
+
 def end_run(store: Store, run_id: str, status: str) -> None:
-    """Set the terminal status (FINISHED, FAILED or KILLED) of a run and of its steps that are still running."""
-    mlflow_client, running = client(store.tracking_uri), f"tags.`{PARENT_TAG}` = '{run_id}' and attributes.status = 'RUNNING'"
+    """Set the terminal status (FINISHED, FAILED or KILLED) of a run and of its steps that still run, and the cost of all of them."""
+    api = client(store.tracking_uri)
     with store_errors(store.tracking_uri):
-        for step in mlflow_client.search_runs([experiment(store)], running):
-            mlflow_client.set_terminated(step.info.run_id, status)
-        mlflow_client.set_terminated(run_id, status)
+        steps = steps_of(store, run_id)
+        for step in steps.values():
+            if step.info.status == "RUNNING":
+                api.set_terminated(step.info.run_id, status)
+        for key, value in cost_tags(store, run_id).items():
+            api.set_tag(run_id, key, value)
+        api.set_terminated(run_id, status)
+
+
+def steps_of(store: Store, run_id: str) -> dict[str, Any]:
+    """The nested runs of a pipeline run by the step's name."""
+    api = client(store.tracking_uri)
+    with store_errors(store.tracking_uri):
+        found = api.search_runs([api.get_run(run_id).info.experiment_id], f"tags.`{PARENT_TAG}` = '{run_id}'", max_results=1000)
+    return {run.data.tags.get(STEP_TAG, run.info.run_id): run for run in reversed(found)}
+
+
+def cost_tags(store: Store, run_id: str) -> dict[str, str]:
+    """Seconds and US dollars of a pipeline run's steps so far, as tags; {} where no step tells its own."""
+    tags = [step.data.tags for step in steps_of(store, run_id).values() if SECONDS_TAG in step.data.tags]
+    totals = {key: sum(float(each.get(key, 0)) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
+    return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.1f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
 
 
 class StepRun:
-    """The nested run of one step. Without a run id every call does nothing."""
+    """The nested run of one step. Nothing it records waits for MLflow or fails because of it; without a run all is ignored."""
 
-    def __init__(self, mlflow_client: "MlflowClient | None", run_id: str, parent_id: str) -> None:
-        self._client = mlflow_client
+    def __init__(
+        self, outbox: Outbox | None = None, run_id: str = "", parent_id: str = "", uri: str = "", attempt: int = 1
+    ) -> None:
+        self._outbox = outbox
         self.run_id = run_id
         self.parent_id = parent_id
-        self._metrics: list[Metric] = []
+        self.attempt = attempt
+        self._uri = uri
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; long values are cut."""
-        if self._client:
-            for key, value in values.items():
-                self._client.log_param(self.run_id, key, str(value)[:LONGEST_PARAM])
+        self._add({"do": "params", "values": _texts(values, LONGEST_PARAM), "attempt": self.attempt})
 
     def metrics(self, values: Mapping[str, float], *, headline: bool = False) -> None:
         """Record metrics once; a `headline` stands on the parent run too."""
-        for key, value in values.items():
-            self._add(key, value, 0)
-        self.flush()
-        if self._client and headline:
-            for key, value in values.items():
-                self._client.log_metric(self.parent_id, key, value)
+        self.step_metrics(0, values)
+        if headline:
+            points = [[key, float(value), _now(), self.attempt - 1] for key, value in values.items()]
+            self._add({"run": self.parent_id, "do": "metrics", "points": points})
 
     def step_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Record a point of a curve; points are sent in batches."""
-        for key, value in values.items():
-            self._add(key, value, step)
-        if len(self._metrics) >= BATCH:
-            self.flush()
+        """Record a point of a curve."""
+        points = [[key, float(value), _now(), step] for key, value in values.items()]
+        self._add({"do": "metrics", "points": points, **({"again": True} if self.attempt > 1 else {})})
+
+    def machine(self, second: int, values: Mapping[str, float]) -> None:
+        """Record a sample of the machine; a retried step's seconds begin anew, and its samples stand beside the earlier ones."""
+        self._add({"do": "metrics", "points": [[key, float(value), _now(), second] for key, value in values.items()]})
 
     def artifacts(self, folder: Path, name: str, only: Sequence[str] = ()) -> None:
         """Store the visible files of `folder` under `name`, or `only` some of them."""
-        if self._client:
-            for path in sorted(folder.iterdir()):
-                if path.is_file() and not path.name.startswith(".") and (not only or path.name in only):
-                    self._client.log_artifact(self.run_id, str(path), name)
+        if self._outbox:
+            visible = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+            files = {path.name: str(path) for path in visible if not only or path.name in only}
+            self._add({"do": "artifacts", "uri": f"{self._uri}/{name}", "files": files})
+
+    def dataset(self, path: Path, name: str, context: str, profile: str = "") -> None:
+        """Record the file `path`, which is among the step's artifacts, as a dataset that the pipeline run used, with its digest."""
+        if not self._outbox:
+            return
+        sha256 = digest(path)
+        # MLflow takes 36 characters of a digest; the whole one stands in the source.
+        record = {
+            "name": name,
+            "digest": sha256[:36],
+            "source_type": "local",
+            "source": f'{{"sha256": "{sha256}"}}',
+            "profile": profile,
+        }
+        for run in (self.run_id, self.parent_id):
+            self._add({"run": run, "do": "dataset", "dataset": record, "context": context})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Tag the step and its pipeline run."""
-        if self._client:
-            for key, value in values.items():
-                self._client.set_tag(self.run_id, key, value)
-                self._client.set_tag(self.parent_id, key, value)
+        for run in (self.run_id, self.parent_id):
+            self._add({"run": run, "do": "tags", "values": _texts(values, LONGEST_TAG)})
 
-    def flush(self) -> None:
-        """Send the metrics that wait."""
-        if self._client and self._metrics:
-            self._client.log_batch(self.run_id, metrics=self._metrics)
-        self._metrics = []
+    def end(self, status: str, seconds: float, patience: float) -> None:
+        """Record what the step cost and how it ended; then wait until all is sent, or keep the rest for later.
 
-    def _add(self, key: str, value: float, step: int) -> None:
-        if self._client:
-            from mlflow.entities import Metric
+        Raises PlatformError only when the records can neither be sent nor kept, because a disk is full.
+        """
+        if not self._outbox:
+            return
+        cost = seconds / 3600 * price_per_hour(node_kind())
+        told = {SECONDS_TAG: f"{seconds:.1f}", COST_TAG: f"{cost:.6f}", "mynah.node": node_kind()}
+        self._add({"do": "tags", "values": told})
+        self._add({"do": "end", "status": status, "time": _now()})
+        unsent, folder = self._outbox.close(patience), os.environ.get(UNSENT_FOLDER, "")
+        if not unsent:
+            return
+        if (
+            self._outbox.error and "disk is full" in self._outbox.error.problem
+        ):  # sqlite's words; there is no later on a full disk
+            raise self._outbox.error
+        if folder:
+            keep_for_later(Path(folder), self.run_id, unsent)
+            say(
+                "the tracking store is away: the step's records are kept, and sent by the next mynah that finds it back",
+                "warning",
+            )
+        else:
+            say(f"the tracking store is away: {len(unsent)} records of the step are lost", "warning")
 
-            self._metrics.append(Metric(key, float(value), int(time.time() * 1000), step))
+    def _add(self, operation: Operation) -> None:
+        if self._outbox:
+            self._outbox.add({"run": self.run_id, **operation})
+
+
+def _texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
+    return {key: str(value)[:longest] for key, value in values.items()}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 @contextlib.contextmanager
-def step_run(name: str, tracking_uri: str, parent_id: str) -> Iterator[StepRun]:
+def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun]:
     """The nested run of the step `name` in the pipeline run `parent_id`: FINISHED when the block ends well, else FAILED or KILLED.
 
-    Without a parent ("") the step records nothing. Raises PlatformError when the tracking server cannot be reached.
+    Without a parent ("") the step records nothing. Raises PlatformError when the tracking store cannot be reached at the start;
+    later the records wait for it.
     """
-    if not parent_id:
-        yield StepRun(None, "", "")
+    if not parent_id or not store:
+        yield StepRun()
         return
-    mlflow_client = client(tracking_uri)
-    with store_errors(tracking_uri):
-        parent = mlflow_client.get_run(parent_id)
-        run = mlflow_client.create_run(parent.info.experiment_id, run_name=name, tags={PARENT_TAG: parent_id, "mynah.step": name})
-    step = StepRun(mlflow_client, run.info.run_id, parent_id)
+    run_id, uri, attempt = _open(name, store, parent_id)
+    step, began, status = StepRun(Outbox(store), run_id, parent_id, uri, attempt), time.monotonic(), "FAILED"
     try:
-        with store_errors(tracking_uri):
+        with Meter(step.machine):
             yield step
-            step.flush()
-            mlflow_client.set_terminated(run.info.run_id, "FINISHED")
-    except BaseException as error:
-        with contextlib.suppress(PlatformError), store_errors(tracking_uri):  # the step's own error says more
-            mlflow_client.set_terminated(run.info.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
         raise
+    finally:
+        patience = PATIENCE_WITH_FOLDER if os.environ.get(UNSENT_FOLDER) or status == "KILLED" else PATIENCE
+        if status == "FINISHED":
+            step.end(status, time.monotonic() - began, patience)
+        else:
+            with contextlib.suppress(MynahError):  # the step's own error says more
+                step.end(status, time.monotonic() - began, patience)
 
 
-@contextlib.contextmanager
-def store_errors(tracking_uri: str) -> Iterator[None]:
-    """MLflow's exceptions, and its database's, as a PlatformError; whatever else the block raises passes through."""
+def _open(name: str, store: Store, parent_id: str) -> tuple[str, str, int]:
+    """The step's run, new or that of an earlier attempt: its id, the address of its artifacts, and which attempt this is."""
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        cause = str(error).strip().split("\n")[0][:200]
-        raise PlatformError(
-            f"the tracking store {_public(tracking_uri)} failed: {cause}", "Is it running, and is there space on its disk?"
-        ) from error
-
-
-def _public(uri: str) -> str:
-    """A URI without the user name and password that it may hold."""
-    scheme, slashes, rest = uri.partition("://")
-    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+    api = client(store.tracking_uri)
+    with store_errors(store.tracking_uri):
+        try:
+            parent = api.get_run(parent_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise PlatformError(f"there is no run {parent_id!r} in {store.shown}", "Was it deleted while it ran?") from error
+        earlier = steps_of(store, parent_id).get(name)
+        if not earlier:
+            tags = {PARENT_TAG: parent_id, STEP_TAG: name, **image_tag()}
+            run = api.create_run(parent.info.experiment_id, run_name=name, tags=tags)
+            return str(run.info.run_id), str(run.info.artifact_uri), 1
+        attempt = int(earlier.data.tags.get("mynah.attempts", "1")) + 1
+        api.set_tag(earlier.info.run_id, "mynah.attempts", str(attempt))
+        api.update_run(earlier.info.run_id, status="RUNNING")
+        return str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt

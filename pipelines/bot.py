@@ -11,6 +11,7 @@ from components.filter.component import filter_posts
 from components.finetune.component import finetune
 from components.promote.component import promote
 from components.register.component import register
+from components.steps import IMAGE
 
 
 @dsl.pipeline(name="mynah-bot", description="Fetch a person's posts, fine-tune a GPT-2 on them, judge, record and promote it.")
@@ -25,7 +26,7 @@ def bot(
     parent_run: str = "",
 ) -> None:
     """`recipe`: {"preset": …, "changes": {…}}. `parent_run`: the MLflow run of this pipeline run; "" records nothing."""
-    raw = fetch(sources=sources, limit=limit, parent_run=parent_run)
+    raw = fetch(sources=sources, limit=limit, parent_run=parent_run, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     data = filter_posts(rules=rules, seed=seed, parent_run=parent_run, raw=raw.outputs["raw"])
     model = finetune(base_model=base_model, recipe=recipe, parent_run=parent_run, data=data.outputs["data"])
     report = evaluate(
@@ -40,6 +41,10 @@ def bot(
         model=model.outputs["model"], report=report.outputs["report"], card=about.outputs["card"],
     )  # fmt: skip
     decision = promote(name=name, version=version.output, parent_run=parent_run)
+
+    # An image that is named by its digest tells the steps which one they run in.
+    for task in (raw, data, model, report, about, version, decision) if "@" in IMAGE else ():
+        task.set_env_variable("MYNAH_IMAGE", IMAGE)
 
     # What has an effect outside the pipeline, or reads what changes outside it, is never taken from the cache.
     for task in (raw, about, version, decision):

@@ -13,7 +13,7 @@ import typer
 from components.errors import INTERRUPTED, GateRefused, MynahError, interrupt_on_sigterm
 from components.events import visible, waiting
 from components.files import there_is
-from pipelines import steps
+from pipelines import bots, steps
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
@@ -70,8 +70,8 @@ def run(
         )
 
 
-for step, command in steps.COMMANDS.items():
-    app.command(name=step)(command)
+for step_name, step_command in steps.COMMANDS.items():
+    app.command(name=step_name)(step_command)
 
 
 @app.command()
@@ -120,23 +120,8 @@ def serve(
     work(found, host, port)
 
 
-@app.command()
-def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
-    """What bots there are: champion, verdict, date."""
-    from pipelines.show import bot_record, show_bots
-
-    if not there_is(workdir / "mlflow.db"):
-        found = []
-    else:
-        with waiting("Opening the registry"):
-            from components.registry import Registry
-            from components.tracking import open_store
-
-            found = Registry(open_store(workdir)).bots()
-    if as_json:
-        print_json([bot_record(bot) for bot in found])
-    else:
-        show_bots(found)
+for bots_name, bots_command in bots.COMMANDS.items():
+    app.command(name=bots_name)(bots_command)
 
 
 @app.command(name="compile")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import BY_NAME, InputError, MynahError
 from components.events import EVENTS_FILE
@@ -22,7 +22,12 @@ from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING, resolve
 from components.finetune.recipe import Recipe
 from components.names import bot_name, is_unicode
+from components.store import unsent_folder
+from components.tracking import UNSENT_FOLDER
 from pipelines.watch import Watcher
+
+if TYPE_CHECKING:
+    from components.store import Store
 
 SECONDS_TO_STOP = 15.0  # for a step to put away what it was writing, before it is killed
 
@@ -81,16 +86,19 @@ def launch(order: Order) -> Outcome:
     parse_sources(order.sources)
     resolve(order.base_model)
     _refuse_paths(order)
-    from components.tracking import end_run, open_store, start_parent
+    from components.locks import place_of_lock
+    from components.store import open_store
+    from components.tracking import start_parent
 
     began = time.monotonic()
     store = open_store(order.workdir)
+    place_of_lock(store)  # the last step needs it, and says so before the first
     folder = _new_folder(order)
     run_id, status = "", "FAILED"
     try:
         run_id = start_parent(store, order.name, {"mynah.folder": folder.name}, _params(order))
         with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
-            outputs = _run(order, folder, Path(scratch), store.tracking_uri, run_id)
+            outputs = _run(order, folder, Path(scratch), store, run_id)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -98,14 +106,26 @@ def launch(order: Order) -> Outcome:
         raise
     finally:
         if run_id:
-            with contextlib.suppress(MynahError):  # the step's own error says more than that its end could not be recorded
-                end_run(store, run_id, status)
+            _end(store, run_id, status)
         else:
             shutil.rmtree(folder, ignore_errors=True)
     decision = str(outputs["promote"])
     return Outcome(
         order.name, int(outputs["register"]), decision == "promoted", decision, folder, run_id, time.monotonic() - began
     )  # fmt: skip
+
+
+def _end(store: "Store", run_id: str, status: str) -> None:
+    """Record how the run ended; where the store is away, keep that for later, for the step's own error says more."""
+    from components.outbox import keep_for_later
+    from components.tracking import end_run
+
+    try:
+        end_run(store, run_id, status)
+    except MynahError:
+        ended = {"run": run_id, "do": "end", "status": status, "time": int(time.time() * 1000)}
+        with contextlib.suppress(MynahError, OSError):
+            keep_for_later(unsent_folder(store.folder or Path()), run_id, [ended])
 
 
 def _new_folder(order: Order) -> Path:
@@ -120,7 +140,7 @@ def _new_folder(order: Order) -> Path:
     raise MynahError(f"a thousand runs of {order.name} began in this second", "Wait a moment.")
 
 
-def _run(order: Order, folder: Path, scratch: Path, tracking_uri: str, run_id: str) -> dict[str, Any]:
+def _run(order: Order, folder: Path, scratch: Path, store: "Store", run_id: str) -> dict[str, Any]:
     """Start the runner's process, watch it, and return what the steps gave back.
 
     `scratch` is on another disk, perhaps: a step whose disk is full can still say so.
@@ -129,7 +149,8 @@ def _run(order: Order, folder: Path, scratch: Path, tracking_uri: str, run_id: s
     write_json(folder / "order.json", {"pipeline_root": str(root), "arguments": _arguments(order, run_id)})
     events.touch()
     environment = os.environ | {
-        EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": tracking_uri, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
+        EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": store.tracking_uri, UNSENT_FOLDER: str(unsent_folder(order.workdir.resolve())),
+        "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
         "TOKENIZERS_PARALLELISM": "false", "_KFP_RUNTIME": "false",
         "TMPDIR": str(scratch),  # Kubeflow's runner leaves a folder for each step in it
     }  # fmt: skip

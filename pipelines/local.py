@@ -49,7 +49,8 @@ def _end_with_the_launcher() -> None:
 
 def _put_away(order: Path, arguments: dict[str, Any]) -> None:
     """What the launcher does after an interrupt, for one that was killed and could not."""
-    from components.tracking import Store, end_run
+    from components.store import Store
+    from components.tracking import end_run
 
     shutil.rmtree(order.parent, ignore_errors=True)
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)

@@ -9,6 +9,7 @@ import typer
 from components.errors import InputError
 from components.events import visible
 from components.files import there_is
+from components.store import server_address
 
 Sources = Annotated[
     list[str],
@@ -31,8 +32,8 @@ DEFAULT_WORKDIR = Path.home() / ".mynah"
 
 
 def existing(workdir: Path) -> Path:
-    """A work folder that holds a store. Raises InputError before an empty one would be made in a wrong place."""
-    if not there_is(workdir / "mlflow.db"):
+    """A work folder that holds a store, or any where a server does. Raises InputError before an empty one would be made in a wrong place."""
+    if not server_address() and not there_is(workdir / "mlflow.db"):
         raise InputError(
             f"there are no bots in {workdir}", "Make one with `mynah run --name NAME --from SOURCE`, or name another --workdir."
         )

@@ -4,7 +4,6 @@ import contextlib
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from components.filter.funnel import rows
-from components.registry import Bot
 from pipelines.launch import Outcome
 
 NARROWEST = 100  # columns of a pipe, where nobody said how wide it is
@@ -79,30 +77,4 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "name": outcome.name, "version": outcome.version, "promoted": outcome.promoted, "decision": outcome.decision,
         "folder": str(outcome.folder), "mlflow_run": outcome.mlflow_run, "seconds": round(outcome.seconds, 1),
         "metrics": outcome.metrics, "funnel": outcome.funnel, "samples": outcome.samples,
-    }  # fmt: skip
-
-
-def show_bots(bots: Sequence[Bot]) -> None:
-    """The bots as a table."""
-    if not bots:
-        print("No bots yet. Make one: mynah run --name my-bot --from my-export.zip")
-        return
-    table = Table()
-    for heading in ("Bot", "Champion", "Verdict", "Held-out loss", "Date", "Versions"):
-        table.add_column(heading)
-    for bot in bots:
-        record = bot_record(bot)
-        loss = f"{record['held_out_loss']:.3f}" if record["held_out_loss"] is not None else ""
-        champion = str(record["champion"] or "none")
-        table.add_row(record["name"], champion, record["verdict"], loss, record["date"], str(record["versions"]))
-    console().print(table)
-
-
-def bot_record(bot: Bot) -> dict[str, Any]:
-    """A bot as a JSON object: of its champion, or of its newest version where it has none."""
-    shown = bot.champion or (bot.versions[0] if bot.versions else None)
-    return {
-        "name": bot.name, "champion": bot.champion.version if bot.champion else None, "aliases": bot.aliases,
-        "verdict": shown.tags.get("mynah.verdict", "") if shown else "", "held_out_loss": shown.held_out_loss if shown else None,
-        "date": f"{shown.created_at:%Y-%m-%d %H:%M}" if shown else "", "versions": len(bot.versions),
     }  # fmt: skip

@@ -8,6 +8,8 @@ import typer
 
 from components.errors import GateRefused
 from components.events import waiting
+from components.files import there_is
+from components.store import server_address
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
@@ -26,13 +28,18 @@ from pipelines.options import (
 )
 
 
-def fetch(sources: Sources, out: Out, limit: Limit = 0, as_json: Json = False) -> None:
+def fetch(sources: Sources, out: Out, limit: Limit = 0, workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
     """Posts of the sources, as posts.jsonl with their provenance."""
     from dataclasses import asdict
 
     from components.fetch import fetch as work
 
-    found = work(sources, out, limit)
+    store = None
+    if server_address() or there_is(workdir / "mlflow.db"):  # it knows who asked to be forgotten
+        from components.store import open_store
+
+        store = open_store(workdir)
+    found = work(sources, out, limit, store)
     result(
         [asdict(each) for each in found], "\n".join(f"{each.posts:,} posts from {each.source} → {out}" for each in found), as_json
     )
@@ -122,6 +129,9 @@ def register(
     model: Annotated[Path, typer.Argument(help="Folder that `mynah finetune` wrote.")],
     report: Annotated[Path, typer.Argument(help="Folder that `mynah evaluate` wrote.")],
     card_folder: Annotated[Path, typer.Argument(metavar="CARD", help="Folder that `mynah card` wrote.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that `mynah filter` wrote: lets promotion compare on other posts.")
+    ] = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +141,7 @@ def register(
     with waiting("Registering"):
         from components.register import by_hand
 
-        found = by_hand(name, model, report, card_folder, workdir)
+    found = by_hand(name, model, report, card_folder, workdir, data)
     result(
         asdict(found), f"{found.name} version {found.version} registered; `mynah promote {found.name}` makes it serve", as_json
     )
@@ -140,6 +150,7 @@ def register(
 def promote(
     name: Annotated[str, typer.Argument(help="The bot.")],
     version: Annotated[int, typer.Option(min=0, help="Which version; 0: the challenger.")] = 0,
+    force: Annotated[str, typer.Option(metavar="REASON", help="Promote all the same; the reason is recorded.")] = "",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -148,16 +159,18 @@ def promote(
 
     from components.promote import promote as work
     from components.promote import refusal
-    from components.tracking import open_store
+    from components.store import open_store
 
     with waiting("Promoting"):
-        decision = work(name, open_store(existing(workdir)), version)
+        decision = work(name, open_store(existing(workdir)), version, force)
     if as_json:
         print_json(asdict(decision))
     if not decision.promoted:
         raise refusal(decision)
     if not as_json:
-        print(f"{name} version {decision.version} is the champion")
+        print(
+            f"{name} version {decision.version} is the champion{', forced against: ' + '; '.join(decision.reasons) if decision.forced else ''}"
+        )
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

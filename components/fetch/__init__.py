@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import InputError
 from components.events import progress, say, waiting
 from components.fetch.archives import open_archive
-from components.fetch.sources import SOURCES_NOW, Content, Source, parse_sources
+from components.fetch.sources import SOURCES_FILE, SOURCES_NOW, Content, Source, parse_sources
 from components.fetch.tables import read_csv, read_jsonl
 from components.fetch.x_export import KIND as X_EXPORT
 from components.fetch.x_export import read_export
-from components.files import atomic_folder, digest, write_json
-from components.posts import Post, newest, write_posts
+from components.files import atomic_folder, digest, read_json, write_json
+from components.posts import Post, newest, read_posts, write_posts
 
-SOURCES_FILE = "sources.json"
+if TYPE_CHECKING:
+    from components.store import Store
+
 LONG_READ = 32_000_000  # bytes; what is smaller is read before a progress bar could help
 PRUNE_AT = 50_000  # posts held beyond the limit before the oldest are let go
 
@@ -39,20 +42,27 @@ class Provenance:
     basis: str  # "own-account" for exports, "unstated" for other files
 
 
-def fetch(sources: Sequence[str], out: Path, limit: int = 0) -> list[Provenance]:
+def fetch(sources: Sequence[str], out: Path, limit: int = 0, store: "Store | None" = None) -> list[Provenance]:
     """Read `sources` and write `posts.jsonl` and `sources.json` into the folder `out`, all or nothing.
 
     `limit` keeps the newest so many posts of each source (0: all). Raises InputError when a source is unknown, unsafe,
-    damaged, or given twice, or when there is no post at all; PlatformError when `out` cannot be written.
+    damaged, or given twice, when there is no post at all, or when an author asked to be forgotten, as `store` knows;
+    PlatformError when `out` cannot be written.
     """
     if limit < 0:
         raise InputError(f"the limit of posts is {limit}", "Give a number of posts, or 0 for all.")
     parsed = parse_sources(sources)
     provenances: list[Provenance] = []
     with atomic_folder(out) as folder:
-        write_posts(folder, itertools.chain.from_iterable(_read(source, limit, provenances.append) for source in parsed))
+        authors: set[str] = set()
+        posts = itertools.chain.from_iterable(_read(source, limit, provenances.append) for source in parsed)
+        write_posts(folder, _noting(authors, posts))
         if not any(provenance.posts for provenance in provenances):
             raise InputError(f"no posts in {', '.join(provenance.source for provenance in provenances)}", SOURCES_NOW)
+        if store:
+            from components.tombstones import refuse_forgotten
+
+            refuse_forgotten(store, sorted(authors))
         write_json(folder / SOURCES_FILE, [asdict(provenance) for provenance in provenances])
     for provenance in provenances:
         if not provenance.posts:
@@ -60,8 +70,19 @@ def fetch(sources: Sequence[str], out: Path, limit: int = 0) -> list[Provenance]
     return provenances
 
 
+def _noting(authors: set[str], posts: Iterable[Post]) -> Iterator[Post]:
+    for post in posts:
+        authors.add(post.author)
+        yield post
+
+
 def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> Iterator[Post]:
     """The posts of `source`, one by one; at their end, `report` gets its provenance."""
+    if source.form == "raw":  # fetched before: what was known of them then still holds
+        for each in _provenances(source.path):
+            report(each)
+        yield from newest(list(read_posts(source.path)), limit)
+        return
     with waiting(f"Reading {source.label}"):
         sha256 = _digest(source)
     count, authors, first, last = 0, dict[str, None](), None, None
@@ -88,6 +109,15 @@ def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> I
             basis=content.basis,
         )
     )
+
+
+def _provenances(raw: Path) -> list[Provenance]:
+    """The provenances in a folder that `fetch` wrote. Raises InputError when its sources.json is none."""
+    path = raw / SOURCES_FILE
+    try:
+        return [Provenance(**record) for record in read_json(path, "fetch")]
+    except TypeError as error:
+        raise InputError(f"{path} is not what `mynah fetch` writes ({error})", "Run `mynah fetch` again.") from error
 
 
 @contextlib.contextmanager

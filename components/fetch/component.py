@@ -6,15 +6,17 @@ from components.steps import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def fetch(sources: list[str], limit: int, parent_run: str, raw: dsl.Output[dsl.Dataset]) -> None:
+def fetch(sources: list[str], limit: int, parent_run: str, kfp_run: str, raw: dsl.Output[dsl.Dataset]) -> None:
     """Posts of `sources`, the newest `limit` of each (0: all), as posts.jsonl and sources.json."""
     from pathlib import Path
 
     from components.fetch import fetch as work
-    from components.steps import step
+    from components.lineage import record_sources
+    from components.steps import step, step_store
 
     with step("fetch", parent_run, raw=raw.path) as run:
-        found = work(sources, Path(raw.path), limit)
-        run.params({"sources": ", ".join(each.source for each in found), "limit": limit})
+        found = work(sources, Path(raw.path), limit, step_store())
+        run.params({"limit": limit})
+        run.tags({"mynah.kfp_run_id": kfp_run})
         run.metrics({"posts": sum(each.posts for each in found)}, headline=True)
-        run.artifacts(Path(raw.path), "raw")
+        record_sources(run, Path(raw.path))

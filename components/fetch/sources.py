@@ -7,10 +7,11 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.names import is_unicode
-from components.posts import Post
+from components.posts import POSTS_FILE, Post
 
 SAMPLE = Path(__file__).parent / "sample" / "groundling.zip"
 SOURCES_NOW = "Sources now: archive:EXPORT.zip or its unpacked folder, FILE.csv, FILE.jsonl, and the word sample."
+SOURCES_FILE = "sources.json"  # beside posts.jsonl in a folder that `mynah fetch` wrote
 FORMS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 # The scheme of an address (x://); without slashes two letters at least, so that a Windows drive (C:) is none.
@@ -22,7 +23,7 @@ class Source:
     """One place that posts come from; it exists."""
 
     path: Path
-    form: str  # archive, csv or jsonl
+    form: str  # archive, csv, jsonl, or raw: a folder that `mynah fetch` wrote
 
     @property
     def name(self) -> str:
@@ -75,6 +76,8 @@ def parse_source(name: str) -> Source:
     if scheme and (scheme[2] or not Path(name).exists()):
         raise InputError(f"{name[:200]!r}: there is no source {scheme[0]} in this version", SOURCES_NOW)
     path = _existing(name, name)
+    if path.is_dir() and (path / POSTS_FILE).is_file() and (path / SOURCES_FILE).is_file():
+        return Source(path, "raw")
     form = "archive" if path.is_dir() else FORMS.get(path.suffix.lower(), "archive")
     return Source(path, form)
 

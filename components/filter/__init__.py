@@ -4,7 +4,7 @@ Writes into its output folder: train.jsonl and held_out.jsonl ({"id", "author", 
 "reason", "text"}), funnel.json and sources.json (copied from the raw posts).
 """
 
-import random
+import hashlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,13 +70,20 @@ def read_texts(data: Path, part: str) -> list[str]:
 
 
 def split(kept: list[Text], seed: int) -> tuple[list[Text], list[Text]]:
-    """Split 90/10 at random by `seed`, keeping equal texts on one side so that nothing held out was trained on."""
-    texts = sorted({record["text"].casefold() for record in kept})
-    random.Random(seed).shuffle(texts)
+    """Split 90/10 at random by `seed`, keeping equal texts on one side so that nothing held out was trained on.
+
+    Ordered by a digest of each text and the seed, not by drawing: when posts come or go, all others but a few at the border stay on
+    their side, so that a bot that is made anew can be compared with its champion on posts that neither was trained on.
+    """
+    texts = sorted({record["text"].casefold() for record in kept}, key=lambda text: _lot(text, seed))
     chosen = set(texts[: max(1, round(len(texts) * HELD_OUT_SHARE))] if len(texts) > 1 else [])
     train = [record for record in kept if record["text"].casefold() not in chosen]
     held_out = [record for record in kept if record["text"].casefold() in chosen]
     return train, held_out
+
+
+def _lot(text: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _newest_of_each(posts: Iterable[Post], limit: int) -> Iterable[Post]:

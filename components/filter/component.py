@@ -12,10 +12,11 @@ def filter_posts(rules: str, seed: int, parent_run: str, raw: dsl.Input[dsl.Data
 
     from components.filter import FilterSettings
     from components.filter import filter_posts as work
+    from components.lineage import record_data
     from components.steps import step
 
     with step("filter", parent_run, data=data.path) as run:
         funnel = work(Path(raw.path), Path(data.path), FilterSettings(rules=rules, seed=seed))
         run.params({"rules": rules, "split_seed": seed})
         run.metrics(funnel.counts(), headline=True)
-        run.artifacts(Path(data.path), "data")
+        record_data(run, Path(data.path))

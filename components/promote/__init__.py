@@ -1,20 +1,25 @@
-"""promote: the gate again, under a lock, against what serves now; then the alias `champion` moves and `previous` remembers."""
+"""promote: the gate again, under a lock, against what serves now; then the alias `champion` moves and `previous` remembers.
 
-import tempfile
-from dataclasses import dataclass
+`rollback` swaps the two. Whatever is decided stands in the bot's history and on the version, with who decided it and when.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from components.errors import GateRefused, InputError, PlatformError
-from components.files import storage_errors
+from components.errors import GateRefused, InputError
+from components.locks import StillHeld, alias_lock
+from components.manifest import faults
 from components.names import bot_name
-from components.registry import CHALLENGER, CHAMPION, PREVIOUS, Bot, BotVersion, Registry
-from components.tracking import Store, store_errors
-
-LOCK_SECONDS = 60.0
-TOLERANCE = 0.02  # nats per token: a retrained bot may trail the champion by the noise between two seeds
+from components.promote.compare import Comparison, compare
+from components.promote.history import Event, carry_out, complete, next_number, record
+from components.registry import CHALLENGER, PREVIOUS, Bot, BotVersion, Registry, no_such_version
+from components.store import Store, store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,46 +29,67 @@ class Decision:
     name: str
     version: int
     promoted: bool
-    reasons: list[str]  # why not; [] when promoted
+    reasons: list[str]  # against it; [] when there was nothing
+    previous: int = 0  # the champion before, 0 for none
+    forced: str = ""
+    comparison: dict[str, object] = field(default_factory=dict)
 
 
-def promote(name: str, store: Store, version: int = 0) -> Decision:
+def promote(name: str, store: Store, version: int = 0, force: str = "") -> Decision:
     """Make a version of `name` its champion when the gate passed it and it does not trail the champion; `version` 0: the challenger.
 
-    Compared with the champion only where both were measured on the same held-out posts (equal digests). The decision is
-    written on the version as tags. Raises InputError for a bot or version that does not exist, PlatformError when another
-    promotion holds the lock for a minute.
+    Both are compared on the same held-out posts (see `compare`). `force`, a reason in words, overrules a refusal, and is recorded;
+    it never overrules missing files. Raises InputError for a bot or version that does not exist or whose files are gone,
+    PlatformError when a store or the lock fails.
     """
-    registry, lock = Registry(store), lock_file(bot_name(name), store)
-    try:
-        with storage_errors(lock), FileLock(lock, timeout=LOCK_SECONDS), store_errors(store.tracking_uri):
-            bot = registry.bot(name)
-            candidate = _candidate(bot, version)
-            reasons = shortcomings(candidate, bot.champion)
-            _record(registry, bot, candidate, reasons)
-    except Timeout as error:
-        raise PlatformError(
-            f"another promotion has held {lock} for {LOCK_SECONDS:.0f} s", "Wait for it, and try again."
-        ) from error
-    return Decision(name, candidate.version, not reasons, reasons)
+    with _aliases(name, store) as (registry, still_held):
+        bot = registry.head(name, version)
+        if complete(registry.client, bot):
+            bot = registry.head(name, version)
+        candidate = _candidate(bot, version)
+        _require_files(registry, candidate)
+        comparison = None
+        if bot.champion and bot.champion.version != candidate.version:
+            comparison = compare(registry, candidate, bot.champion)
+        reasons = shortcomings(candidate, bot.champion, comparison)
+        promoted = not reasons or bool(force)
+        still_held()
+        decision = Decision(
+            name, candidate.version, promoted, reasons, bot.aliases.get("champion", 0), force if reasons else "",
+            asdict(comparison) if comparison else {},
+        )  # fmt: skip
+        _write(registry, bot, decision, "promote" if promoted else "refuse")
+    return decision
 
 
-def lock_file(name: str, store: Store) -> Path:
-    """The file that promotions of `name` lock: beside a sqlite store, else among this machine's temporary files."""
-    scheme, _, path = store.tracking_uri.partition("sqlite:///")
-    return (Path(path).parent if path and not scheme else Path(tempfile.gettempdir())) / f".mynah-promote-{name}.lock"
+def rollback(name: str, store: Store) -> Decision:
+    """Swap `champion` and `previous`, under the same lock. Raises InputError when there is no previous one or its files are gone."""
+    with _aliases(name, store) as (registry, still_held):
+        bot = registry.head(name)
+        if complete(registry.client, bot):
+            bot = registry.head(name)
+        target = bot.at(PREVIOUS)
+        if not target:
+            raise InputError(f"{name} has no previous champion to go back to", f"See `mynah show {name}`.")
+        _require_files(registry, target)
+        still_held()
+        decision = Decision(name, target.version, True, [], bot.aliases.get("champion", 0))
+        _write(registry, bot, decision, "rollback")
+    return decision
 
 
-def shortcomings(candidate: BotVersion, champion: BotVersion | None) -> list[str]:
-    """Why `candidate` may not replace `champion`; [] when it may."""
+def shortcomings(candidate: BotVersion, champion: BotVersion | None, comparison: Comparison | None) -> list[str]:
+    """Why `candidate` may not replace `champion`; [] when it may. What was not measured counts against it."""
     reasons = []
     if not candidate.passed:
         reasons.append(f"the gate did not pass it ({candidate.tags.get('mynah.verdict', 'no verdict')})")
-    if champion and champion.version != candidate.version and _same_posts(candidate, champion):
-        ours, theirs = candidate.held_out_loss, champion.held_out_loss
-        if ours is None or theirs is None or ours > theirs + TOLERANCE:
+    if champion and comparison:
+        if comparison.problem:
+            reasons.append(comparison.problem)
+        elif comparison.trails:
             reasons.append(
-                f"its held-out loss {ours} trails the champion's {theirs} (version {champion.version}) on the same posts"
+                f"its held-out loss {comparison.loss} trails the champion's {comparison.champion_loss} "
+                f"(version {champion.version}, {comparison.unit}) on the same posts"
             )
     return reasons
 
@@ -72,30 +98,68 @@ def refusal(decision: Decision) -> GateRefused:
     """The error of a promotion that was refused, for a command line to end with."""
     return GateRefused(
         f"{decision.name} version {decision.version} was not promoted: {'; '.join(decision.reasons)}",
-        "Train it on more posts or for longer, and look at its report.",
+        'Train it on more posts or for longer, and look at its report; --force "why" overrules this and is recorded.',
     )
 
 
-def _same_posts(one: BotVersion, other: BotVersion) -> bool:
-    return one.tags.get("mynah.held_out_digest") == other.tags.get("mynah.held_out_digest")
+def actor() -> str:
+    """Who decides: MYNAH_ACTOR, the user of the MLflow server, or this machine's user."""
+    named = os.environ.get("MYNAH_ACTOR") or os.environ.get("MLFLOW_TRACKING_USERNAME")
+    if named:
+        return named[:200]
+    user = "unknown"
+    with contextlib.suppress(KeyError, OSError):  # a container's user may have no name
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextlib.contextmanager
+def _aliases(name: str, store: Store) -> Iterator[tuple[Registry, StillHeld]]:
+    registry = Registry(store)
+    with alias_lock(bot_name(name), store) as still_held, store_errors(store.tracking_uri):
+        yield registry, still_held
 
 
 def _candidate(bot: Bot, version: int) -> BotVersion:
     found = next((each for each in bot.versions if each.version == version), None) if version else bot.at(CHALLENGER)
     if found:
         return found
-    there_are = ", ".join(str(each.version) for each in bot.versions) or "none"
-    wanted = f"version {version}" if version else "challenger"
-    raise InputError(f"{bot.name} has no {wanted}", f"Its versions: {there_are}. Name one with --version.")
+    raise no_such_version(bot, f"version {version}" if version else "challenger")
 
 
-def _record(registry: Registry, bot: Bot, candidate: BotVersion, reasons: list[str]) -> None:
-    """Tag the decision, and move the aliases when there is nothing against it."""
-    api, number = registry.client, str(candidate.version)
-    api.set_model_version_tag(bot.name, number, "mynah.promotion", "refused: " + "; ".join(reasons) if reasons else "promoted")
-    api.set_model_version_tag(bot.name, number, "mynah.promotion_at", datetime.now(UTC).isoformat(timespec="seconds"))
-    if reasons or bot.aliases.get(CHAMPION) == candidate.version:
-        return
-    if bot.champion:
-        api.set_registered_model_alias(bot.name, PREVIOUS, str(bot.champion.version))
-    api.set_registered_model_alias(bot.name, CHAMPION, number)
+def _require_files(registry: Registry, version: BotVersion) -> None:
+    problems = faults(registry.files(version))
+    if problems:
+        raise InputError(
+            f"{version.name} version {version.version} is not whole: {'; '.join(problems[:3])}",
+            f"Make it again with `mynah run --name {version.name} …`; `mynah doctor` shows all.",
+        )
+
+
+def _write(registry: Registry, bot: Bot, decision: Decision, action: str) -> None:
+    """The decision into history and onto the version, then the aliases: each call is one step of an order that survives a kill."""
+    api, now = registry.client, datetime.now(UTC).isoformat(timespec="milliseconds")
+    champion, previous = bot.aliases.get("champion", 0), bot.aliases.get("previous", 0)
+    moves = decision.promoted and champion != decision.version
+    event = Event(
+        next_number(bot), action, decision.version,
+        decision.version if moves else champion, champion if moves else previous, champion,
+        actor(), now, decision.reasons, decision.forced, dict(decision.comparison), done=not moves,
+    )  # fmt: skip
+    record(api, bot.name, event)
+    for key, value in _version_tags(event, decision).items():
+        api.set_model_version_tag(bot.name, str(decision.version), key, value)
+    if moves:
+        carry_out(api, bot.name, event)
+
+
+def _version_tags(event: Event, decision: Decision) -> dict[str, str]:
+    said = "promoted" if decision.promoted else "refused: " + "; ".join(decision.reasons)
+    tags = {
+        "mynah.promotion": "rolled back to" if event.action == "rollback" else said,
+        "mynah.promotion_at": event.at,
+        "mynah.promotion_by": event.who,
+        "mynah.promotion_forced": decision.forced,
+        "mynah.promotion_comparison": json.dumps(decision.comparison) if decision.comparison else "",
+    }
+    return {key: value[:5000] for key, value in tags.items() if value}

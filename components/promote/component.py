@@ -11,7 +11,7 @@ def promote(name: str, version: int, parent_run: str) -> str:
     from components.events import send
     from components.promote import promote as work
     from components.steps import step
-    from components.tracking import Store
+    from components.store import Store
 
     with step("promote", parent_run) as run:
         decision = work(name, Store.from_environment(), version)

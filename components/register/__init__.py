@@ -1,21 +1,24 @@
 """register: a checkpoint with its card and verdict becomes a version in MLflow's registry, alias `challenger`."""
 
-import logging
-import shutil
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.artifacts import sha256, visible_files
 from components.checkpoint import check_folder
 from components.errors import InputError
 from components.evaluate.gate import Verdict, finite
-from components.files import digest, read_json, storage_errors
+from components.events import waiting
+from components.files import digest_of, read_json
 from components.names import bot_name
+from components.register.model import log_model
 from components.registry import BOT_TAG, CHALLENGER
-from components.tracking import Store, client, end_run, open_store, start_parent, store_errors
+from components.store import Store, client, open_store, store_errors
+from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 
 CARD_FILES = ("README.md", "predictions.png")
+INHERITED = ("mynah.consent", "mynah.authors", "mynah.code_version", "mynah.image_digest", "mynah.kfp_run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +30,36 @@ class Registered:
 
 
 def register(name: str, model: Path, report: Path, card: Path, store: Store, run_id: str) -> Registered:
-    """Log the checkpoint in `model`, with its card inside, to MLflow, and register it as the next version of `name`.
+    """Store the checkpoint in `model`, with its card inside, as a logged model of MLflow, and register it as the next version of `name`.
 
-    It belongs to the run `run_id`. A verdict that failed is registered too, and says so: the gate keeps it from serving.
-    Raises InputError when an input folder is not what its step writes.
+    It belongs to the run `run_id`. Every file is verified in the artifact store before the version exists. A verdict that failed is
+    registered too, and says so: the gate keeps it from serving. Raises InputError when an input folder is not what its step writes,
+    PlatformError when a store fails; then there is no version.
     """
     tags = lineage(name, model, report, card)
-    with storage_errors(model), tempfile.TemporaryDirectory(prefix=".register-", dir=model.parent) as scratch:
-        whole = Path(scratch).resolve() / "model"
-        _gather(model, card, whole)
-        with store_errors(store.tracking_uri):
-            return _log(name, whole, store, run_id, tags)
+    files = {f"model/{file}": path for file, path in {**visible_files(model), **_card(card)}.items()}
+    metrics = _metrics(report)
+    if "bits_per_character" in metrics:
+        tags["mynah.bits_per_character"] = repr(metrics["bits_per_character"])
+    tags["mynah.model_digest"] = digest_of({file: sha256(path) for file, path in visible_files(model).items()})
+    model_id = log_model(store, run_id, name, files, tags["mynah.requirements"].split(), metrics)
+    return _add_version(name, store, run_id, model_id, tags)
+
+
+def _card(card: Path) -> dict[str, Path]:
+    return {file: card / file for file in CARD_FILES if (card / file).is_file()}
+
+
+def _metrics(report: Path) -> dict[str, float]:
+    """The numbers of the report, for the version's page and for comparing versions."""
+    record = read_json(report / "metrics.json", "evaluate")
+    found = {}
+    for key, value in record.items():
+        try:
+            found[str(key)] = finite(value)
+        except TypeError:
+            continue
+    return found
 
 
 def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
@@ -55,7 +77,6 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
             "mynah.held_out_loss": repr(finite(metrics["held_out_loss"])),
             "mynah.data_digest": training["data_digest"],
             "mynah.held_out_digest": training["held_out_digest"],
-            "mynah.model_digest": digest(model),
             "mynah.base_model": training["base_model"]["name"],
             "mynah.seed": str(training["recipe"]["seed"]),
             "mynah.requirements": " ".join(_requirements(training)),
@@ -73,58 +94,54 @@ def _requirements(training: dict[str, Any]) -> list[str]:
     return [f"torch=={str(versions['torch']).partition('+')[0]}", f"transformers=={versions['transformers']}"]
 
 
-def _gather(model: Path, card: Path, whole: Path) -> None:
-    """The checkpoint with its card in one folder, as the hub has it; hard links, so that weights are not copied."""
-
-    def link(source: str, target: str) -> None:
-        try:
-            Path(target).hardlink_to(source)
-        except OSError:  # another disk, or a file system without links
-            shutil.copyfile(source, target)
-
-    shutil.copytree(model, whole, copy_function=link, ignore=shutil.ignore_patterns(".*"))
-    for name in CARD_FILES:
-        if (card / name).is_file():
-            (whole / name).unlink(missing_ok=True)  # a link to the model's own file, which is not ours to write into
-            shutil.copyfile(card / name, whole / name)
-
-
-def _log(name: str, whole: Path, store: Store, run_id: str, tags: dict[str, str]) -> Registered:
+def _add_version(name: str, store: Store, run_id: str, model_id: str, tags: Mapping[str, str]) -> Registered:
     import mlflow
-    import mlflow.transformers
     from mlflow.exceptions import MlflowException
 
-    mlflow_client = client(store.tracking_uri)
-    # It looks on the hub for a card and a licence of what lies in a folder here, and warns that there are none.
-    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(store.tracking_uri)
+    api = client(store.tracking_uri)
+    mlflow.set_tracking_uri(store.tracking_uri)  # it resolves models:/ through its own idea of the store, whatever the client's
     mlflow.set_registry_uri(store.tracking_uri)
-    with mlflow.start_run(run_id=run_id):
-        # Path mode: the tokenizer lies beside the weights, so that <uri>/model/ is a complete Hugging Face folder.
-        logged = mlflow.transformers.log_model(
-            str(whole),
-            name="model",
-            task="text-generation",
-            pip_requirements=tags["mynah.requirements"].split(),
-        )
-    try:
-        mlflow_client.create_registered_model(name, tags={BOT_TAG: name})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    version = mlflow_client.create_model_version(name, f"models:/{logged.model_id}", run_id, tags=tags, model_id=logged.model_id)
-    mlflow_client.set_registered_model_alias(name, CHALLENGER, version.version)
+    with store_errors(store.tracking_uri):
+        try:
+            api.create_registered_model(name, tags={BOT_TAG: name})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        everything = {**tags, **_of_the_run(store, run_id)}
+        version = api.create_model_version(name, f"models:/{model_id}", run_id, tags=everything, model_id=model_id)
+        api.set_registered_model_alias(name, CHALLENGER, version.version)
     return Registered(name, int(version.version))
 
 
-def by_hand(name: str, model: Path, report: Path, card: Path, workdir: Path) -> Registered:
-    """Register from a work folder's command line: in a run of its own."""
+def _of_the_run(store: Store, run_id: str) -> dict[str, str]:
+    """What the pipeline run knows of a version: consent, authors, code, and what it cost so far."""
+    api = client(store.tracking_uri)
+    run = api.get_run(run_id)
+    parent_id = run.data.tags.get(PARENT_TAG, "")
+    known = api.get_run(parent_id).data.tags if parent_id else run.data.tags
+    costs = cost_tags(store, parent_id) if parent_id else {}
+    return {**{key: known[key] for key in INHERITED if key in known}, **costs}
+
+
+def by_hand(name: str, model: Path, report: Path, card: Path, workdir: Path, data: Path | None = None) -> Registered:
+    """Register from a work folder's command line: in a run of its own, with the posts of `data` where it is given.
+
+    With them a later promotion can compare the version with a champion that was measured on other posts.
+    """
     lineage(name, model, report, card)  # before anything is made
-    store = open_store(workdir)
-    run_id = start_parent(store, name, {"mynah.step": "register"})
+    from components.lineage import record_data
+
+    with waiting("Opening the registry"):
+        store = open_store(workdir)
+    run_id = start_parent(store, name, {})
     status = "FAILED"
     try:
-        found = register(name, model, report, card, store, run_id)
+        if data:
+            with step_run("filter", store, run_id) as run:
+                record_data(run, data)
+        with step_run("register", store, run_id) as run:
+            found = register(name, model, report, card, store, run.run_id)
+            run.tags({"mynah.version": str(found.version)})
         status = "FINISHED"
     finally:
         end_run(store, run_id, status)

@@ -15,7 +15,7 @@ def register(
     from components.events import send
     from components.register import register as work
     from components.steps import step
-    from components.tracking import Store
+    from components.store import Store
 
     with step("register", parent_run) as run:
         found = work(name, Path(model.path), Path(report.path), Path(card.path), Store.from_environment(), run.run_id)

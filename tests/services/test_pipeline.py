@@ -142,7 +142,7 @@ def test_mlflow_has_the_curve_and_the_artifacts_of_every_step(store, outcome):
 def test_the_registered_model_is_a_whole_hugging_face_folder(store, workdir, outcome):
     from components import checkpoint
     from components.registry import Registry
-    from components.tracking import open_store
+    from components.store import open_store
 
     bot = Registry(open_store(workdir)).bot("wren")
     assert (bot.aliases, outcome["promoted"]) == ({"champion": 1, "challenger": 1}, True)

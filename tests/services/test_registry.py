@@ -13,11 +13,15 @@ import pytest
 
 from components.errors import InputError
 from components.files import digest
-from components.promote import TOLERANCE, promote
+from components.promote import promote
+from components.promote.compare import NATS
+from components.promote.compare import TOLERANCE as TOLERANCES
 from components.register import by_hand
 from components.registry import BOT_TAG, Registry
-from components.tracking import open_store
+from components.store import open_store
 from pipelines.cli import main
+
+TOLERANCE = TOLERANCES[NATS]
 
 
 @pytest.fixture
@@ -108,8 +112,8 @@ def test_a_version_says_where_it_comes_from(registered):
 
 def test_the_runs_of_registering_by_hand_are_finished(registered):
     client = Registry(open_store(registered)).client
-    [run] = client.search_runs([client.get_experiment_by_name("mynah").experiment_id])
-    assert run.info.status == "FINISHED"
+    runs = client.search_runs([client.get_experiment_by_name("mynah").experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {"wren": "FINISHED", "register": "FINISHED"}
 
 
 def test_who_serves_after_each_promotion(workdir):
@@ -121,15 +125,19 @@ def test_who_serves_after_each_promotion(workdir):
 
     worse = promote("wren", store, add_version(workdir, 4.0 + 2 * TOLERANCE))
     assert not worse.promoted
-    assert "trails the champion's 4.0 (version 1)" in worse.reasons[0]
+    assert "trails the champion's 4.0 (version 1, nats per token)" in worse.reasons[0]
     assert aliases(workdir) == {"challenger": 2, "champion": 1}
 
     within = promote("wren", store, add_version(workdir, 4.0 + TOLERANCE / 2))
     assert within.promoted
     assert aliases(workdir) == {"challenger": 3, "champion": 3, "previous": 1}
 
-    elsewhere = promote("wren", store, add_version(workdir, 9.0, posts="c" * 64))  # other posts: losses do not compare
-    assert elsewhere.promoted
+    elsewhere = promote("wren", store, number := add_version(workdir, 1.0, posts="c" * 64))  # other posts: losses do not compare
+    assert elsewhere.reasons == [
+        "it cannot be compared with the champion (version 3) on the same posts: the posts of version 3 are not recorded"
+    ]
+    assert aliases(workdir) == {"challenger": 4, "champion": 3, "previous": 1}
+    assert promote("wren", store, number, force="the author likes it better").promoted
     assert aliases(workdir) == {"challenger": 4, "champion": 4, "previous": 3}
 
     refused = promote("wren", store, add_version(workdir, 1.0, verdict="failed: distinct_2"))

@@ -1,0 +1,83 @@
+"""Blends that lose an author: what of the other authors' posts is kept, and how the bot is made again from it."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import fetch_text, place
+from components.errors import InputError
+from components.fetch.sources import SOURCES_FILE
+from components.files import atomic_folder, make_folder, read_json, write_json
+from components.forget.find import Found, PipelineRun, Subject
+from components.lineage import same_author
+from components.posts import Post, write_posts
+from components.store import Store, client, store_errors
+
+REST = "rest-"  # within the folder of `forget`'s journals: rest-BOT holds the posts and the order
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of a blend: a folder of raw posts, and the parameters of the run that used them."""
+
+    bot: str
+    raw: Path
+    params: dict[str, str]
+
+
+def keep_rest(subject: Subject, found: Found, store: Store, folder: Path) -> None:
+    """Put the other authors' posts of each blend's newest run aside, before its run is erased. Twice does no harm."""
+    newest: dict[str, PipelineRun] = {}
+    api = client(store.tracking_uri)
+    with store_errors(store.tracking_uri):
+        started = {run.run_id: api.get_run(run.run_id).info.start_time for run in found.blends}
+    for run in sorted(found.blends, key=lambda run: started[run.run_id]):
+        newest[run.bot] = run
+    for bot, run in newest.items():
+        target = folder / f"{REST}{bot}"
+        if target.exists():
+            continue
+        fetched = next((run_id for run_id, step in run.steps.items() if step == "fetch"), "")
+        if not fetched:
+            raise InputError(f"the posts of {bot} are not recorded, so it cannot be made again", "Use --blends remove.")
+        with store_errors(store.tracking_uri):
+            params, uri = api.get_run(run.run_id).data.params, api.get_run(fetched).info.artifact_uri
+        with atomic_folder(target) as scratch:
+            _write_rest(subject, f"{uri}/raw", store, scratch / "raw")
+            write_json(scratch / "rest.json", {"bot": bot, "params": params})
+
+
+def _write_rest(subject: Subject, uri: str, store: Store, raw: Path) -> None:
+    source = place(uri, store.tracking_uri)
+    posts = [Post.from_record(json.loads(line)) for line in fetch_text(source, "posts.jsonl").splitlines()]
+    rest = [post for post in posts if not same_author(post.author, subject.name)]
+    make_folder(raw)
+    write_posts(raw, rest)
+    write_json(raw / SOURCES_FILE, _without(subject, json.loads(fetch_text(source, SOURCES_FILE)), rest))
+
+
+def _without(subject: Subject, sources: list[dict[str, Any]], rest: list[Post]) -> list[dict[str, Any]]:
+    """The provenance of the other authors' sources; one file of several authors loses one of them."""
+    found = []
+    for source in sources:
+        authors = [author for author in str(source["author"]).split(", ") if not same_author(author, subject.name)]
+        if authors:
+            count = sum(post.author in authors for post in rest)
+            found.append({**source, "author": ", ".join(authors), "posts": count})
+    return found
+
+
+def kept_rests(folder: Path) -> list[Rest]:
+    """What was put aside and not yet made again."""
+    found = []
+    for path in sorted(folder.glob(f"{REST}*/rest.json")):
+        record = read_json(path, "forget")
+        found.append(Rest(str(record["bot"]), path.parent / "raw", {str(k): str(v) for k, v in record["params"].items()}))
+    return found
+
+
+def drop_rest(rest: Rest) -> None:
+    """Remove what was put aside, once the bot is made again."""
+    shutil.rmtree(rest.raw.parent, ignore_errors=True)

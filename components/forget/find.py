@@ -1,0 +1,221 @@
+"""What there is of an author or a bot, in every place: MLflow's database, artifact stores, this machine's folders, a cluster.
+
+Found anew on every call, from the database's own rows: also what MLflow only marks as deleted, and what an earlier attempt that was
+killed left behind. Rows of runs are erased last, since they lead to all else.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.artifacts import place
+from components.checkpoint_cache import cache_folder
+from components.database import Database
+from components.erase import Item, file_items, row_item, stored_items
+from components.errors import InputError, MynahError
+from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
+from components.names import bot_name
+from components.posts import read_posts
+from components.store import Store, unsent_folder
+from components.tracking import BOT_TAG, PARENT_TAG, STEP_TAG
+
+if TYPE_CHECKING:
+    from components.cluster import Cluster
+
+FOLDER_TAG = "mynah.folder"  # of a pipeline run: its folder in runs/
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom or what to forget: an author ("@ann") or a bot ("wren")."""
+
+    name: str
+    is_author: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Subject":
+        """Read `@author` or a bot's name. Raises InputError for what is neither."""
+        if text.startswith("@"):
+            if not author_key(text.removeprefix("@")) or text == "@":
+                raise InputError(f"{text!r} names no author", "Write mynah forget @HANDLE for an author, or a bot's name.")
+            return cls(text.removeprefix("@"), True)
+        return cls(bot_name(text), False)
+
+    def __str__(self) -> str:
+        return f"@{self.name}" if self.is_author else self.name
+
+
+@dataclass(slots=True)
+class PipelineRun:
+    """A pipeline run of the store that is to be forgotten, with what belongs to it."""
+
+    run_id: str
+    bot: str
+    authors: list[str]
+    folder: str
+    steps: dict[str, str] = field(default_factory=dict)  # run id to the step's name
+    places: list[str] = field(default_factory=list)  # artifact URIs
+    models: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All there is of a subject, in the order to erase it."""
+
+    items: list[Item]
+    runs: list[PipelineRun]
+    bots: list[str]  # of which nothing stays
+
+    @property
+    def blends(self) -> list[PipelineRun]:
+        """The runs that used other authors too."""
+        return [run for run in self.runs if len(run.authors) > 1]
+
+
+def find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Found:
+    """Find everything of `subject`. Raises PlatformError when a place cannot be looked into: then nothing is known to be all."""
+    runs = list(_runs(subject, store, database))
+    versions = _versions(subject, runs, database)
+    bots = _whole_bots(subject, runs, versions, database)
+    models = sorted({model for run in runs for model in run.models})
+    places = list(dict.fromkeys(uri for run in runs for uri in run.places))
+    items = [
+        *_endpoints(cluster, bots, places),
+        *(row_item("version", version, database) for version in versions),
+        *(row_item("bot", bot, database) for bot in bots),
+        *(item for uri in places for item in stored_items(uri)),
+        *_local(subject, store, runs, models),
+        *(row_item("model", model, database) for model in models),
+        *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
+    ]
+    return Found(list(dict.fromkeys(items)), runs, bots)
+
+
+def _runs(subject: Subject, store: Store, database: Database) -> Iterator[PipelineRun]:
+    tags = database.rows("tags", "key", [BOT_TAG, AUTHORS_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG])
+    by_run: dict[str, dict[str, str]] = {}
+    for row in tags:
+        by_run.setdefault(str(row["run_uuid"]), {})[str(row["key"])] = str(row["value"])
+    children: dict[str, dict[str, str]] = {}
+    for run_id, found in by_run.items():
+        if parent := found.get(PARENT_TAG):
+            children.setdefault(parent, {})[run_id] = found.get(STEP_TAG, "")
+    for run_id, found in by_run.items():
+        if BOT_TAG not in found:
+            continue
+        run = PipelineRun(run_id, found[BOT_TAG], [], found.get(FOLDER_TAG, ""), children.get(run_id, {}))
+        _add_places(run, database)
+        authors = authors_of(found)
+        run.authors = _authors_in_posts(run, store, database) if authors is None else authors
+        if run.bot == subject.name if not subject.is_author else any(same_author(each, subject.name) for each in run.authors):
+            yield run
+
+
+def _add_places(run: PipelineRun, database: Database) -> None:
+    run_ids = [run.run_id, *run.steps]
+    models = database.rows("logged_models", "source_run_id", run_ids)
+    run.models = [str(row["model_id"]) for row in models]
+    run.places = [str(row["artifact_uri"]) for row in database.rows("runs", "run_uuid", run_ids)]
+    run.places += [str(row["artifact_location"]) for row in models]
+
+
+def _authors_in_posts(run: PipelineRun, store: Store, database: Database) -> list[str]:
+    """The authors of a run that has too many for a tag, read from its posts."""
+    fetched = [run_id for run_id, step in run.steps.items() if step == "fetch"]
+    authors: set[str] = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in database.rows("runs", "run_uuid", fetched):
+            place(f"{row['artifact_uri']}/raw", store.tracking_uri).get("posts.jsonl", Path(scratch) / "posts.jsonl")
+            authors |= {post.author for post in read_posts(Path(scratch))}
+    return sorted(authors)
+
+
+def _versions(subject: Subject, runs: Iterable[PipelineRun], database: Database) -> list[str]:
+    """The versions to erase as BOT/NUMBER: all of a bot; of an author, those whose run or whose own tag names them."""
+    if not subject.is_author:
+        rows = database.rows("model_versions", "name", [subject.name])
+        return sorted(f"{row['name']}/{row['version']}" for row in rows)
+    run_ids = [run_id for run in runs for run_id in (run.run_id, *run.steps)]
+    found = {f"{row['name']}/{row['version']}" for row in database.rows("model_versions", "run_id", run_ids)}
+    for row in database.rows("model_version_tags", "key", [AUTHORS_TAG]):
+        if any(same_author(each, subject.name) for each in authors_of({AUTHORS_TAG: str(row["value"])}) or []):
+            found.add(f"{row['name']}/{row['version']}")
+    return sorted(found)
+
+
+def _whole_bots(subject: Subject, runs: Iterable[PipelineRun], versions: list[str], database: Database) -> list[str]:
+    """The registered models of which no version stays."""
+    touched = {subject.name} if not subject.is_author else {run.bot for run in runs} | {each.split("/")[0] for each in versions}
+    there = [str(row["name"]) for row in database.rows("registered_models", "name", sorted(touched))]
+    rows = database.rows("model_versions", "name", there)
+    staying = {
+        str(row["name"]) for row in rows if f"{row['name']}/{row['version']}" not in versions and _is_active(row["current_stage"])
+    }
+    return sorted(set(there) - staying)
+
+
+def _is_active(stage: object) -> bool:
+    return stage != "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
+
+
+def _endpoints(cluster: "Cluster | None", bots: list[str], places: list[str]) -> Iterator[Item]:
+    for endpoint in cluster.endpoints() if cluster else ():
+        if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(places)):
+            yield Item("endpoint", f"{endpoint.namespace}/{endpoint.name}", "")
+
+
+def _addresses(places: Iterable[str]) -> Iterator[str]:
+    from components.artifacts import direct_uri
+
+    for uri in places:
+        try:
+            yield direct_uri(uri)
+        except InputError:
+            yield uri
+
+
+def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str]) -> Iterator[Item]:
+    """This machine's files: run folders, fetched checkpoints, records that wait, Kubeflow's local cache."""
+    if not store.folder:
+        return
+    names = {run.folder for run in runs if run.folder}
+    for folder in sorted((store.folder / "runs").glob("*")):
+        if folder.name in names or _is_about(folder, subject):
+            yield from file_items(folder)
+    for model in models:
+        for kept in (cache_folder(store) / model, cache_folder(store) / f"{model}.lock"):
+            yield from file_items(kept)
+    run_ids = {run_id for run in runs for run_id in (run.run_id, *run.steps)}
+    for kept in sorted(unsent_folder(store.folder).glob("*-*")):
+        if kept.name.rpartition("-")[0] in run_ids:
+            yield from file_items(kept)
+    if runs:  # a cache cannot tell whose results it holds
+        for cache in sorted(store.folder.rglob(".kfp_cache")):
+            yield from file_items(cache)
+    yield from _unused_lock(subject, store.folder)
+
+
+def _unused_lock(subject: Subject, folder: Path) -> Iterator[Item]:
+    lock = folder / f".mynah-promote-{subject.name}.lock"
+    if not subject.is_author and lock.exists():
+        yield from file_items(lock)
+
+
+def _is_about(folder: Path, subject: Subject) -> bool:
+    """Whether a run's folder is of the subject, by what lies in it: a run that was killed early may not be in MLflow."""
+    if not subject.is_author:
+        try:
+            return bool(json.loads((folder / "order.json").read_text("utf-8"))["arguments"]["name"] == subject.name)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+    return any(_holds_author(path.parent, subject.name) for path in folder.rglob("posts.jsonl"))
+
+
+def _holds_author(raw: Path, author: str) -> bool:
+    try:
+        return any(same_author(post.author, author) for post in read_posts(raw))
+    except MynahError:  # half-written
+        return False

@@ -1,0 +1,92 @@
+"""The machine that a step runs on: how busy it is, and what it costs."""
+
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.errors import InputError
+
+PRICES_FILE = Path(__file__).parent / "prices.yaml"
+SECONDS_BETWEEN_SAMPLES = 10.0
+
+
+def node_kind() -> str:
+    """The kind of this node as prices.yaml has it: MYNAH_NODE_KIND, or `laptop`."""
+    return os.environ.get("MYNAH_NODE_KIND") or "laptop"
+
+
+@functools.cache
+def prices(path: Path = PRICES_FILE) -> dict[str, float]:
+    """US dollars an hour per kind of node. Raises InputError for a file that is no such table."""
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"the prices in {path} cannot be read: {error}", "Restore the file.") from error
+    valid = isinstance(found, dict) and all(
+        isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < 1e6 for price in found.values()
+    )
+    if not valid:
+        raise InputError(f"{path} is no table of prices", "Give each kind of node a number: US dollars an hour.")
+    return {str(kind): float(price) for kind, price in found.items()}
+
+
+def price_per_hour(kind: str) -> float:
+    """US dollars an hour of a kind of node. Raises InputError with the kinds there are."""
+    known = prices(Path(os.environ.get("MYNAH_PRICES") or PRICES_FILE))
+    if kind not in known:
+        raise InputError(
+            f"MYNAH_NODE_KIND is {kind!r}, which has no price", f"Known: {', '.join(sorted(known))}; see prices.yaml."
+        )
+    return known[kind]
+
+
+class Meter:
+    """Samples the machine's processors, memory and GPUs every ten seconds while a block runs, and once when it ends.
+
+    By MLflow's own monitors, so that its page shows them as system metrics; `report(second, values)` takes each sample.
+    """
+
+    def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
+        self._report = report
+        self._stop = threading.Event()
+        self._monitors: list[Any] = []
+        self._thread = threading.Thread(target=self._run, daemon=True, name="meter")
+
+    def __enter__(self) -> "Meter":
+        price_per_hour(node_kind())  # before the work rather than after it
+        self._began = time.time()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+        self._sample()
+
+    def _run(self) -> None:
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+
+        monitors = [CPUMonitor()]
+        with contextlib.suppress(ImportError, RuntimeError):  # no GPU
+            monitors.append(GPUMonitor())
+        self._monitors = monitors
+        while not self._stop.wait(SECONDS_BETWEEN_SAMPLES):
+            self._sample()
+
+    def _sample(self) -> None:
+        values: dict[str, float] = {}
+        for monitor in self._monitors:
+            with contextlib.suppress(Exception):  # a driver's whim must not end the work that it measures
+                monitor.collect_metrics()
+                values |= monitor.aggregate_metrics()
+                monitor.clear_metrics()
+        if values:
+            self._report(int(time.time() - self._began), {f"system/{key}": value for key, value in values.items()})

@@ -1,0 +1,89 @@
+"""The candidate and the champion on the same held-out posts.
+
+Where both were measured on one set (equal digests) their recorded losses compare. Otherwise the champion is scored on the
+candidate's held-out posts, less those that it was trained on, which would flatter it; the candidate on the same ones.
+"""
+
+import json
+from dataclasses import dataclass
+
+from components.artifacts import fetch_text, place
+from components.errors import InputError
+from components.events import say
+from components.registry import BotVersion, Registry
+from components.tracking import PARENT_TAG, steps_of
+
+NATS, BITS = "nats per token", "bits per character"
+TOLERANCE = {NATS: 0.02, BITS: 0.01}  # a retrained bot may trail the champion by the noise between two seeds
+FEWEST_POSTS = 20  # with fewer, chance decides
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Losses on the same posts, lower is better; `problem` says why there are none."""
+
+    champion: int
+    loss: float | None = None
+    champion_loss: float | None = None
+    unit: str = NATS
+    posts: int = 0  # 0: their own held-out set, which is the same
+    problem: str = ""
+
+    @property
+    def trails(self) -> bool:
+        """Whether the candidate is worse by more than the noise between two seeds; also when a loss is missing."""
+        return self.loss is None or self.champion_loss is None or self.loss > self.champion_loss + TOLERANCE[self.unit]
+
+
+def compare(registry: Registry, candidate: BotVersion, champion: BotVersion) -> Comparison:
+    """Compare two versions of a bot. Never raises for what cannot be compared: that is a `problem`."""
+    ours, theirs = candidate.tags.get("mynah.held_out_digest"), champion.tags.get("mynah.held_out_digest")
+    unit = NATS if candidate.tags.get("mynah.base_model") == champion.tags.get("mynah.base_model") else BITS
+    if ours and ours == theirs:
+        tag = "mynah.held_out_loss" if unit == NATS else "mynah.bits_per_character"
+        return Comparison(champion.version, candidate.number(tag), champion.number(tag), unit)
+    try:
+        posts = _fair_posts(registry, candidate, champion)
+        if len(posts) < FEWEST_POSTS:
+            return _problem(champion, f"only {len(posts)} of its held-out posts are new to the champion")
+        say(f"version {candidate.version} and the champion, version {champion.version}, are compared on {len(posts)} posts")
+        loss, champion_loss = (_loss(registry, version, posts, unit) for version in (candidate, champion))
+    except InputError as error:
+        return _problem(champion, error.problem)
+    return Comparison(champion.version, loss, champion_loss, unit, len(posts))
+
+
+def _problem(champion: BotVersion, why: str) -> Comparison:
+    return Comparison(
+        champion.version, problem=f"it cannot be compared with the champion (version {champion.version}) on the same posts: {why}"
+    )
+
+
+def _fair_posts(registry: Registry, candidate: BotVersion, champion: BotVersion) -> list[str]:
+    trained_on = {text.casefold() for text in _texts(registry, champion, "train")}
+    return [text for text in _texts(registry, candidate, "held_out") if text.casefold() not in trained_on]
+
+
+def _texts(registry: Registry, version: BotVersion, part: str) -> list[str]:
+    """The texts that a version was trained or measured on, from the data that its pipeline run recorded."""
+    whose = f"the posts of version {version.version} are not recorded"
+    if not version.run_id:
+        raise InputError(whose, "")
+    run = registry.client.get_run(version.run_id)
+    filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
+    if not filtered:
+        raise InputError(whose, "Register with --data to record them.")
+    source = place(f"{filtered.info.artifact_uri}/data", registry.store.tracking_uri)
+    try:
+        return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").splitlines() if line]
+    except (InputError, ValueError, KeyError, TypeError) as error:
+        raise InputError(whose, "") from error
+
+
+def _loss(registry: Registry, version: BotVersion, posts: list[str], unit: str) -> float:
+    """The loss of a version on `posts`; in bits per character where the tokenizers differ, for their tokens do not compare."""
+    from components import checkpoint
+    from components.scoring import score
+
+    found = score(checkpoint.load(registry.checkpoint(version)), posts)
+    return found.loss if unit == NATS else found.bits_per_character

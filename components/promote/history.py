@@ -1,0 +1,93 @@
+"""Every decision about a bot's aliases, in order: a tag of its registered model each, written before the aliases move.
+
+MLflow moves one alias a call. A process that is killed between two calls leaves an event that is not `done`; whoever holds the
+lock next completes it. Aliases that a person moved by hand on MLflow's page are left as they are.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from components.registry import CHAMPION, PREVIOUS, Bot
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PREFIX = "mynah.history."
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decision. Aliases are version numbers, 0 for none."""
+
+    number: int
+    action: str  # promote, rollback or refuse
+    version: int
+    champion: int  # after it
+    previous: int
+    was_champion: int  # before it
+    who: str
+    at: str  # ISO 8601, UTC
+    reasons: list[str] = field(default_factory=list)  # against it
+    forced: str = ""  # why it was done all the same
+    comparison: dict[str, Any] = field(default_factory=dict)
+    done: bool = True
+
+    @property
+    def key(self) -> str:
+        """The tag that holds it; the digits sort."""
+        return f"{PREFIX}{self.number:06d}"
+
+
+def events(bot: Bot) -> list[Event]:
+    """A bot's history, oldest first. What is no event, for anybody can write tags, is left out."""
+    found = []
+    for key in sorted(key for key in bot.tags if key.startswith(PREFIX)):
+        try:
+            found.append(Event(**json.loads(bot.tags[key])))
+        except (ValueError, TypeError, RecursionError):
+            continue
+    return found
+
+
+def next_number(bot: Bot) -> int:
+    """The number of the next event, never one that was used before."""
+    used = [int(key.removeprefix(PREFIX)) for key in bot.tags if key.startswith(PREFIX) and key.removeprefix(PREFIX).isdecimal()]
+    return max(used, default=0) + 1
+
+
+def record(api: "MlflowClient", name: str, event: Event) -> None:
+    """Write an event."""
+    api.set_registered_model_tag(name, event.key, json.dumps(asdict(event), ensure_ascii=False, separators=(",", ":")))
+
+
+def carry_out(api: "MlflowClient", name: str, event: Event) -> None:
+    """Move the aliases as the event says, and mark it done. Twice does no harm."""
+    if event.previous:
+        api.set_registered_model_alias(name, PREVIOUS, str(event.previous))
+    api.set_registered_model_alias(name, CHAMPION, str(event.champion))
+    record(api, name, replace(event, done=True))
+
+
+def complete(api: "MlflowClient", bot: Bot) -> bool:
+    """Carry out the last event where its process was killed in the middle. Whether there was anything to do."""
+    past = events(bot)
+    if not past or past[-1].done:
+        return False
+    if all(_exists(api, bot.name, number) for number in (past[-1].champion, past[-1].previous) if number):
+        carry_out(api, bot.name, past[-1])
+    else:  # removed since: what it decided cannot be had any more
+        record(api, bot.name, replace(past[-1], done=True))
+    return True
+
+
+def _exists(api: "MlflowClient", name: str, version: int) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        api.get_model_version(name, str(version))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True

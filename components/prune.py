@@ -1,0 +1,183 @@
+"""Removing old versions and runs, but never what an alias or an endpoint refers to.
+
+A version goes before its files and its files before the rows that lead to them, so that whatever stops in the middle leaves no
+version without files; what it does leave, files that no version needs, the next prune finds.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import direct_uri, place
+from components.errors import InputError
+from components.locks import alias_lock
+from components.registry import Bot, BotVersion, Registry
+from components.store import Store, client, experiment, store_errors
+from components.tracking import BOT_TAG, PARENT_TAG
+
+if TYPE_CHECKING:
+    from components.cluster import Cluster, Endpoint
+
+FOLDER_TAG = "mynah.folder"
+GRACE = timedelta(hours=24)  # a model without a version, or a run, may still be at work
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings:
+    """What a person can choose about pruning."""
+
+    keep: int = 3  # the newest versions of each bot stay
+    days: float = 0  # and what is younger
+
+    def __post_init__(self) -> None:
+        if self.keep < 0 or not 0 <= self.days < 1e6:
+            raise InputError(f"keep is {self.keep} and days {self.days}", "Give numbers from 0 up.")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Something that was removed, or would be."""
+
+    kind: str  # version, model or run
+    name: str
+    why: str
+
+
+Tell = Callable[[Pruned], None]
+
+
+def prune(
+    store: Store, cluster: "Cluster | None", names: Sequence[str], settings: PruneSettings, tell: Tell, *, dry_run: bool = False
+) -> None:
+    """Remove the versions of the bots `names` (all: none named) that are old and that nothing refers to, with their files and runs.
+
+    `tell` gets each thing right before it goes. Raises PlatformError when a store or the cluster fails: what cannot be seen is not
+    taken for unused.
+    """
+    registry = Registry(store)
+    endpoints = cluster.endpoints() if cluster else []
+    for name in names or registry.names():
+        for version in _old_versions(registry, registry.bot(name), endpoints, settings):
+            tell(Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it"))
+            if not dry_run:
+                _remove_version(registry, name, version.version, endpoints)
+    for model in _orphans(registry, endpoints):
+        tell(Pruned("model", model.model_id, "its files belong to no version"))
+        if not dry_run:
+            _remove_model(store, model)
+    for run in _old_runs(registry, settings, names):
+        tell(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
+        if not dry_run:
+            _remove_run(store, run)
+
+
+def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]", settings: PruneSettings) -> Iterator[BotVersion]:
+    before = datetime.now(UTC) - timedelta(days=settings.days)
+    for version in bot.versions[settings.keep :]:
+        if version.created_at < before and not _in_use(registry, bot, version, endpoints):
+            yield version
+
+
+def _in_use(registry: Registry, bot: Bot, version: BotVersion, endpoints: "Sequence[Endpoint]") -> bool:
+    if version.version in bot.aliases.values():
+        return True
+    try:
+        uri = _address(registry.uri(version))
+    except InputError:  # its files are gone already
+        return False
+    return any(endpoint.refers_to(uri) for endpoint in endpoints)
+
+
+def _address(uri: str) -> str:
+    try:
+        return direct_uri(uri)
+    except InputError:
+        return uri
+
+
+def _remove_version(registry: Registry, name: str, number: int, endpoints: "Sequence[Endpoint]") -> None:
+    """Under the lock of the aliases, which are read again: a promotion may have chosen this version meanwhile."""
+    with alias_lock(name, registry.store) as still_held, store_errors(registry.store.tracking_uri):
+        bot = registry.head(name, number)
+        version = next((each for each in bot.versions if each.version == number), None)
+        if not version or _in_use(registry, bot, version, endpoints):
+            return
+        still_held()
+        registry.client.delete_model_version(name, str(number))
+    if version.model_id:
+        with store_errors(registry.store.tracking_uri):
+            model = registry.client.get_logged_model(version.model_id)
+        _remove_model(registry.store, model)
+
+
+def _remove_model(store: Store, model: Any) -> None:  # noqa: ANN401 - MLflow's entity
+    place(model.artifact_location, store.tracking_uri).remove()
+    with store_errors(store.tracking_uri):
+        client(store.tracking_uri).delete_logged_model(model.model_id)
+
+
+def _orphans(registry: Registry, endpoints: "Sequence[Endpoint]") -> Iterator[Any]:
+    """Logged models of Mynah's experiment that no version of any registered model has, and that are not just being registered."""
+    api, used = registry.client, set[str]()
+    with store_errors(registry.store.tracking_uri):
+        token = None
+        while True:
+            page = api.search_model_versions(max_results=1000, page_token=token)
+            used |= {str(version.source).removeprefix("models:/") for version in page}
+            token = page.token
+            if not token:
+                break
+        before = (datetime.now(UTC) - GRACE).timestamp() * 1000
+        for model in _all(lambda token: api.search_logged_models([experiment(registry.store)], page_token=token)):
+            free = not any(endpoint.refers_to(_address(model.artifact_location)) for endpoint in endpoints)
+            if model.model_id not in used and model.last_updated_timestamp < before and free:
+                yield model
+
+
+def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str]) -> Iterator[Any]:
+    """Ended pipeline runs beyond the newest ones, of which no version is left."""
+    api, store = registry.client, registry.store
+    with store_errors(store.tracking_uri):
+        bots = {bot.name: {version.run_id for version in bot.versions} for bot in registry.bots()}
+        runs = list(_all(lambda token: api.search_runs([experiment(store)], max_results=500, page_token=token)))
+    children: dict[str, set[str]] = {}
+    for run in runs:
+        children.setdefault(run.data.tags.get(PARENT_TAG, run.info.run_id), set()).add(run.info.run_id)
+    before = (datetime.now(UTC) - max(GRACE, timedelta(days=settings.days))).timestamp() * 1000
+    seen: dict[str, int] = {}
+    for run in runs:  # MLflow gives the newest first
+        bot = run.data.tags.get(BOT_TAG, "")
+        if not bot or PARENT_TAG in run.data.tags or (names and bot not in names):
+            continue
+        seen[bot] = seen.get(bot, 0) + 1
+        has_version = bots.get(bot, set()) & {run.info.run_id, *children[run.info.run_id]}
+        if seen[bot] > settings.keep and not has_version and run.info.status != "RUNNING" and run.info.end_time < before:
+            yield run
+
+
+def _remove_run(store: Store, run: Any) -> None:  # noqa: ANN401 - MLflow's entity
+    from components.tracking import steps_of
+
+    api = client(store.tracking_uri)
+    for each in (*steps_of(store, run.info.run_id).values(), run):
+        place(each.info.artifact_uri, store.tracking_uri).remove()
+        with store_errors(store.tracking_uri):
+            api.delete_run(each.info.run_id)
+    folder = run.data.tags.get(FOLDER_TAG, "")
+    if store.folder and folder and Path(folder).name == folder:
+        import shutil
+
+        shutil.rmtree(store.folder / "runs" / folder, ignore_errors=True)
+
+
+def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Every page of one of MLflow's searches."""
+    token = None
+    while True:
+        page = fetch(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
