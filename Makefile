@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check services services-down clean
 
 demo: $(VENV)/laptop  ## the whole way on the bundled sample: train a bot, serve it, ask it
 	$(BIN)/mynah demo --workdir demo
@@ -18,6 +18,12 @@ lint: $(VENV)/dev  ## ruff and mypy --strict
 	$(BIN)/mypy
 
 check: lint test
+
+services: $(VENV)/laptop  ## real PostgreSQL, S3 and MLflow on this machine, for development; then: . .services/env
+	@$(BIN)/python -m scripts.services up .services
+
+services-down: $(VENV)/laptop  ## stop them, and remove all that they kept
+	@$(BIN)/python -m scripts.services down .services
 
 clean:  ## what was built; not your bots
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,17 @@ class S3Place:
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{prefix.strip('/')}"
+        self._sent: dict[str, str] = {}  # entity tags that were computed during an upload, until it is verified
 
     def put(self, name: str, path: Path) -> None:
         """Upload in parts of 16 MiB, several at once; an upload that fails is aborted."""
         from boto3.s3.transfer import TransferConfig
 
         transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=WORKERS)
-        with s3_errors(f"storing {self.uri}/{name}"):
+        with ThreadPoolExecutor(1) as pool, s3_errors(f"storing {self.uri}/{name}"):
+            tag = pool.submit(entity_tag, path)  # while the upload waits for the network
             s3_client().upload_file(str(path), self.bucket, self.prefix + name, Config=transfer)
+            self._sent[name] = tag.result()
 
     def files(self) -> dict[str, Stored]:
         """The objects below the prefix, with their entity tags."""
@@ -129,7 +133,7 @@ class S3Place:
             head = s3_client().head_object(Bucket=self.bucket, Key=self.prefix + name)
             if head["ContentLength"] != path.stat().st_size:
                 return False
-            if _tag(head) == entity_tag(path):
+            if _tag(head) == (self._sent.pop(name, "") or entity_tag(path)):
                 return True
             body = s3_client().get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
             with path.open("rb") as file:

@@ -97,7 +97,8 @@ def stored_items(uri: str) -> Iterator[Item]:
         for upload in found.uploads():
             yield Item("upload", f"s3://{upload.bucket}/{upload.key}", "", upload.upload_id)
     else:
-        yield from file_items(Path(found.uri))
+        folder = Path(found.uri)  # MLflow gives each run and model a folder of its own, and `artifacts` in it
+        yield from file_items(folder.parent if folder.name == "artifacts" else folder)
 
 
 def file_items(folder: Path) -> Iterator[Item]:

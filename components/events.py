@@ -132,18 +132,15 @@ def _task(what: str, **fields: Any) -> "Iterator[tuple[Progress, TaskID]]":  # n
     global _live
     from components.bars import bars  # rich costs 50 ms to import; pay only on a terminal
 
-    with contextlib.ExitStack() as stack:
-        if _live is None:
-            _live = stack.enter_context(bars())
-            stack.callback(_forget_display)
-        task = _live.add_task(visible(what), note="", **fields)
-        shown = _live
+    if _live:
+        shown, task = _live, _live.add_task(visible(what), note="", **fields)
         try:
             yield shown, task
         finally:
             shown.remove_task(task)
-
-
-def _forget_display() -> None:
-    global _live
-    _live = None
+        return
+    with bars() as _live:
+        try:
+            yield _live, _live.add_task(visible(what), note="", **fields)
+        finally:
+            _live = None

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from components.files import read_json
+from components.fetch.sources import SOURCES_FILE
+from components.fields import Field
+from components.files import read_lines
 from components.names import author_name
 from components.posts import read_posts
 from components.tracking import LONGEST_TAG, StepRun
@@ -15,11 +17,21 @@ MANY = "*"  # more authors than a tag holds: raw/posts.jsonl names them
 
 def record_sources(run: StepRun, raw: Path) -> None:
     """Record a folder of raw posts: authors and consent first, so that no post is ever stored whose author could not be found."""
-    sources = read_json(raw / "sources.json", "fetch")
-    authors = sorted({post.author for post in read_posts(raw)})
-    run.tags({AUTHORS_TAG: authors_tag(authors), CONSENT_TAG: ", ".join(sorted({str(each["basis"]) for each in sources}))})
-    run.params({"sources": ", ".join(str(each["source"]) for each in sources)})
+    _tag(run, {post.author for post in read_posts(raw)}, raw)
     run.artifacts(raw, "raw")
+
+
+def record_owners(run: StepRun, data: Path) -> None:
+    """The same of a folder of kept texts, for what was filtered outside a pipeline."""
+    parts = ("train.jsonl", "held_out.jsonl")
+    _tag(run, {str(line["author"]) for part in parts for line in read_lines(data / part, "filter")}, data)
+
+
+def _tag(run: StepRun, authors: set[str], folder: Path) -> None:
+    sources = Field.read(folder / SOURCES_FILE, "fetch").list()
+    bases = sorted({source["basis"].text() for source in sources})
+    run.tags({AUTHORS_TAG: authors_tag(sorted(authors)), CONSENT_TAG: ", ".join(bases)})
+    run.params({"sources": ", ".join(source["source"].text() for source in sources)})
 
 
 def record_data(run: StepRun, data: Path) -> None:

@@ -66,9 +66,11 @@ def alias_lock(name: str, store: Store, patience: float = PATIENCE) -> Iterator[
     elif where.startswith("postgresql"):
         lock = _postgres_lock(where, name, patience)
     else:
+        from components.cluster import Cluster
         from components.lease import lease_lock
 
-        lock = lease_lock(where.removeprefix("lease:"), f"mynah-promote-{name}", who_holds(), patience)
+        cluster = Cluster.connect(os.environ.get("MYNAH_KUBE_CONTEXT", ""))
+        lock = lease_lock(cluster, where.removeprefix("lease:"), f"mynah-promote-{name}", who_holds(), patience)
     with lock as still_held:
         yield still_held
 

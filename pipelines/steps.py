@@ -127,11 +127,9 @@ def card(
 def register(
     name: Name,
     model: Annotated[Path, typer.Argument(help="Folder that `mynah finetune` wrote.")],
+    data: Annotated[Path, typer.Argument(help="Folder that `mynah filter` wrote, and the model was trained on.")],
     report: Annotated[Path, typer.Argument(help="Folder that `mynah evaluate` wrote.")],
     card_folder: Annotated[Path, typer.Argument(metavar="CARD", help="Folder that `mynah card` wrote.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that `mynah filter` wrote: lets promotion compare on other posts.")
-    ] = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +139,7 @@ def register(
     with waiting("Registering"):
         from components.register import by_hand
 
-    found = by_hand(name, model, report, card_folder, workdir, data)
+    found = by_hand(name, model, data, report, card_folder, workdir)
     result(
         asdict(found), f"{found.name} version {found.version} registered; `mynah promote {found.name}` makes it serve", as_json
     )

@@ -58,6 +58,9 @@ def forget(subject: Subject, store: Store, cluster: "Cluster | None", blends: Bl
     when there is nothing of the subject; PlatformError when something cannot be erased: run again once that is mended.
     """
     folder = _work_folder(store)
+    make_folder(folder)
+    with storage_errors(folder):
+        folder.chmod(0o700)  # a journal names files
     try:
         with FileLock(folder / ".lock", timeout=1), closing(Database(store)) as database:
             return _forget(subject, store, database, cluster, blends, receipt)
@@ -138,11 +141,7 @@ def _union(earlier: Sequence[Item], now: Sequence[Item]) -> list[Item]:
 def _work_folder(store: Store) -> Path:
     if not store.folder:
         raise InputError("there is no work folder for the journal", "Run `mynah forget` with --workdir.")
-    folder = store.folder / ".forgetting"
-    make_folder(folder)
-    with storage_errors(folder):
-        folder.chmod(0o700)
-    return folder
+    return store.folder / ".forgetting"
 
 
 def _journal_file(subject: Subject, store: Store) -> Path:

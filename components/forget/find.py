@@ -17,7 +17,7 @@ from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError, MynahError
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
-from components.names import bot_name
+from components.names import author_name, bot_name
 from components.posts import read_posts
 from components.store import Store, unsent_folder
 from components.tracking import BOT_TAG, PARENT_TAG, STEP_TAG
@@ -41,7 +41,7 @@ class Subject:
         if text.startswith("@"):
             if not author_key(text.removeprefix("@")) or text == "@":
                 raise InputError(f"{text!r} names no author", "Write mynah forget @HANDLE for an author, or a bot's name.")
-            return cls(text.removeprefix("@"), True)
+            return cls(author_name(text), True)
         return cls(bot_name(text), False)
 
     def __str__(self) -> str:

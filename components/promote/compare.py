@@ -72,7 +72,7 @@ def _texts(registry: Registry, version: BotVersion, part: str) -> list[str]:
     run = registry.client.get_run(version.run_id)
     filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
     if not filtered:
-        raise InputError(whose, "Register with --data to record them.")
+        raise InputError(whose, "")
     source = place(f"{filtered.info.artifact_uri}/data", registry.store.tracking_uri)
     try:
         return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").splitlines() if line]

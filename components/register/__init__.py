@@ -1,6 +1,8 @@
 """register: a checkpoint with its card and verdict becomes a version in MLflow's registry, alias `challenger`."""
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from components.checkpoint import check_folder
 from components.errors import InputError
 from components.evaluate.gate import Verdict, finite
 from components.events import waiting
-from components.files import digest_of, read_json
+from components.files import digest, digest_of, read_json
+from components.lineage import record_data, record_owners
 from components.names import bot_name
 from components.register.model import log_model
 from components.registry import BOT_TAG, CHALLENGER
@@ -95,13 +98,10 @@ def _requirements(training: dict[str, Any]) -> list[str]:
 
 
 def _add_version(name: str, store: Store, run_id: str, model_id: str, tags: Mapping[str, str]) -> Registered:
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     api = client(store.tracking_uri)
-    mlflow.set_tracking_uri(store.tracking_uri)  # it resolves models:/ through its own idea of the store, whatever the client's
-    mlflow.set_registry_uri(store.tracking_uri)
-    with store_errors(store.tracking_uri):
+    with store_errors(store.tracking_uri), _fluent(store.tracking_uri):
         try:
             api.create_registered_model(name, tags={BOT_TAG: name})
         except MlflowException as error:
@@ -111,6 +111,23 @@ def _add_version(name: str, store: Store, run_id: str, model_id: str, tags: Mapp
         version = api.create_model_version(name, f"models:/{model_id}", run_id, tags=everything, model_id=model_id)
         api.set_registered_model_alias(name, CHALLENGER, version.version)
     return Registered(name, int(version.version))
+
+
+@contextlib.contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """MLflow resolves models:/ through its own idea of the store, whatever the client's; telling it writes the environment too."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _of_the_run(store: Store, run_id: str) -> dict[str, str]:
@@ -123,22 +140,22 @@ def _of_the_run(store: Store, run_id: str) -> dict[str, str]:
     return {**{key: known[key] for key in INHERITED if key in known}, **costs}
 
 
-def by_hand(name: str, model: Path, report: Path, card: Path, workdir: Path, data: Path | None = None) -> Registered:
-    """Register from a work folder's command line: in a run of its own, with the posts of `data` where it is given.
+def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdir: Path) -> Registered:
+    """Register from a work folder's command line: in a run of its own, which records the posts of `data` as a pipeline's would.
 
-    With them a later promotion can compare the version with a champion that was measured on other posts.
+    So a later promotion can compare the version with a champion that was measured on other posts, and its authors can be forgotten.
+    Raises InputError also when the model was not trained on `data`.
     """
-    lineage(name, model, report, card)  # before anything is made
-    from components.lineage import record_data
-
+    tags = lineage(name, model, report, card)  # before anything is made
+    _require_same_data(tags, model, data)
     with waiting("Opening the registry"):
         store = open_store(workdir)
     run_id = start_parent(store, name, {})
     status = "FAILED"
     try:
-        if data:
-            with step_run("filter", store, run_id) as run:
-                record_data(run, data)
+        with step_run("filter", store, run_id) as run:
+            record_owners(run, data)
+            record_data(run, data)
         with step_run("register", store, run_id) as run:
             found = register(name, model, report, card, store, run.run_id)
             run.tags({"mynah.version": str(found.version)})
@@ -146,3 +163,14 @@ def by_hand(name: str, model: Path, report: Path, card: Path, workdir: Path, dat
     finally:
         end_run(store, run_id, status)
     return found
+
+
+def _require_same_data(tags: Mapping[str, str], model: Path, data: Path) -> None:
+    for part, tag in (("train", "mynah.data_digest"), ("held_out", "mynah.held_out_digest")):
+        path = data / f"{part}.jsonl"
+        if not path.is_file():
+            raise InputError(f"{data} has no {path.name}", "Name the folder that `mynah filter` wrote.")
+        if digest(path) != tags[tag]:
+            raise InputError(
+                f"{model} was not trained on {data}: {path.name} has another digest", "Name the folder it was trained on."
+            )

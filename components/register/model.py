@@ -6,16 +6,18 @@ straight from where they lie to the store. https://mlflow.org/docs/latest/ml/dee
 """
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import Place, place, upload, visible_files
 from components.errors import PlatformError
-from components.events import progress, waiting
+from components.events import progress
 from components.files import make_folder, storage_errors, write_json
 from components.manifest import MANIFEST_FILE, manifest_of
 from components.store import Store, client, store_errors
@@ -43,11 +45,13 @@ def log_model(
     try:
         scratch_errors = storage_errors(Path(tempfile.gettempdir()))
         with scratch_errors, tempfile.TemporaryDirectory(prefix="mynah-register-") as scratch:
-            with waiting("Describing the model"):
-                whole = {**_describe(name, model, files, requirements, Path(scratch)), **files}
-            write_json(Path(scratch) / MANIFEST_FILE, manifest_of(whole))
-            whole[MANIFEST_FILE] = Path(scratch) / MANIFEST_FILE
-            _store(place(model.artifact_location, store.tracking_uri), whole)
+            target = place(model.artifact_location, store.tracking_uri)
+            with ThreadPoolExecutor(1) as pool:  # MLflow's imports and description take seconds: the weights go meanwhile
+                sending = pool.submit(_store, target, files)
+                described = _describe(name, model, files, requirements, Path(scratch))
+                write_json(Path(scratch) / MANIFEST_FILE, manifest_of({**described, **files}))
+                sending.result()
+            upload(target, {**described, MANIFEST_FILE: Path(scratch) / MANIFEST_FILE})
         with store_errors(store.tracking_uri):
             api.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             now = int(time.time() * 1000)
@@ -74,7 +78,6 @@ def _describe(
     """Write what MLflow keeps beside a transformers model (MLmodel, requirements, tokenizer) into `scratch`: name to path."""
     import mlflow.transformers
     from huggingface_hub import ModelCard
-    from huggingface_hub.utils import logging as hub_logging
     from mlflow.models import Model
 
     light, described = scratch / "light", scratch / "described"
@@ -82,7 +85,8 @@ def _describe(
         if not file.endswith(WEIGHTS):
             make_folder((light / file).parent)
             shutil.copyfile(path, light / file)
-    hub_logging.set_verbosity_error()  # it warns of every card without metadata
+    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)  # and of a licence of one's own
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of every card without metadata
     # Given no card, MLflow looks for one on the hub under the folder's name.
     card = ModelCard((light / "model" / "README.md").read_text("utf-8"), ignore_metadata_errors=True)
     model = Model(artifact_path=logged.artifact_location, run_id=logged.source_run_id, model_id=logged.model_id)

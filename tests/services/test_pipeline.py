@@ -206,12 +206,14 @@ def test_serve_answers_and_stops(workdir, done, how):
 def test_the_steps_by_hand_and_a_promotion(workdir, outcome):
     """The folders of the run, registered again by hand: an equal version may take over, and `previous` remembers."""
     run = Path(outcome["folder"])
-    args = ["register", "--name", "wren", run / "model", run / "report", run / "card", "--workdir", workdir, "--json"]
+    folders = [run / name for name in ("model", "data", "report", "card")]
+    args = ["register", "--name", "wren", *folders, "--workdir", workdir, "--json"]
     found = mynah(*args)
     assert found.returncode == 0, found.stderr
     version = json.loads(found.stdout)["version"]
     promoted = mynah("promote", "wren", "--workdir", workdir, "--json")
-    assert json.loads(promoted.stdout) == {"name": "wren", "version": version, "promoted": True, "reasons": []}
+    decision = json.loads(promoted.stdout)
+    assert (decision["version"], decision["promoted"], decision["reasons"], decision["previous"]) == (version, True, [], version - 1)
     [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
     assert bot["aliases"] == {"champion": version, "challenger": version, "previous": version - 1}
     assert mynah("promote", "wren", "--version", "99", "--workdir", workdir).returncode == 2
@@ -225,7 +227,8 @@ def test_a_model_that_the_gate_refused_is_not_promoted(workdir, outcome, tmp_pat
     verdict = json.loads((run / "report" / "verdict.json").read_text())
     verdict["checks"][0]["passed"] = verdict["passed"] = False
     (tmp_path / "report" / "verdict.json").write_text(json.dumps(verdict))
-    found = mynah("register", "--name", "wren", run / "model", tmp_path / "report", run / "card", "--workdir", workdir, "--json")
+    folders = [run / "model", run / "data", tmp_path / "report", run / "card"]
+    found = mynah("register", "--name", "wren", *folders, "--workdir", workdir, "--json")
     version = json.loads(found.stdout)["version"]
     before = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)[0]["aliases"]["champion"]
     refused = mynah("promote", "wren", "--version", version, "--workdir", workdir)

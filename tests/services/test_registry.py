@@ -7,9 +7,9 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
-from importlib.metadata import version
 
 import pytest
+from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register
 
 from components.errors import InputError
 from components.files import digest
@@ -19,50 +19,14 @@ from components.promote.compare import TOLERANCE as TOLERANCES
 from components.register import by_hand
 from components.registry import BOT_TAG, Registry
 from components.store import open_store
-from pipelines.cli import main
 
 TOLERANCE = TOLERANCES[NATS]
 
 
-@pytest.fixture
-def mynah(monkeypatch, capsys):
-    """The command line in this process, which has loaded MLflow already: its exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mynah", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, tiny_checkpoint):
-    """What the steps before `register` leave: the folders model, report and card."""
-    folder = tmp_path_factory.mktemp("outputs")
-    training = {
-        "data_digest": "a" * 64, "held_out_digest": "b" * 64, "base_model": {"name": "fledgling"}, "recipe": {"seed": 42},
-        "versions": {"torch": version("torch"), "transformers": version("transformers")},
-    }  # fmt: skip
-    check = {"metric": "loss_gain", "value": 0.5, "limit": 0.1, "at_least": True, "passed": True, "reason": "it learnt"}
-    shutil.copytree(tiny_checkpoint, folder / "model")
-    (folder / "report").mkdir()
-    (folder / "card").mkdir()
-    (folder / "model" / "training.json").write_text(json.dumps(training))
-    (folder / "report" / "metrics.json").write_text(json.dumps({"held_out_loss": 4.0}))
-    (folder / "report" / "verdict.json").write_text(json.dumps({"passed": True, "failures": [], "checks": [check]}))
-    (folder / "card" / "README.md").write_text("# wren\n")
-    return folder
-
-
-def register(outputs, workdir):
-    """In a process of its own: MLflow warns, and here a warning is an error."""
-    folders = [str(outputs / name) for name in ("model", "report", "card")]
-    command = [sys.executable, "-m", "pipelines", "register", "--name", "wren", *folders, "--workdir", str(workdir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done
+    """What the steps before `register` leave: the folders model, data, report and card."""
+    return make_outputs(tmp_path_factory.mktemp("outputs"), tiny_checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +34,7 @@ def registered(tmp_path_factory, outputs):
     """A work folder with wren version 1, by the command line."""
     workdir = tmp_path_factory.mktemp("registry") / "work"
     done = register(outputs, workdir)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "wren version 1 registered; `mynah promote wren` makes it serve\n"
     assert done.stderr in ("", "Registering …\n")  # said where it takes long
     return workdir
@@ -82,25 +47,11 @@ def workdir(registered, tmp_path):
     return tmp_path / "work"
 
 
-def add_version(workdir, loss, *, verdict="passed", posts="b" * 64):
-    """One more version with the files of version 1; its number."""
-    client = Registry(open_store(workdir)).client
-    tags = client.get_model_version("wren", "1").tags | {
-        "mynah.held_out_loss": repr(loss), "mynah.verdict": verdict, "mynah.held_out_digest": posts,
-    }  # fmt: skip
-    made = client.create_model_version("wren", client.get_model_version_download_uri("wren", "1"), tags=tags)
-    client.set_registered_model_alias("wren", "challenger", made.version)
-    return int(made.version)
-
-
-def aliases(workdir):
-    return Registry(open_store(workdir)).bot("wren").aliases
-
-
-def test_a_version_says_where_it_comes_from(registered):
+def test_a_version_says_where_it_comes_from(registered, outputs):
     [found] = Registry(open_store(registered)).bot("wren").versions
-    assert found.tags["mynah.data_digest"] == "a" * 64
-    assert found.tags["mynah.held_out_digest"] == "b" * 64
+    assert found.tags["mynah.data_digest"] == digest(outputs / "data" / "train.jsonl")
+    assert found.tags["mynah.held_out_digest"] == digest(outputs / "data" / "held_out.jsonl")
+    assert (found.tags["mynah.consent"], found.tags["mynah.authors"]) == ("own-account", '["ann"]')
     assert (found.tags["mynah.base_model"], found.tags["mynah.seed"], found.passed, found.held_out_loss) == (
         "fledgling",
         "42",
@@ -113,7 +64,11 @@ def test_a_version_says_where_it_comes_from(registered):
 def test_the_runs_of_registering_by_hand_are_finished(registered):
     client = Registry(open_store(registered)).client
     runs = client.search_runs([client.get_experiment_by_name("mynah").experiment_id])
-    assert {run.info.run_name: run.info.status for run in runs} == {"wren": "FINISHED", "register": "FINISHED"}
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "wren": "FINISHED",
+        "filter": "FINISHED",
+        "register": "FINISHED",
+    }
 
 
 def test_who_serves_after_each_promotion(workdir):
@@ -132,12 +87,10 @@ def test_who_serves_after_each_promotion(workdir):
     assert within.promoted
     assert aliases(workdir) == {"challenger": 3, "champion": 3, "previous": 1}
 
-    elsewhere = promote("wren", store, number := add_version(workdir, 1.0, posts="c" * 64))  # other posts: losses do not compare
-    assert elsewhere.reasons == [
-        "it cannot be compared with the champion (version 3) on the same posts: the posts of version 3 are not recorded"
-    ]
-    assert aliases(workdir) == {"challenger": 4, "champion": 3, "previous": 1}
-    assert promote("wren", store, number, force="the author likes it better").promoted
+    # Measured on other posts: the losses on the tags do not compare, so both are scored on posts that neither was trained on.
+    elsewhere = promote("wren", store, add_version(workdir, 9.0, posts="c" * 64))
+    assert (elsewhere.promoted, elsewhere.comparison["posts"]) == (True, 20)
+    assert elsewhere.comparison["loss"] == elsewhere.comparison["champion_loss"]  # the same weights
     assert aliases(workdir) == {"challenger": 4, "champion": 4, "previous": 3}
 
     refused = promote("wren", store, add_version(workdir, 1.0, verdict="failed: distinct_2"))
@@ -152,6 +105,30 @@ def test_who_serves_after_each_promotion(workdir):
         "promoted",
         "refused",
     ]
+
+
+def test_what_cannot_be_compared_is_refused_and_may_be_forced(workdir, mynah):
+    assert mynah("promote", "wren", "--workdir", workdir)[0] == 0
+    number = add_version(workdir, 1.0, posts="c" * 64)
+    client = Registry(open_store(workdir)).client
+    run = next(run for run in client.search_runs(["1"]) if run.info.run_name == "filter")
+    # The copy's artifacts lie where the original's do: name the copy's run another step, as if nothing had been recorded.
+    client.set_tag(run.info.run_id, "mynah.step", "elsewhere")
+    code, _, err = mynah("promote", "wren", "--workdir", workdir)
+    assert (code, "cannot be compared with the champion (version 1) on the same posts" in err, len(err.splitlines())) == (
+        4,
+        True,
+        2,
+    )
+    code, out, _ = mynah("promote", "wren", "--workdir", workdir, "--force", "the author likes it better")
+    assert (code, f"wren version {number} is the champion, forced against" in out) == (0, True)
+    record = json.loads(mynah("show", "wren", "--workdir", workdir, "--json")[1])
+    assert record["aliases"]["champion"] == number
+    last = record["history"][-1]
+    assert (last["action"], last["forced"], len(last["reasons"])) == ("promote", "the author likes it better", 1)
+    assert last["who"]
+    found = next(version for version in Registry(open_store(workdir)).bot("wren").versions if version.version == number)
+    assert found.tags["mynah.promotion_forced"] == "the author likes it better"
 
 
 def test_promote_on_the_command_line(workdir, mynah):
@@ -215,12 +192,13 @@ def test_models_of_others_in_the_same_registry_are_no_bots(workdir, mynah):
     ("wrong", "said"),
     [
         ("model", "mynah finetune"),
+        ("data", "mynah filter"),
         ("report", "mynah evaluate"),
         ("card", "mynah card"),
     ],
 )
 def test_a_wrong_folder_is_named_before_a_store_is_made(outputs, tmp_path, wrong, said):
-    folders = {name: outputs / name for name in ("model", "report", "card")} | {wrong: tmp_path / "none"}
+    folders = {name: outputs / name for name in FOLDERS} | {wrong: tmp_path / "none"}
     with pytest.raises(InputError, match=said):
         by_hand("wren", *folders.values(), tmp_path / "work")
     assert list(tmp_path.iterdir()) == []
@@ -230,22 +208,22 @@ def test_a_report_without_the_loss_is_refused(outputs, tmp_path):
     shutil.copytree(outputs / "report", tmp_path / "report")
     (tmp_path / "report" / "metrics.json").write_text("{}")
     with pytest.raises(InputError, match="not what its step writes: 'held_out_loss'"):
-        by_hand("wren", outputs / "model", tmp_path / "report", outputs / "card", tmp_path / "work")
+        by_hand("wren", outputs / "model", outputs / "data", tmp_path / "report", outputs / "card", tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
 def test_registering_leaves_the_model_folder_as_it_was(outputs, tmp_path):
     """The version is made of hard links; neither the model's own README nor its config is written through one."""
-    for name in ("model", "report", "card"):
+    for name in FOLDERS:
         shutil.copytree(outputs / name, tmp_path / name)
     (tmp_path / "model" / "README.md").write_text("my own notes\n")
     (tmp_path / "card" / "config.json").write_text("{}")
     before = digest(tmp_path / "model")
-    register(tmp_path, tmp_path / "work")
+    assert register(tmp_path, tmp_path / "work").returncode == 0
     assert digest(tmp_path / "model") == before
     registry = Registry(open_store(tmp_path / "work"))
     kept = registry.checkpoint(registry.bot("wren").versions[0])
-    assert (kept / "README.md").read_text() == "# wren\n"
+    assert (kept / "README.md").read_text() == "# A bot of ann\n"
     assert (kept / "config.json").read_bytes() == (tmp_path / "model" / "config.json").read_bytes()
 
 
@@ -262,7 +240,7 @@ def test_a_report_that_is_none_is_refused(outputs, tmp_path, mynah, file, path, 
         found = found[step]
     found[path[-1]] = value
     (tmp_path / "report" / file).write_text(json.dumps(record))
-    folders = [outputs / "model", tmp_path / "report", outputs / "card"]
+    folders = [outputs / "model", outputs / "data", tmp_path / "report", outputs / "card"]
     code, out, err = mynah("register", "--name", "wren", *folders, "--workdir", tmp_path / "work")
     assert (code, out, len(err.splitlines())) == (2, "", 2)
     assert not (tmp_path / "work").exists()
@@ -297,6 +275,6 @@ def test_a_store_that_is_none_is_told_as_one(tmp_path, mynah):
 
 
 def test_a_work_folder_that_no_address_can_hold(outputs, tmp_path, mynah):
-    folders = [outputs / name for name in ("model", "report", "card")]
+    folders = [outputs / name for name in FOLDERS]
     code, _, err = mynah("register", "--name", "wren", *folders, "--workdir", tmp_path / "w?x")
     assert (code, "holds '?'" in err, list(tmp_path.iterdir())) == (2, True, [])

@@ -1,0 +1,297 @@
+"""An API server of Kubernetes in memory, over real HTTP: what Mynah asks of one, answered as the real one answers.
+
+kmock 0.8, the API server for tests from PyPI, merges every PUT like a patch, knows neither resourceVersion nor pages, and so cannot
+show whether a lock holds. What is imitated here was read in Kubernetes' sources:
+
+    resourceVersion, UID and conflicts   apiserver/pkg/registry/generic/registry/store.go
+    Leases                               pkg/registry/coordination/lease/strategy.go, pkg/apis/coordination/validation
+    pages, and tokens that are too old   apiserver/pkg/storage/etcd3/store.go
+    refusals                             apimachinery/pkg/api/errors, apiserver/pkg/endpoints/handlers/responsewriters
+    deletion in the foreground           https://kubernetes.io/docs/concepts/architecture/garbage-collection
+"""
+
+import base64
+import contextlib
+import copy
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
+
+PATH = re.compile(r"/apis/(?P<group>[^/]+)/v\w+(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?")
+LEASES, SERVICES = "leases.coordination.k8s.io", "inferenceservices.serving.kserve.io"
+MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
+FOREGROUND = "foregroundDeletion"
+TOKEN = "let-me-in"
+TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue "
+    "parameter, or use the continue token in this response to retrieve the remainder of the results."
+)
+
+
+class Refusal(Exception):  # noqa: N818 - as components.errors has it
+    """What the server answers with a Status object."""
+
+    def __init__(self, code: int, reason: str, message: str):
+        super().__init__(message)
+        failure = {"status": "Failure", "message": message, "reason": reason, "code": code}
+        self.code, self.status = code, {"kind": "Status", "apiVersion": "v1", "metadata": {}, **failure}
+
+
+class FakeKubernetes:
+    """The server; tests may look into and change `objects`, and set how it behaves."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None):
+        self.kinds = {LEASES, SERVICES}
+        self.namespaces = {"bots", "other"}
+        self.objects = {}  # (kind, namespace, name) to object
+        self.forbidden = set()  # (verb, kind)
+        self.token = TOKEN
+        self.seconds_to_collect = 0.0  # until the garbage collector has removed what belongs to a deleted object
+        self.tokens_too_old = False
+        self.instead = None  # (code, headers, body): what it answers to everything
+        self.answers_to_lose = 0  # it does what is asked, and the connection breaks before the answer
+        self.requests = []  # (verb, path with query)
+        self._version = 1000
+        self._deleted_at = {}  # uid to time
+        self._lock = threading.RLock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def put(self, kind, namespace, name, /, **parts):
+        """Put an object there as its owner would; `parts` are what it has beside its metadata's own."""
+        metadata = {"name": name, "namespace": namespace, "uid": str(uuid.uuid4()), **parts.pop("metadata", {})}
+        with self._lock:
+            self.objects[kind, namespace, name] = {"metadata": metadata | {"resourceVersion": self._next()}, **parts}
+
+    def change(self, kind, namespace, name, /, **spec):
+        """Change an object's spec as somebody else would."""
+        with self._lock:
+            found = self.objects[kind, namespace, name]
+            found["spec"] |= spec
+            found["metadata"]["resourceVersion"] = self._next()
+
+    def holder(self, name, namespace="bots"):
+        with self._lock:
+            return self.objects[LEASES, namespace, name]["spec"]["holderIdentity"]
+
+    def asked(self, verb):
+        return [path for each, path in self.requests if each == verb]
+
+    def answer(self, method, path, authorization, body):
+        """(code, object) for a request."""
+        with self._lock:
+            return copy.deepcopy(self._answer(method, path, authorization, body))
+
+    def _answer(self, method, path, authorization, body):
+        if authorization.lower() != f"bearer {self.token}":
+            raise Refusal(401, "Unauthorized", "Unauthorized")
+        address = urlsplit(path)
+        query = {key: values[-1] for key, values in parse_qs(address.query).items()}
+        if address.path == "/version":
+            return 200, {"major": "1", "minor": "34", "gitVersion": "v1.34.1", "platform": "linux/amd64"}
+        found = PATH.fullmatch(address.path)
+        kind = f"{found['plural']}.{found['group']}" if found else ""
+        namespace, name = (found and unquote(found[part] or "") for part in ("namespace", "name"))
+        verb = _verb(method, name)
+        self.requests.append((verb, path))
+        self._authorize(verb, kind, namespace)
+        if kind not in self.kinds:
+            return 404, "404 page not found\n"  # no Status: the path is unknown to every API group
+        if method == "POST":
+            return self._create(kind, namespace, body)
+        if not name:
+            return self._list(kind, namespace, query) if method == "GET" else (405, {})
+        self._collect()
+        return getattr(self, f"_{verb}")((kind, namespace, name), query | (body or {}), body)
+
+    def _next(self):
+        self._version += 1
+        return str(self._version)
+
+    def _authorize(self, verb, kind, namespace):
+        if (verb, kind) in self.forbidden:
+            plural, _, group = kind.partition(".")
+            where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+            raise Refusal(
+                403, "Forbidden",
+                f'{kind} is forbidden: User "system:serviceaccount:bots:default" cannot {verb} resource "{plural}" in API group '
+                f'"{group}" {where}',
+            )  # fmt: skip
+
+    def _found(self, key):
+        if key not in self.objects:
+            raise Refusal(404, "NotFound", f'{key[0]} "{key[2]}" not found')
+        return self.objects[key]
+
+    def _create(self, kind, namespace, body):
+        name = body["metadata"]["name"]
+        if namespace not in self.namespaces:
+            raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
+        if (kind, namespace, name) in self.objects:
+            raise Refusal(409, "AlreadyExists", f'{kind} "{name}" already exists')
+        _validate(kind, body)
+        self.put(kind, namespace, name, **body)
+        return 201, self.objects[kind, namespace, name]
+
+    def _list(self, kind, namespace, query):
+        keys = sorted(key for key in self.objects if key[0] == kind and (not namespace or key[1] == namespace))
+        start = 0
+        if query.get("continue"):
+            if self.tokens_too_old:
+                raise Refusal(410, "Expired", TOO_OLD)
+            start = json.loads(base64.urlsafe_b64decode(query["continue"]))["start"]
+        end = start + int(query.get("limit") or len(keys))
+        metadata = {"resourceVersion": str(self._version)}
+        if end < len(keys):
+            token = base64.urlsafe_b64encode(json.dumps({"v": "meta.k8s.io/v1", "start": end}).encode()).decode()
+            metadata |= {"continue": token, "remainingItemCount": len(keys) - end}
+        return 200, {"kind": "List", "metadata": metadata, "items": [self.objects[key] for key in keys[start:end]]}
+
+    def _get(self, key, _query, _body):
+        return 200, self._found(key)
+
+    def _update(self, key, _query, body):
+        version, uid = (body["metadata"].get(part) for part in ("resourceVersion", "uid"))
+        cannot = f'Operation cannot be fulfilled on {key[0]} "{key[2]}": '
+        there = self.objects.get(key, {"metadata": {}})["metadata"]
+        if uid and uid != there.get("uid"):  # also when it is gone
+            said = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {there.get('uid', '')}"
+            raise Refusal(409, "Conflict", f"{cannot}StorageError: invalid object, Code: 4, AdditionalErrorMsg: {said}")
+        if not there:
+            return self._create(key[0], key[1], body)  # a Lease may be created by an update
+        if not version:
+            raise Refusal(
+                422, "Invalid", f'{key[0]} "{key[2]}" is invalid: metadata.resourceVersion: must be specified for an update'
+            )
+        if version != there["resourceVersion"]:
+            said = "the object has been modified; please apply your changes to the latest version and try again"
+            raise Refusal(409, "Conflict", cannot + said)
+        _validate(key[0], body)
+        if body != self.objects[key]:  # writing what is there already changes nothing
+            self.objects[key] = copy.deepcopy(body)
+            self.objects[key]["metadata"]["resourceVersion"] = self._next()
+        return 200, self.objects[key]
+
+    def _delete(self, key, query, _body):
+        metadata = self._found(key)["metadata"]
+        finalizers = metadata.setdefault("finalizers", [])
+        if query.get("propagationPolicy") == "Foreground" and FOREGROUND not in finalizers:
+            finalizers.append(FOREGROUND)
+        if finalizers:
+            metadata.setdefault("deletionTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+            self._deleted_at.setdefault(metadata["uid"], time.monotonic())
+            return 200, self.objects[key]
+        del self.objects[key]
+        details = {"name": key[2], "group": key[0].partition(".")[2], "kind": key[0].partition(".")[0], "uid": metadata["uid"]}
+        return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def _collect(self):
+        """What the garbage collector does in the background: finish what only waits for it."""
+        for key, found in list(self.objects.items()):
+            metadata = found["metadata"]
+            due = self._deleted_at.get(metadata["uid"], float("inf")) + self.seconds_to_collect <= time.monotonic()
+            if due and FOREGROUND in metadata["finalizers"]:
+                metadata["finalizers"].remove(FOREGROUND)
+            if due and not metadata["finalizers"]:
+                del self.objects[key]
+
+
+def _verb(method, name):
+    return {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "DELETE": "delete"}[method]
+
+
+def _validate(kind, body):
+    if kind != LEASES:
+        return
+    spec = body["spec"]
+    for part in ("acquireTime", "renewTime"):
+        if part in spec and not MICRO_TIME.fullmatch(spec[part]):
+            raise Refusal(400, "BadRequest", f'Lease in version "v1" cannot be handled as a Lease: parsing time "{spec[part]}"')
+    duration = spec.get("leaseDurationSeconds", 1)
+    if not isinstance(duration, int) or duration <= 0:
+        raise Refusal(
+            422, "Invalid", f"Lease is invalid: spec.leaseDurationSeconds: Invalid value: {duration}: must be greater than 0"
+        )
+
+
+def _handler(fake):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open, as a real server's do
+        disable_nagle_algorithm = True
+
+        def _serve(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            headers = {}
+            if fake.instead:
+                code, headers, answer = fake.instead
+            else:
+                try:
+                    code, answer = fake.answer(self.command, self.path, self.headers.get("Authorization", ""), body)
+                except Refusal as refusal:
+                    code, answer = refusal.code, refusal.status
+            if fake.answers_to_lose:
+                fake.answers_to_lose -= 1
+                self.close_connection = True
+                return
+            data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self.send_response(code)
+            kind = "text/plain" if isinstance(answer, str) else "application/json"
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - as BaseHTTPRequestHandler names them
+
+        def handle(self):
+            with contextlib.suppress(ConnectionError):  # a killed client
+                super().handle()
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+@contextlib.contextmanager
+def silent_server():
+    """A server that takes every connection and never answers; yields its address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()  # the kernel completes the connections by itself
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def write_kubeconfig(path, url, token=TOKEN, context="fake", **cluster):
+    """A kubeconfig with one context, which is not the current one."""
+    elsewhere = {"name": "elsewhere", "context": {"cluster": "elsewhere", "user": "nobody"}}
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "elsewhere",
+        "clusters": [
+            {"name": "fake", "cluster": {"server": url, **cluster}},
+            {"name": "elsewhere", "cluster": {"server": "http://127.0.0.1:9"}},
+        ],
+        "users": [{"name": "me", "user": {"token": token}}],
+        "contexts": [{"name": context, "context": {"cluster": "fake", "user": "me"}}, elsewhere],
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(config))
+    return path

@@ -1,0 +1,86 @@
+"""What the tests of the registry share: the folders that the steps before `register` leave, and mynah as a process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from components.files import digest
+from components.registry import Registry
+from components.store import open_store
+
+FOLDERS = ("model", "data", "report", "card")
+
+
+def make_outputs(folder: Path, checkpoint: Path, author: str = "ann", others: tuple[str, ...] = (), posts: int = 60) -> Path:
+    """The folders model, data, report and card of a bot of `author` (and others), around a tiny real checkpoint."""
+    authors = [author, *others]
+    shutil.copytree(checkpoint, folder / "model")
+    for name in ("data", "report", "card"):
+        (folder / name).mkdir(parents=True)
+    lines = [
+        {"id": str(n), "author": authors[n % len(authors)], "text": f"this is what post {n} of them says"} for n in range(posts)
+    ]
+    for part, chosen in (("train", lines[: -posts // 3]), ("held_out", lines[-posts // 3 :]), ("dropped", [])):
+        (folder / "data" / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in chosen))
+    sources = [{"source": f"archive:{each}.zip", "author": each, "basis": "own-account"} for each in authors]
+    (folder / "data" / "sources.json").write_text(json.dumps(sources))
+    training = {
+        "data_digest": digest(folder / "data" / "train.jsonl"), "held_out_digest": digest(folder / "data" / "held_out.jsonl"),
+        "base_model": {"name": "fledgling"}, "recipe": {"seed": 42},
+        "versions": {"torch": version("torch"), "transformers": version("transformers")},
+    }  # fmt: skip
+    check = {"metric": "loss_gain", "value": 0.5, "limit": 0.1, "at_least": True, "passed": True, "reason": "it learnt"}
+    (folder / "model" / "training.json").write_text(json.dumps(training))
+    (folder / "report" / "metrics.json").write_text(json.dumps({"held_out_loss": 4.0}))
+    (folder / "report" / "verdict.json").write_text(json.dumps({"passed": True, "failures": [], "checks": [check]}))
+    (folder / "card" / "README.md").write_text(f"# A bot of {author}\n")
+    return folder
+
+
+def command(*arguments) -> list[str]:
+    return [sys.executable, "-m", "pipelines", *map(str, arguments)]
+
+
+def mynah(*arguments, timeout: float = 120, **environment) -> "subprocess.CompletedProcess[str]":
+    """The command line in a process of its own, with `environment` besides."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout, env=os.environ | environment)
+
+
+def register(outputs: Path, workdir: Path, name: str = "wren", **environment) -> "subprocess.CompletedProcess[str]":
+    """Register `outputs` by the command line: MLflow warns, and in a test's own process a warning is an error."""
+    folders = [outputs / each for each in FOLDERS]
+    return mynah("register", "--name", name, *folders, "--workdir", workdir, **environment)
+
+
+def register_all(outputs: dict[str, Path], workdir: Path, promote: bool = True, **environment) -> None:
+    """Register each bot's outputs, and promote it, in one process: importing torch and transformers takes seconds."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom components.promote import promote\nfrom components.register import by_hand\n"
+        "from components.store import open_store\nworkdir = Path(sys.argv[1])\n"
+        f"for name, folder in {[(name, str(folder)) for name, folder in outputs.items()]!r}:\n"
+        f"    by_hand(name, *(Path(folder) / each for each in {FOLDERS!r}), workdir)\n"
+        f"    {promote!r} and promote(name, open_store(workdir))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, workdir], capture_output=True, text=True, env=os.environ | environment)
+    assert done.returncode == 0, done.stderr
+
+
+def add_version(workdir: Path, loss: float, *, verdict: str = "passed", posts: str = "", name: str = "wren") -> int:
+    """One more version with the files of version 1, in a moment; its number."""
+    registry = Registry(open_store(workdir))
+    first = registry.client.get_model_version(name, "1")
+    tags = first.tags | {"mynah.held_out_loss": repr(loss), "mynah.verdict": verdict}
+    if posts:
+        tags["mynah.held_out_digest"] = posts
+    files = registry.client.get_model_version_download_uri(name, "1")
+    made = registry.client.create_model_version(name, files, run_id=first.run_id, tags=tags)
+    registry.client.set_registered_model_alias(name, "challenger", made.version)
+    return int(made.version)
+
+
+def aliases(workdir: Path, name: str = "wren") -> dict[str, int]:
+    return Registry(open_store(workdir)).bot(name).aliases
