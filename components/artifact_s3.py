@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,9 +40,16 @@ class Upload:
     upload_id: str
 
 
-@functools.cache
 def s3_client() -> Any:  # noqa: ANN401 - boto3 makes its clients' classes at run time
-    """A client by the usual chain of credentials and AWS_ENDPOINT_URL_S3, with waits that end."""
+    """A client by the usual chain of credentials and AWS_ENDPOINT_URL_S3, with waits that end; one for each place and key."""
+    return _client(*(os.environ.get(name, "") for name in CHOOSES))
+
+
+CHOOSES = ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+@functools.lru_cache(maxsize=4)
+def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
     import boto3
     from botocore.config import Config
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +72,19 @@ def cost_tags(store: Store, run_id: str) -> dict[str, str]:
     """Seconds and US dollars of a pipeline run's steps so far, as tags; {} where no step tells its own."""
     tags = [step.data.tags for step in steps_of(store, run_id).values() if SECONDS_TAG in step.data.tags]
     totals = {key: sum(float(each.get(key, 0)) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
-    return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.1f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
+    return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.3f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
 
 
 class StepRun:
     """The nested run of one step. Nothing it records waits for MLflow or fails because of it; without a run all is ignored."""
 
-    def __init__(
-        self, outbox: Outbox | None = None, run_id: str = "", parent_id: str = "", uri: str = "", attempt: int = 1
-    ) -> None:
+    def __init__(self, outbox: Outbox | None = None, opened: "_Opened | None" = None, parent_id: str = "") -> None:
         self._outbox = outbox
-        self.run_id = run_id
+        self.run_id = opened.run_id if opened else ""
         self.parent_id = parent_id
-        self.attempt = attempt
-        self._uri = uri
+        self.attempt = opened.attempt if opened else 1
+        self._uri = opened.artifact_uri if opened else ""
+        self._spent = opened.spent if opened else {}
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; long values are cut."""
@@ -141,8 +141,9 @@ class StepRun:
         """
         if not self._outbox:
             return
-        cost = seconds / 3600 * price_per_hour(node_kind())
-        told = {SECONDS_TAG: f"{seconds:.1f}", COST_TAG: f"{cost:.6f}", "mynah.node": node_kind()}
+        cost = self._spent.get(COST_TAG, 0.0) + seconds / 3600 * price_per_hour(node_kind())
+        seconds += self._spent.get(SECONDS_TAG, 0.0)
+        told = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}", "mynah.node": node_kind()}
         self._add({"do": "tags", "values": told})
         self._add({"do": "end", "status": status, "time": _now()})
         unsent, folder = self._outbox.close(patience), os.environ.get(UNSENT_FOLDER, "")
@@ -184,8 +185,8 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
     if not parent_id or not store:
         yield StepRun()
         return
-    run_id, uri, attempt = _open(name, store, parent_id)
-    step, began, status = StepRun(Outbox(store), run_id, parent_id, uri, attempt), time.monotonic(), "FAILED"
+    opened = _open(name, store, parent_id)
+    step, began, status = StepRun(Outbox(store), opened, parent_id), time.monotonic(), "FAILED"
     try:
         with Meter(step.machine):
             yield step
@@ -202,8 +203,18 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
                 step.end(status, time.monotonic() - began, patience)
 
 
-def _open(name: str, store: Store, parent_id: str) -> tuple[str, str, int]:
-    """The step's run, new or that of an earlier attempt: its id, the address of its artifacts, and which attempt this is."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A step's run: the address of its artifacts, which attempt this is, and what the earlier ones spent."""
+
+    run_id: str
+    artifact_uri: str
+    attempt: int
+    spent: dict[str, float]
+
+
+def _open(name: str, store: Store, parent_id: str) -> _Opened:
+    """The step's run, new or that of an earlier attempt."""
     from mlflow.exceptions import MlflowException
 
     api = client(store.tracking_uri)
@@ -218,8 +229,9 @@ def _open(name: str, store: Store, parent_id: str) -> tuple[str, str, int]:
         if not earlier:
             tags = {PARENT_TAG: parent_id, STEP_TAG: name, **image_tag()}
             run = api.create_run(parent.info.experiment_id, run_name=name, tags=tags)
-            return str(run.info.run_id), str(run.info.artifact_uri), 1
+            return _Opened(str(run.info.run_id), str(run.info.artifact_uri), 1, {})
         attempt = int(earlier.data.tags.get("mynah.attempts", "1")) + 1
         api.set_tag(earlier.info.run_id, "mynah.attempts", str(attempt))
         api.update_run(earlier.info.run_id, status="RUNNING")
-        return str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt
+    spent = {key: float(earlier.data.tags[key]) for key in (SECONDS_TAG, COST_TAG) if key in earlier.data.tags}
+    return _Opened(str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt, spent)

@@ -53,7 +53,7 @@ class MlflowServer:
 def start_mlflow(
     folder: Path, *, backend: str, artifacts: str, proxied: bool, environment: Mapping[str, str], port: int = 0
 ) -> MlflowServer:
-    """Start MLflow over the database `backend` (brought to its schema first) and the artifacts at `artifacts` (s3://BUCKET/PREFIX).
+    """Start MLflow over the database `backend` (brought to its schema first) and the artifacts at `artifacts` (s3://…).
 
     `proxied`: the server hands artifacts through (mlflow-artifacts:/); else clients go to the bucket themselves. `environment`
     lets the server into the bucket; `folder` gets its log. Raises PlatformError when it does not come up.

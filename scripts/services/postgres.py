@@ -122,7 +122,7 @@ def start_postgres(folder: Path, port: int = 0, *, fsync: bool = False) -> Postg
         command = [*prefix, server, "-D", home / "data", "-p", str(port), *options]
         program = Program("postgres", command, folder, ends_on=signal.SIGINT)
         postgres = Postgres(port, password, home, program)
-        undo.callback(program.kill)
+        undo.callback(program.stop)  # not kill: that would leave its shared memory behind
         postgres.start()
         postgres.create_database(USER)
         undo.pop_all()

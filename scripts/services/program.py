@@ -202,9 +202,9 @@ def find(program: str, package: str, folders: Sequence[Path] = ()) -> Path:
 def free_port(wish: int = 0, *, insist: bool = True) -> int:
     """`wish` where it is free on loopback; else, unless we `insist`, another that is.
 
-    Others lie below the range from which Linux takes ports for outgoing connections, so that nobody else gets one between the stop
-    and the start of a server that is to come back on the same port. They are drawn, not counted up: two that start at once hardly
-    meet. Raises PlatformError when `wish` is taken and we insist: whoever has it would answer in our server's stead.
+    Others lie below the range from which Linux takes ports for outgoing connections, so that nobody else gets one between the
+    stop and the start of a server that is to come back on the same port. They are drawn, not counted up: two that start at once
+    hardly meet. Raises PlatformError when `wish` is taken and we insist: whoever has it would answer in our server's stead.
     """
     for port in [wish] * bool(wish) + random.sample(range(20000, 32768), 100) * (not (wish and insist)):
         with socket.socket() as listener, contextlib.suppress(OSError):

@@ -22,9 +22,9 @@ from scripts.services.program import Program, answers, find, free_port, run
 PACKAGES = {"ceph-authtool": "ceph-common", "ceph": "ceph-common", "monmaptool": "ceph-base", "ceph-mon": "ceph-mon"}
 PACKAGES |= {"ceph-osd": "ceph-osd", "radosgw": "radosgw", "radosgw-admin": "ceph-common"}
 SECONDS_TO_START = 60.0
-# Everything on loopback and once, quick to agree (paxos), and nothing to look at beside the logs. Two measured ones: a request
-# sent before the store is up is sent again only at a tick (5 s by default); and a gateway with a cache, started after one that
-# was killed, waits 30 s for the dead one's consent before it creates a bucket.
+# Everything on loopback and once, quick to agree (paxos), logs to stderr alone. Three that were measured: a request sent before
+# the store is up is sent again only at a tick (5 s by default); a gateway with a cache, started after one that was killed, waits
+# 30 s for the dead one's consent before it creates a bucket; and without tcp_nodelay a GET takes 48 ms instead of 4.
 CONFIGURATION = """\
 [global]
 fsid = {fsid}
@@ -53,7 +53,7 @@ osd data = {folder}/osd
 osd objectstore = memstore
 memstore device bytes = {memory}
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw cache enabled = false
 rgw enable usage log = false
 rgw run sync thread = false

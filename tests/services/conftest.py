@@ -209,3 +209,27 @@ def mlflow_proxied(postgres, s3, tmp_path_factory):
     reached = {"backend": postgres.create_database("proxied"), "artifacts": "s3://proxied/mlflow", "environment": s3.environment}
     with start_mlflow(tmp_path_factory.mktemp("services") / "mlflow", proxied=True, **reached) as started:
         yield started
+
+
+@pytest.fixture
+def on_server(monkeypatch, mlflow_server, postgres, s3):
+    """This process and its children use the MLflow server, and S3 directly; the environment that says so."""
+    return _use(monkeypatch, mlflow_server.url, postgres.url_of("direct"), "s3://direct/mlflow", s3.environment)
+
+
+@pytest.fixture
+def on_proxied(monkeypatch, mlflow_proxied, postgres, s3):
+    """This process and its children use the MLflow server that hands artifacts through, and have no key of their own to S3."""
+    return _use(monkeypatch, mlflow_proxied.url, postgres.url_of("proxied"), "s3://proxied/mlflow", {})
+
+
+def _use(monkeypatch, url, database, artifacts, keys):
+    environment = {
+        "MLFLOW_TRACKING_URI": url,
+        "MLFLOW_BACKEND_STORE_URI": database,
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        **keys,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment

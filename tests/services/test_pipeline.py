@@ -213,7 +213,12 @@ def test_the_steps_by_hand_and_a_promotion(workdir, outcome):
     version = json.loads(found.stdout)["version"]
     promoted = mynah("promote", "wren", "--workdir", workdir, "--json")
     decision = json.loads(promoted.stdout)
-    assert (decision["version"], decision["promoted"], decision["reasons"], decision["previous"]) == (version, True, [], version - 1)
+    assert (decision["version"], decision["promoted"], decision["reasons"], decision["previous"]) == (
+        version,
+        True,
+        [],
+        version - 1,
+    )
     [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
     assert bot["aliases"] == {"champion": version, "challenger": version, "previous": version - 1}
     assert mynah("promote", "wren", "--version", "99", "--workdir", workdir).returncode == 2

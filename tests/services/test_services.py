@@ -1,4 +1,4 @@
-"""The development services are the real ones: they refuse wrong credentials, keep what they were given, and end without a trace."""
+"""The development services are the real ones: they refuse wrong credentials, keep what they are given, and leave no trace."""
 
 import contextlib
 import io
