@@ -15,6 +15,9 @@ class FolderPlace:
         self.folder = folder
         self.uri = str(folder)
 
+    def check(self) -> None:
+        """A folder of this machine; it is made when it is written to."""
+
     def put(self, name: str, path: Path) -> None:
         """Copy `path` to `name`, all or nothing."""
         target = self.folder / name

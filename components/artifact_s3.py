@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import CHUNK, Stored, missing
-from components.errors import InputError, PlatformError
+from components.errors import InputError, PlatformError, StoreRefused
 from components.files import storage_errors
 
 PART = 16 << 20  # bytes a part of an upload; the entity tag of a multipart object depends on it
@@ -57,7 +58,7 @@ def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
     # `when_required`: the trailing checksums that boto3 adds by itself are refused by older stores; every file is verified anyway.
     checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     config = Config(connect_timeout=3, read_timeout=60, retries=retries, max_pool_connections=32, **checksums)
-    return boto3.client("s3", config=config)
+    return boto3.session.Session().client("s3", config=config)  # the default session would remember the first key it saw
 
 
 @contextlib.contextmanager
@@ -69,16 +70,17 @@ def s3_errors(what: str) -> Iterator[None]:
     try:
         yield
     except NoCredentialsError as error:
-        raise PlatformError(f"{what}: there are no credentials for S3", CREDENTIALS) from error
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
-        raise PlatformError(f"{what}: S3 refused it ({code})", _fix(code)) from error
-    except (BotoCoreError, Boto3Error) as error:
+        raise StoreRefused(f"{what}: there are no credentials for S3", CREDENTIALS) from error
+    except (ClientError, BotoCoreError, Boto3Error) as error:
+        refusal = REFUSAL.search(str(error))  # also within the words of an upload that failed
+        if refusal:
+            code = refusal[1]
+            raise StoreRefused(f"{what}: S3 refused it ({code})", FIXES.get(code, "See the store's log.")) from error
         cause = str(error).strip().split("\n")[0][:200]
-        fix = next((_fix(code) for code in FIXES if code in cause), "Is it running, and does AWS_ENDPOINT_URL_S3 name it?")
-        raise PlatformError(f"{what}: S3 failed: {cause}", fix) from error
+        raise PlatformError(f"{what}: S3 failed: {cause}", "Is it running, and does AWS_ENDPOINT_URL_S3 name it?") from error
 
 
+REFUSAL = re.compile(r"An error occurred \((\w+)\) when calling")
 FIXES = {
     "NoSuchBucket": "Make the bucket, or mend its name in the server's artifact root.",
     "SignatureDoesNotMatch": "The secret key is wrong: mend AWS_SECRET_ACCESS_KEY.",
@@ -86,10 +88,6 @@ FIXES = {
     "AccessDenied": "This key may not: give it list, get, put and delete on that bucket.",
     "QuotaExceeded": "The store is full: free some space there.",
 }
-
-
-def _fix(code: str) -> str:
-    return FIXES.get(code, "See the store's log.")
 
 
 class S3Place:
@@ -100,6 +98,11 @@ class S3Place:
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{prefix.strip('/')}"
         self._sent: dict[str, str] = {}  # entity tags that were computed during an upload, until it is verified
+
+    def check(self) -> None:
+        """List one object."""
+        with s3_errors(f"looking into {self.uri}"):
+            s3_client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
 
     def put(self, name: str, path: Path) -> None:
         """Upload in parts of 16 MiB, several at once; an upload that fails is aborted."""

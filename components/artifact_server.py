@@ -26,6 +26,10 @@ class ServerPlace:
         with store_errors(tracking_uri):
             self._repository = MlflowArtifactsRepository(uri, tracking_uri)
 
+    def check(self) -> None:
+        """List this folder."""
+        next(iter(self._listed(None)), None)
+
     def put(self, name: str, path: Path) -> None:
         """Send the file in one streamed request."""
         with path.open("rb") as file:

@@ -33,6 +33,9 @@ class Place(Protocol):
 
     uri: str
 
+    def check(self) -> None:
+        """Raise when the store cannot be reached or does not let us in: asked before the work, not after."""
+
     def put(self, name: str, path: Path) -> None:
         """Store the file `path` as `name`, a relative path with slashes; what was there is replaced."""
 

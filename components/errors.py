@@ -2,7 +2,8 @@
 
     MynahError            exit code 1
     ├── InputError        2   what the user gave is wrong: a source, a name, a recipe, a model folder
-    ├── PlatformError    3   what Mynah stands on failed: disk, network, tracking server
+    ├── PlatformError     3   what Mynah stands on failed: disk, network, tracking server
+    │   └── StoreRefused      a store answered, and said no: trying again does not help
     └── GateRefused       4   the verdict or the champion says no
 
 An interrupted command (Ctrl-C, SIGTERM) ends with 130, a usage error of the command line with 2 (Click's own).
@@ -37,6 +38,10 @@ class PlatformError(MynahError):
     exit_code = 3
 
 
+class StoreRefused(PlatformError):  # noqa: N818 - a refusal is an answer, not a fault
+    """A store answered, and said no: a wrong key, a bucket that is not there."""
+
+
 class GateRefused(MynahError):  # noqa: N818 - a refusal is an answer, not a fault
     """A model fell short of the gate or of the champion."""
 
@@ -44,7 +49,7 @@ class GateRefused(MynahError):  # noqa: N818 - a refusal is an answer, not a fau
 
 
 INTERRUPTED = 130
-BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, GateRefused)}
+BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, StoreRefused, GateRefused)}
 
 # What an error calls a type, for people who do not write Python.
 NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

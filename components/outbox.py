@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from components.artifacts import place
-from components.errors import InputError, MynahError, PlatformError
+from components.errors import InputError, MynahError, PlatformError, StoreRefused
 from components.events import say
 from components.files import make_folder, storage_errors
 from components.store import Store, client, store_errors
@@ -128,7 +128,7 @@ def apply(store: Store, operation: Operation) -> None:
             raise
         cause = str(error).strip().split("\n")[0][:200]
         say(f"MLflow does not take a record of the run ({operation['do']}): {cause}", "warning")
-    except InputError as error:  # a file that is gone
+    except (InputError, StoreRefused) as error:  # a file that is gone; a bucket that does not let us in
         say(f"a record of the run was not kept: {error.problem}", "warning")
 
 

@@ -114,6 +114,16 @@ def open_store(workdir: Path) -> Store:
     return store
 
 
+def check_artifacts(store: Store) -> None:
+    """Raise PlatformError when the store's artifacts cannot be reached, or InputError for a kind that Mynah does not know."""
+    from components.artifacts import place
+
+    api = client(store.tracking_uri)
+    with store_errors(store.tracking_uri):
+        root = str(api.get_experiment(experiment(store)).artifact_location)
+    place(root, store.tracking_uri).check()
+
+
 def unsent_folder(workdir: Path) -> Path:
     """Where steps of a work folder keep the records that they could not send."""
     return workdir / ".unsent"

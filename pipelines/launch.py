@@ -87,12 +87,13 @@ def launch(order: Order) -> Outcome:
     resolve(order.base_model)
     _refuse_paths(order)
     from components.locks import place_of_lock
-    from components.store import open_store
+    from components.store import check_artifacts, open_store
     from components.tracking import start_parent
 
     began = time.monotonic()
     store = open_store(order.workdir)
-    place_of_lock(store)  # the last step needs it, and says so before the first
+    place_of_lock(store)  # what the last steps need is asked for before the first
+    check_artifacts(store)
     folder = _new_folder(order)
     run_id, status = "", "FAILED"
     try:

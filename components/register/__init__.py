@@ -17,7 +17,7 @@ from components.lineage import record_data, record_owners
 from components.names import bot_name
 from components.register.model import log_model
 from components.registry import BOT_TAG, CHALLENGER
-from components.store import Store, client, open_store, store_errors
+from components.store import Store, check_artifacts, client, open_store, store_errors
 from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 
 CARD_FILES = ("README.md", "predictions.png")
@@ -150,6 +150,7 @@ def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdi
     _require_same_data(tags, model, data)
     with waiting("Opening the registry"):
         store = open_store(workdir)
+        check_artifacts(store)
     run_id = start_parent(store, name, {})
     status = "FAILED"
     try:

@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 from components.files import digest
+from components.promote import promote
+from components.register import by_hand
 from components.registry import Registry
 from components.store import open_store
 
@@ -34,6 +37,8 @@ def make_outputs(folder: Path, checkpoint: Path, author: str = "ann", others: tu
         "versions": {"torch": version("torch"), "transformers": version("transformers")},
     }  # fmt: skip
     check = {"metric": "loss_gain", "value": 0.5, "limit": 0.1, "at_least": True, "passed": True, "reason": "it learnt"}
+    generation = json.loads((folder / "model" / "generation_config.json").read_text()) | {"max_new_tokens": 5}
+    (folder / "model" / "generation_config.json").write_text(json.dumps(generation))  # MLflow's loader asks for 256 else
     (folder / "model" / "training.json").write_text(json.dumps(training))
     (folder / "report" / "metrics.json").write_text(json.dumps({"held_out_loss": 4.0}))
     (folder / "report" / "verdict.json").write_text(json.dumps({"passed": True, "failures": [], "checks": [check]}))
@@ -56,17 +61,14 @@ def register(outputs: Path, workdir: Path, name: str = "wren", **environment) ->
     return mynah("register", "--name", name, *folders, "--workdir", workdir, **environment)
 
 
-def register_all(outputs: dict[str, Path], workdir: Path, promote: bool = True, **environment) -> None:
-    """Register each bot's outputs, and promote it, in one process: importing torch and transformers takes seconds."""
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom components.promote import promote\nfrom components.register import by_hand\n"
-        "from components.store import open_store\nworkdir = Path(sys.argv[1])\n"
-        f"for name, folder in {[(name, str(folder)) for name, folder in outputs.items()]!r}:\n"
-        f"    by_hand(name, *(Path(folder) / each for each in {FOLDERS!r}), workdir)\n"
-        f"    {promote!r} and promote(name, open_store(workdir))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, workdir], capture_output=True, text=True, env=os.environ | environment)
-    assert done.returncode == 0, done.stderr
+def register_all(outputs: dict[str, Path], workdir: Path, promoted: bool = True) -> None:
+    """Register each bot's outputs, and promote it, in this process: importing torch and transformers takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's and transformers' own
+        for name, folder in outputs.items():
+            by_hand(name, *(folder / each for each in FOLDERS), workdir)
+            if promoted:
+                promote(name, open_store(workdir))
 
 
 def add_version(workdir: Path, loss: float, *, verdict: str = "passed", posts: str = "", name: str = "wren") -> int:

@@ -3,16 +3,16 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from registry_inputs import add_version, aliases, command, make_outputs, mynah, register, register_all
+from registry_inputs import FOLDERS, add_version, aliases, command, make_outputs, register_all
 
 from components.artifact_s3 import S3Place
 from components.database import Database
@@ -22,6 +22,7 @@ from components.locks import alias_lock
 from components.promote.history import events
 from components.registry import Registry
 from components.store import open_store
+from scripts.services import start_mlflow
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def test_a_registered_model_is_whole_in_s3_and_loads_everywhere(request, server,
     folder = registry.checkpoint(version)
     assert digest(folder / "model.safetensors") == digest(outputs / "model" / "model.safetensors")
     assert registry.checkpoint(version) == folder  # fetched once
-    assert mynah("generate", name, "--workdir", workdir, "--seed", "1").stdout
+    if server == "on_proxied":
+        return
     code = (
         "import json, mlflow, mlflow.transformers, sys\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(json.dumps(list(model.predict(['My dream is']))))\n"
@@ -77,34 +79,32 @@ def refused(done, *said):
         assert text in done.stderr
 
 
-def test_a_wrong_key_or_bucket_registers_nothing(on_server, outputs, tmp_path, mlflow_server, s3):
+def test_a_wrong_key_registers_nothing(on_server, outputs, tmp_path, s3, mynah):
     name = unique("wren")
-    done = register(outputs, tmp_path, name, AWS_SECRET_ACCESS_KEY="wrong")
+    folders = [outputs / each for each in FOLDERS]
+    done = mynah("register", "--name", name, *folders, "--workdir", tmp_path, AWS_SECRET_ACCESS_KEY="wrong")
     refused(done, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY")
     assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in done.stderr
-    refused(register(outputs, tmp_path, name, AWS_ACCESS_KEY_ID="nobody"), "InvalidAccessKeyId")
-    with closing(s3.client()) as client:
-        client.create_bucket(Bucket="shortlived")
-        api = Registry(open_store(tmp_path)).client
-        from mlflow import MlflowClient
-
-        assert isinstance(api, MlflowClient)
+    done = mynah("register", "--name", name, *folders, "--workdir", tmp_path, AWS_ACCESS_KEY_ID="nobody")
+    refused(done, "InvalidAccessKeyId", "mend AWS_ACCESS_KEY_ID")
+    done = mynah("run", "--name", name, "--from", "sample", "--workdir", tmp_path, AWS_ACCESS_KEY_ID="nobody")
+    refused(done, "InvalidAccessKeyId")  # before the first step
     with pytest.raises(InputError, match="there is no bot"):
         Registry(open_store(tmp_path)).bot(name)
 
 
-def test_a_missing_bucket_is_told(outputs, tmp_path, postgres, s3, tmp_path_factory, monkeypatch):
-    from scripts.services import start_mlflow
-
+def test_a_missing_bucket_is_told(outputs, tmp_path, postgres, s3, tmp_path_factory, mynah):
     where = {"backend": postgres.create_database("nobucket"), "artifacts": "s3://nobucket/mlflow", "environment": s3.environment}
     with start_mlflow(tmp_path_factory.mktemp("nobucket"), proxied=False, **where) as server:
-        done = register(outputs, tmp_path, MLFLOW_TRACKING_URI=server.url, **s3.environment)
+        folders = [outputs / each for each in FOLDERS]
+        done = mynah(
+            "register", "--name", "wren", *folders, "--workdir", tmp_path, MLFLOW_TRACKING_URI=server.url, **s3.environment
+        )
     refused(done, "NoSuchBucket", "Make the bucket")
 
 
-def test_s3_killed_in_mid_upload_registers_nothing_and_the_next_try_works(on_server, outputs, tmp_path, s3):
-    import shutil
-
+def test_s3_killed_in_mid_upload_registers_nothing_and_the_next_try_works(on_server, outputs, tmp_path, s3, mynah):
+    """The upload runs in a process of its own."""
     big, name = tmp_path / "big", unique("wren")
     shutil.copytree(outputs, big)
     with (big / "model" / "more.safetensors").open("wb") as file:
@@ -128,14 +128,13 @@ def test_s3_killed_in_mid_upload_registers_nothing_and_the_next_try_works(on_ser
     with pytest.raises(InputError, match="there is no bot"):
         Registry(open_store(tmp_path / "work")).bot(name)
     assert "uploads never ended" in mynah("doctor", "--workdir", tmp_path / "work").stdout
-    done = register(big, tmp_path / "work", name)
-    assert done.returncode == 0, done.stderr
+    register_all({name: big}, tmp_path / "work", promoted=False)
     for upload in S3Place("direct", "").uploads():
         with closing(s3.client()) as client:
             client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
 
 
-def test_files_that_vanish_or_change_are_never_served(on_server, outputs, tmp_path, s3):
+def test_files_that_vanish_or_change_are_never_served(on_server, outputs, tmp_path, s3, mynah):
     name, workdir = unique("wren"), tmp_path / "work"
     register_all({name: outputs}, workdir)
     place = Registry(open_store(workdir)).files(Registry(open_store(workdir)).bot(name).champion)
@@ -160,7 +159,7 @@ def test_files_that_vanish_or_change_are_never_served(on_server, outputs, tmp_pa
 
 def test_twenty_promotions_at_once_have_one_order(on_server, outputs, tmp_path):
     name, workdir = unique("wren"), tmp_path / "work"
-    register_all({name: outputs}, workdir, promote=False)
+    register_all({name: outputs}, workdir, promoted=False)
     versions = [1, *(add_version(workdir, 4.0, name=name) for _ in range(19))]
     calls = [command("promote", name, "--workdir", workdir, "--version", number) for number in versions]
     started = [subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for call in calls]
@@ -178,9 +177,9 @@ def test_twenty_promotions_at_once_have_one_order(on_server, outputs, tmp_path):
     assert (bot.aliases["champion"], bot.aliases["previous"]) == (history[-1].version, history[-2].version)
 
 
-def test_a_lock_whose_session_ends_stops_the_promotion(on_server, outputs, tmp_path, postgres, monkeypatch):
+def test_a_lock_whose_session_ends_stops_the_promotion(on_server, outputs, tmp_path, postgres, monkeypatch, mynah):
     name, workdir = unique("wren"), tmp_path / "work"
-    register_all({name: outputs}, workdir, promote=False)
+    register_all({name: outputs}, workdir, promoted=False)
     store = open_store(workdir)
     with alias_lock(name, store) as still_held:
         still_held()
@@ -303,4 +302,3 @@ def test_forgetting_killed_on_the_server_and_run_again(on_server, outputs, tmp_p
         assert listed >= {(item["kind"], item["address"]) for item in planned}
     with pytest.raises(InputError, match="there is no bot"):
         Registry(open_store(workdir)).bot(name)
-    assert not threading.active_count() > 20
