@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint check services services-down clean
+.PHONY: demo test lint check bench services services-down clean
 
 demo: $(VENV)/laptop  ## the whole way on the bundled sample: train a bot, serve it, ask it
 	$(BIN)/mynah demo --workdir demo

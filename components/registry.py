@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import Place, place
 from components.errors import InputError
@@ -83,6 +83,11 @@ class Registry:
         self.store = store
         self.client = client(store.tracking_uri)
 
+    @property
+    def writer(self) -> Any:  # noqa: ANN401 - MLflow's ModelRegistryClient, which it does not export
+        """MLflow's own client of the registry alone: `MlflowClient` asks before each write whether the model is not a prompt."""
+        return self.client._get_registry_client()
+
     def bots(self) -> list[Bot]:
         """All bots by name."""
         return [self._bot(model) for model in self._models()]
@@ -95,12 +100,14 @@ class Registry:
         """The bot called `name` with all its versions. Raises InputError with the nearest name when there is none."""
         return self._bot(self._model(name))
 
-    def head(self, name: str, version: int = 0) -> Bot:
-        """The bot with only the versions that its aliases point to, and `version`: a registry may hold thousands."""
+    def head(self, name: str, *wanted: str | int) -> Bot:
+        """The bot with only the versions `wanted`, by number or alias, of those that there are: a registry may hold thousands."""
         from mlflow.exceptions import MlflowException
 
         model = self._model(name)
-        numbers = sorted({int(number) for number in model.aliases.values()} | ({version} if version else set()), reverse=True)
+        numbers = sorted(
+            {int(model.aliases.get(each, 0) if isinstance(each, str) else each) for each in wanted} - {0}, reverse=True
+        )
         versions = []
         with store_errors(self.store.tracking_uri):
             for number in numbers:

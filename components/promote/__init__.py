@@ -18,7 +18,7 @@ from components.manifest import faults
 from components.names import bot_name
 from components.promote.compare import Comparison, compare
 from components.promote.history import Event, carry_out, complete, next_number, record
-from components.registry import CHALLENGER, PREVIOUS, Bot, BotVersion, Registry, no_such_version
+from components.registry import CHALLENGER, CHAMPION, PREVIOUS, Bot, BotVersion, Registry, no_such_version
 from components.store import Store, store_errors
 
 
@@ -43,9 +43,7 @@ def promote(name: str, store: Store, version: int = 0, force: str = "") -> Decis
     PlatformError when a store or the lock fails.
     """
     with _aliases(name, store) as (registry, still_held):
-        bot = registry.head(name, version)
-        if complete(registry.client, bot):
-            bot = registry.head(name, version)
+        bot = _settled(registry, name, CHAMPION, version or CHALLENGER)
         candidate = _candidate(bot, version)
         _require_files(registry, candidate)
         comparison = None
@@ -65,9 +63,7 @@ def promote(name: str, store: Store, version: int = 0, force: str = "") -> Decis
 def rollback(name: str, store: Store) -> Decision:
     """Swap `champion` and `previous`, under the same lock. Raises InputError when there is no previous one or its files are gone."""
     with _aliases(name, store) as (registry, still_held):
-        bot = registry.head(name)
-        if complete(registry.client, bot):
-            bot = registry.head(name)
+        bot = _settled(registry, name, PREVIOUS)
         target = bot.at(PREVIOUS)
         if not target:
             raise InputError(f"{name} has no previous champion to go back to", f"See `mynah show {name}`.")
@@ -120,6 +116,12 @@ def _aliases(name: str, store: Store) -> Iterator[tuple[Registry, StillHeld]]:
         yield registry, still_held
 
 
+def _settled(registry: Registry, name: str, *wanted: str | int) -> Bot:
+    """The bot as it is once what another process was killed in the middle of is done."""
+    bot = registry.head(name, *wanted)
+    return registry.head(name, *wanted) if complete(registry.writer, bot) else bot
+
+
 def _candidate(bot: Bot, version: int) -> BotVersion:
     found = next((each for each in bot.versions if each.version == version), None) if version else bot.at(CHALLENGER)
     if found:
@@ -138,7 +140,7 @@ def _require_files(registry: Registry, version: BotVersion) -> None:
 
 def _write(registry: Registry, bot: Bot, decision: Decision, action: str) -> None:
     """The decision into history and onto the version, then the aliases: each call is one step of an order that survives a kill."""
-    api, now = registry.client, datetime.now(UTC).isoformat(timespec="milliseconds")
+    api, now = registry.writer, datetime.now(UTC).isoformat(timespec="milliseconds")
     champion, previous = bot.aliases.get("champion", 0), bot.aliases.get("previous", 0)
     moves = decision.promoted and champion != decision.version
     event = Event(
@@ -147,18 +149,17 @@ def _write(registry: Registry, bot: Bot, decision: Decision, action: str) -> Non
         actor(), now, decision.reasons, decision.forced, dict(decision.comparison), done=not moves,
     )  # fmt: skip
     record(api, bot.name, event)
-    for key, value in _version_tags(event, decision).items():
-        api.set_model_version_tag(bot.name, str(decision.version), key, value)
     if moves:
         carry_out(api, bot.name, event)
+    for key, value in _version_tags(event, decision).items():
+        api.set_model_version_tag(bot.name, str(decision.version), key, value)
 
 
 def _version_tags(event: Event, decision: Decision) -> dict[str, str]:
     said = "promoted" if decision.promoted else "refused: " + "; ".join(decision.reasons)
     tags = {
         "mynah.promotion": "rolled back to" if event.action == "rollback" else said,
-        "mynah.promotion_at": event.at,
-        "mynah.promotion_by": event.who,
+        "mynah.promotion_by": f"{event.who} {event.at}",
         "mynah.promotion_forced": decision.forced,
         "mynah.promotion_comparison": json.dumps(decision.comparison) if decision.comparison else "",
     }

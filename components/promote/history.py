@@ -6,12 +6,9 @@ lock next completes it. Aliases that a person moved by hand on MLflow's page are
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.registry import CHAMPION, PREVIOUS, Bot
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 PREFIX = "mynah.history."
 
@@ -56,12 +53,12 @@ def next_number(bot: Bot) -> int:
     return max(used, default=0) + 1
 
 
-def record(api: "MlflowClient", name: str, event: Event) -> None:
+def record(api: Any, name: str, event: Event) -> None:  # noqa: ANN401 - Registry.writer
     """Write an event."""
     api.set_registered_model_tag(name, event.key, json.dumps(asdict(event), ensure_ascii=False, separators=(",", ":")))
 
 
-def carry_out(api: "MlflowClient", name: str, event: Event) -> None:
+def carry_out(api: Any, name: str, event: Event) -> None:  # noqa: ANN401 - Registry.writer
     """Move the aliases as the event says, and mark it done. Twice does no harm."""
     if event.previous:
         api.set_registered_model_alias(name, PREVIOUS, str(event.previous))
@@ -69,7 +66,7 @@ def carry_out(api: "MlflowClient", name: str, event: Event) -> None:
     record(api, name, replace(event, done=True))
 
 
-def complete(api: "MlflowClient", bot: Bot) -> bool:
+def complete(api: Any, bot: Bot) -> bool:  # noqa: ANN401 - Registry.writer
     """Carry out the last event where its process was killed in the middle. Whether there was anything to do."""
     past = events(bot)
     if not past or past[-1].done:
@@ -81,7 +78,7 @@ def complete(api: "MlflowClient", bot: Bot) -> bool:
     return True
 
 
-def _exists(api: "MlflowClient", name: str, version: int) -> bool:
+def _exists(api: Any, name: str, version: int) -> bool:  # noqa: ANN401 - Registry.writer
     from mlflow.exceptions import MlflowException
 
     try:

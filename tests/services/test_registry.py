@@ -16,6 +16,7 @@ from components.files import digest
 from components.promote import promote
 from components.promote.compare import NATS
 from components.promote.compare import TOLERANCE as TOLERANCES
+from components.promote.history import events
 from components.register import by_hand
 from components.registry import BOT_TAG, Registry
 from components.store import open_store
@@ -154,10 +155,11 @@ def test_five_promotions_at_once_end_as_if_one_after_the_other(workdir):
         assert process.returncode == 0
     bot = Registry(open_store(workdir)).bot("wren")
     assert Counter(found.tags["mynah.promotion"] for found in bot.versions) == {"promoted": 5}
-    when = {found.version: found.tags["mynah.promotion_at"] for found in bot.versions}
-    assert when[bot.aliases["champion"]] == max(when.values())
-    assert when[bot.aliases["previous"]] >= sorted(when.values())[-2]
-    assert bot.aliases["champion"] != bot.aliases["previous"]
+    history = events(bot)
+    assert sorted(event.version for event in history) == versions
+    assert [event.was_champion for event in history] == [0, *(event.version for event in history[:-1])]
+    assert bot.aliases["champion"] == history[-1].version
+    assert bot.aliases["previous"] == history[-2].version
 
 
 def test_a_champion_whose_files_are_gone(workdir, mynah):
