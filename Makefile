@@ -19,6 +19,9 @@ lint: $(VENV)/dev  ## ruff and mypy --strict
 
 check: lint test
 
+bench: $(VENV)/dev  ## what docs/benchmarks.md reports: minutes, and gigabytes of memory
+	$(BIN)/python -m tests.benchmarks.registry
+
 services: $(VENV)/laptop  ## real PostgreSQL, S3 and MLflow on this machine, for development; then: . .services/env
 	@$(BIN)/python -m scripts.services up .services
 

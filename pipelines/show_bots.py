@@ -42,15 +42,14 @@ def bot_record(bot: Bot) -> dict[str, Any]:
 def show_history(record: dict[str, Any]) -> None:
     """A bot's versions and what was decided about them."""
     table = Table(title=f"{record['name']}: versions", title_justify="left")
-    for heading in ("Version", "Date", "Verdict", "Held-out loss", "Data", "Consent", "Time", "Cost"):
+    for heading in ("", "Alias", "Date", "Verdict", "Loss", "Data", "Consent", "Time", "Cost"):
         table.add_column(heading)
     for version in record["versions"]:
-        named = f"{version['version']} {', '.join(version['aliases'])}".strip()
         cost, seconds = version["cost_usd"], version["seconds"]
         table.add_row(
-            named, version["created_at"][:16].replace("T", " "), _plain(version["verdict"]), _number(version["held_out_loss"]),
-            version["data_digest"][:8], _plain(version["consent"]), "" if seconds is None else f"{seconds:.0f} s",
-            "" if cost is None else f"${cost:.4f}",
+            str(version["version"]), "\n".join(version["aliases"]), version["created_at"][:16].replace("T", " "),
+            _plain(version["verdict"]), _number(version["held_out_loss"]), version["data_digest"][:8], _plain(version["consent"]), "" if seconds is None else f"{seconds:.0f} s",
+            "" if cost is None else f"${cost:.2f}",
         )  # fmt: skip
     console().print(table)
     if not record["history"]:
@@ -84,7 +83,7 @@ def show_difference(record: dict[str, Any]) -> None:
     for part in ("metrics", "funnel", "params", "lineage"):
         for key, (first, second) in record[part].items():
             both = isinstance(first, int | float) and isinstance(second, int | float)
-            table.add_row(key, _plain(_value(first)), _plain(_value(second)), f"{second - first:+.4g}" if both else "")
+            table.add_row(key, _plain(_value(first)), _plain(_value(second)), _change(second - first) if both else "")
     if table.row_count:
         console().print(table)
     else:
@@ -102,6 +101,10 @@ def _value(value: object) -> str:
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{value:.4g}"
     text = "" if value is None else str(value)
     return text[:12] if len(text) == 64 else text  # a digest
+
+
+def _change(value: float) -> str:
+    return f"{value:+,.0f}" if float(value).is_integer() else f"{value:+.4f}"
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -44,7 +44,7 @@ def promote(name: str, store: Store, version: int = 0, force: str = "") -> Decis
     """
     with _aliases(name, store) as (registry, still_held):
         bot = _settled(registry, name, CHAMPION, version or CHALLENGER)
-        candidate = _candidate(bot, version)
+        candidate = _candidate(registry, bot, version)
         _require_files(registry, candidate)
         comparison = None
         if bot.champion and bot.champion.version != candidate.version:
@@ -122,11 +122,11 @@ def _settled(registry: Registry, name: str, *wanted: str | int) -> Bot:
     return registry.head(name, *wanted) if complete(registry.writer, bot) else bot
 
 
-def _candidate(bot: Bot, version: int) -> BotVersion:
+def _candidate(registry: Registry, bot: Bot, version: int) -> BotVersion:
     found = next((each for each in bot.versions if each.version == version), None) if version else bot.at(CHALLENGER)
     if found:
         return found
-    raise no_such_version(bot, f"version {version}" if version else "challenger")
+    raise no_such_version(registry.bot(bot.name), f"version {version}" if version else "challenger")
 
 
 def _require_files(registry: Registry, version: BotVersion) -> None:
