@@ -23,7 +23,7 @@ bench: $(VENV)/dev  ## what docs/benchmarks.md reports: minutes, and gigabytes o
 	$(BIN)/python -m tests.benchmarks.registry
 
 services: $(VENV)/laptop  ## real PostgreSQL, S3 and MLflow on this machine, for development; then: . .services/env
-	@$(BIN)/python -m scripts.services up .services
+	@$(BIN)/python -m scripts.services up .services > /dev/null  # what it prints holds passwords; .services/env has it too
 
 services-down: $(VENV)/laptop  ## stop them, and remove all that they kept
 	@$(BIN)/python -m scripts.services down .services

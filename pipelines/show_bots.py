@@ -48,8 +48,8 @@ def show_history(record: dict[str, Any]) -> None:
         cost, seconds = version["cost_usd"], version["seconds"]
         table.add_row(
             str(version["version"]), "\n".join(version["aliases"]), version["created_at"][:16].replace("T", " "),
-            _plain(version["verdict"]), _number(version["held_out_loss"]), version["data_digest"][:8], _plain(version["consent"]), "" if seconds is None else f"{seconds:.0f} s",
-            "" if cost is None else f"${cost:.2f}",
+            _plain(version["verdict"]), _number(version["held_out_loss"]), version["data_digest"][:8], _plain(version["consent"]),
+            "" if seconds is None else f"{seconds:.0f} s", "" if cost is None else f"${cost:.2f}",
         )  # fmt: skip
     console().print(table)
     if not record["history"]:
