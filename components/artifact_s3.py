@@ -73,11 +73,14 @@ def s3_errors(what: str) -> Iterator[None]:
         raise StoreRefused(f"{what}: there are no credentials for S3", CREDENTIALS) from error
     except (ClientError, BotoCoreError, Boto3Error) as error:
         refusal = REFUSAL.search(str(error))  # also within the words of an upload that failed
-        if refusal:
-            code = refusal[1]
-            raise StoreRefused(f"{what}: S3 refused it ({code})", FIXES.get(code, "See the store's log.")) from error
+        if refusal and refusal[1] in FIXES:
+            raise StoreRefused(f"{what}: S3 refused it ({refusal[1]})", FIXES[refusal[1]]) from error
         cause = str(error).strip().split("\n")[0][:200]
         raise PlatformError(f"{what}: S3 failed: {cause}", "Is it running, and does AWS_ENDPOINT_URL_S3 name it?") from error
+    except ValueError as error:  # an endpoint that is no address
+        raise PlatformError(
+            f"{what}: S3 cannot be asked: {error}", "Set AWS_ENDPOINT_URL_S3 to http://… or https://…."
+        ) from error
 
 
 REFUSAL = re.compile(r"An error occurred \((\w+)\) when calling")
@@ -86,6 +89,7 @@ FIXES = {
     "SignatureDoesNotMatch": "The secret key is wrong: mend AWS_SECRET_ACCESS_KEY.",
     "InvalidAccessKeyId": "The access key is unknown there: mend AWS_ACCESS_KEY_ID.",
     "AccessDenied": "This key may not: give it list, get, put and delete on that bucket.",
+    "403": "This key may not: give it list, get, put and delete on that bucket.",
     "QuotaExceeded": "The store is full: free some space there.",
 }
 
@@ -140,8 +144,15 @@ class S3Place:
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
         """
+        from botocore.exceptions import ClientError
+
         with s3_errors(f"verifying {self.uri}/{name}"):
-            head = s3_client().head_object(Bucket=self.bucket, Key=self.prefix + name)
+            try:
+                head = s3_client().head_object(Bucket=self.bucket, Key=self.prefix + name)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+                    return False
+                raise
             if head["ContentLength"] != path.stat().st_size:
                 return False
             if _tag(head) == (self._sent.pop(name, "") or entity_tag(path)):

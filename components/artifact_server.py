@@ -9,7 +9,7 @@ from typing import Any
 from components.artifacts import CHUNK, Stored, missing, sha256
 from components.errors import PlatformError
 from components.files import storage_errors
-from components.store import client, public, store_errors
+from components.store import client, public, scrub, store_errors
 
 SECONDS_A_FILE = 600  # the server answers an upload only when all of it lies in its bucket
 
@@ -61,19 +61,28 @@ class ServerPlace:
     def remove(self) -> None:
         """Remove the files through the server; versions that its bucket keeps are beyond it."""
         if self.files():
-            with store_errors(self._tracking_uri):
-                self._repository.delete_artifacts()
+            import requests
+
+            try:
+                with store_errors(self._tracking_uri):
+                    self._repository.delete_artifacts()
+            except requests.RequestException as error:
+                raise PlatformError(
+                    f"removing {self.uri} failed: {scrub(str(error))[:200]}", "The MLflow server's log says why."
+                ) from error
 
     def _listed(self, folder: str | None) -> Iterator[tuple[str, Stored]]:
-        from mlflow.exceptions import MlflowException
+        import requests
 
-        with store_errors(self._tracking_uri):
-            try:
+        try:
+            with store_errors(self._tracking_uri):
                 found = self._repository.list_artifacts(folder)
-            except MlflowException as error:
-                if "404" in str(error):
-                    return
-                raise
+        except requests.RequestException as error:
+            if error.response is not None and error.response.status_code == 404:
+                return
+            raise PlatformError(
+                f"listing {self.uri} failed: {scrub(str(error))[:200]}", "The MLflow server's log says why."
+            ) from error
         for item in found:
             if item.is_dir:
                 yield from self._listed(item.path)

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from components.artifact_folder import FolderPlace
 from components.artifacts import Place
@@ -14,6 +14,7 @@ from components.manifest import faults, read_manifest
 from components.registry import BotVersion, gone
 from components.store import Store
 
+SECONDS_TO_FETCH = 600.0
 MODEL = "model/"  # the Hugging Face folder within a version's files
 
 
@@ -33,9 +34,14 @@ def local_checkpoint(store: Store, version: BotVersion, source: Place) -> Path:
         return source.folder / MODEL.rstrip("/")
     target = cache_folder(store) / (version.model_id or f"{version.name}-{version.version}")
     make_folder(target.parent)
-    with storage_errors(target), FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            _download(version, source, target)
+    try:
+        with storage_errors(target), FileLock(f"{target}.lock", timeout=SECONDS_TO_FETCH):
+            if not target.is_dir():
+                _download(version, source, target)
+    except Timeout as error:
+        raise PlatformError(
+            f"another mynah has been fetching {target.name} for {SECONDS_TO_FETCH:.0f} s", "Wait for it, or end it."
+        ) from error
     return target
 
 

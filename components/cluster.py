@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ class Endpoint:
     name: str
     bot: str
     storage_uris: tuple[str, ...]
+    uid: str = field(default="", compare=False)  # another one of the same name has another
 
     def refers_to(self, uri: str) -> bool:
         """Whether one of its URIs is, contains or lies below `uri`; both are folders: `bots/1` has nothing of `bots/10`."""
@@ -273,7 +274,9 @@ def _contexts(paths: str) -> set[str]:
 
 def _endpoint(found: Object) -> Endpoint:
     about, uris = found["metadata"], tuple(dict.fromkeys(_uris(found.get("spec"))))
-    return Endpoint(about["namespace"], about["name"], (about.get("labels") or {}).get(BOT_LABEL, ""), uris)
+    return Endpoint(
+        about["namespace"], about["name"], (about.get("labels") or {}).get(BOT_LABEL, ""), uris, str(about.get("uid", ""))
+    )
 
 
 def _uris(part: object, key: str = "") -> Iterator[str]:

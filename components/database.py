@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError, PlatformError
-from components.store import Store, public
+from components.store import Store, public, scrub
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData, Table
@@ -37,10 +37,17 @@ class Database:
     @functools.cached_property
     def _engine(self) -> "Engine":
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import SQLAlchemyError
 
         # Ten seconds to the first error, for both kinds: sqlite's wait for a lock, PostgreSQL's for a connection.
         seconds = {"timeout": 10} if self.url.startswith("sqlite") else {"connect_timeout": 8}
-        return create_engine(self.url, connect_args=seconds, pool_pre_ping=True)
+        try:
+            return create_engine(self.url, connect_args=seconds, pool_pre_ping=True)
+        except SQLAlchemyError as error:
+            raise InputError(
+                f"MLFLOW_BACKEND_STORE_URI is no address of a database ({type(error).__name__})",
+                "Set it as the server has it: postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE",
+            ) from error
 
     @functools.cached_property
     def _schema(self) -> "MetaData":
@@ -58,14 +65,15 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            cause = str(error).strip().split("\n")[0][:200]
+            cause = scrub(str(error).strip().split("\n")[0])[:200]
             raise PlatformError(
                 f"the database {public(self.url)} failed: {cause}", "Is it running, and may this user read and delete there?"
             ) from error
 
     def close(self) -> None:
         """Let the connections go."""
-        self._engine.dispose()
+        if "_engine" in self.__dict__:  # else it was never made, or could not be
+            self._engine.dispose()
 
     def rows(self, table: str, column: str, values: Sequence[str]) -> Rows:
         """The rows of `table` whose `column` is one of `values`."""
@@ -77,6 +85,14 @@ class Database:
                 chosen = self._table(table).c[column].in_(values[start : start + AT_ONCE])
                 found += [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(chosen))]
         return found
+
+    def rows_from(self, table: str, column: str, prefix: str) -> Rows:
+        """The rows of `table` whose `column` begins with `prefix`."""
+        from sqlalchemy import select
+
+        chosen = self._table(table).c[column].startswith(prefix, autoescape=True)
+        with self._errors(), self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(chosen))]
 
     def run_rows(self, run_id: str) -> Rows:
         """Every row that belongs to a run, with the datasets that no other run uses."""

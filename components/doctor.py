@@ -74,7 +74,7 @@ def _aliases(registry: Registry, bot: Bot, deep: bool) -> Iterator[Finding]:
         try:
             source = registry.files(version)
             found = faults(source) or (_changed(source) if deep else [])
-        except InputError as error:
+        except MynahError as error:
             found = [error.problem]
         yield Finding(
             about, "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else ""), fix if found else ""
@@ -104,13 +104,18 @@ def _history(bot: Bot) -> Iterator[Finding]:
 def _endpoints(registry: Registry, bots: list[Bot], cluster: "Cluster | None") -> Iterator[Finding]:
     if not cluster:
         return
-    known = {}
+    known = set()
     for bot in bots:
         for version in bot.versions:
             try:
-                known[direct_uri(registry.uri(version))] = version
-            except InputError:
+                uri = registry.uri(version)
+            except InputError:  # told of the aliases above
                 continue
+            try:
+                known.add(direct_uri(uri))
+            except InputError as error:
+                yield Finding("inference services", error.problem, error.fix)
+                return
     for endpoint in cluster.endpoints():
         about = f"inference service {endpoint.namespace}/{endpoint.name}"
         if endpoint.bot and not any(endpoint.refers_to(uri) for uri in known):

@@ -3,19 +3,19 @@
 Erasing twice is no error, so that whatever stopped in the middle can be run again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifact_s3 import ObjectVersion, S3Place, Upload, erase_upload, erase_version
 from components.artifacts import direct_uri, place, sha256
-from components.database import Database, digest_of_rows
+from components.database import Database, Rows, digest_of_rows
 from components.errors import InputError, PlatformError
 from components.store import Store
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster
+    from components.cluster import Cluster, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Item:
     kind: str  # endpoint, version, bot, object, upload, file, model or run
     address: str  # a path, s3://BUCKET/KEY, BOT/VERSION, NAMESPACE/NAME, or an id
     digest: str  # "sha256:…" or S3's "etag:…"; "" where there is none to tell
-    version: str = ""  # of an object, or an upload's id
+    version: str = ""  # of an object; an upload's id; of what can be made again under its address, which one it was
 
 
 class Eraser:
@@ -44,18 +44,13 @@ class Eraser:
             erase_version(_object(item))
         elif item.kind == "upload":
             erase_upload(Upload(*_bucket_and_key(item.address), item.version))
-        elif item.kind == "run":
-            self._database.erase_run(item.address)
-        elif item.kind == "model":
-            self._database.erase_model(item.address)
-        elif item.kind == "version":
-            self._database.erase_version(*item.address.split("/"))
-        elif item.kind == "bot":
-            self._database.erase_bot(item.address)
+        elif item.kind in ("version", "bot"):
+            if not self.is_gone(item):
+                _of_kind(self._database, item.kind)[1](*item.address.split("/"))
         elif item.kind == "endpoint":
-            self._erase_endpoint(item.address)
+            self._erase_endpoint(item)
         else:
-            raise InputError(f"nobody knows how to erase a {item.kind!r}", "Is the receipt of a later version of Mynah?")
+            _of_kind(self._database, item.kind)[1](item.address)
 
     def is_gone(self, item: Item) -> bool:
         """Whether nothing of an item is left."""
@@ -67,23 +62,41 @@ class Eraser:
             bucket, key = _bucket_and_key(item.address)
             return not any(found.upload_id == item.version for found in S3Place(bucket, str(Path(key).parent)).uploads())
         if item.kind == "endpoint":
-            return self._endpoint_is_gone(item.address)
-        rows = {"run": self._database.run_rows, "model": self._database.model_rows, "bot": self._database.bot_rows}
-        if item.kind == "version":
-            return not self._database.version_rows(*item.address.split("/"))
-        return not rows[item.kind](item.address)
+            return not any(_same(found, item) for found in self._endpoints())
+        rows = _of_kind(self._database, item.kind)[0](*item.address.split("/"))
+        return not rows or (item.kind in ("version", "bot") and identity(rows) != item.version)
 
-    def _erase_endpoint(self, address: str) -> None:
+    def _erase_endpoint(self, item: Item) -> None:
         if not self._cluster:
-            raise PlatformError(f"the inference service {address} is in a cluster that is not named", "Name it with --context.")
-        for endpoint in self._cluster.endpoints():
-            if f"{endpoint.namespace}/{endpoint.name}" == address:
+            raise InputError(f"the inference service {item.address} is in a cluster that is not named", "Name it with --context.")
+        for endpoint in self._endpoints():
+            if _same(endpoint, item):
                 self._cluster.delete(endpoint)
 
-    def _endpoint_is_gone(self, address: str) -> bool:
-        return bool(self._cluster) and all(
-            f"{found.namespace}/{found.name}" != address for found in (self._cluster.endpoints() if self._cluster else [])
-        )
+    def _endpoints(self) -> "list[Endpoint]":
+        return self._cluster.endpoints() if self._cluster else []
+
+
+def _same(endpoint: "Endpoint", item: Item) -> bool:
+    return f"{endpoint.namespace}/{endpoint.name}" == item.address and endpoint.uid == item.version
+
+
+def _of_kind(database: Database, kind: str) -> tuple[Callable[..., Rows], Callable[..., None]]:
+    """How to read and how to erase the rows of a kind. Raises InputError for one that is unknown."""
+    kinds: dict[str, tuple[Callable[..., Rows], Callable[..., None]]] = {
+        "run": (database.run_rows, database.erase_run), "model": (database.model_rows, database.erase_model),
+        "version": (database.version_rows, database.erase_version), "bot": (database.bot_rows, database.erase_bot),
+    }  # fmt: skip
+    if kind not in kinds:
+        raise InputError(f"nobody knows what a {kind[:40]!r} is", "Is the receipt of a later version of Mynah?")
+    return kinds[kind]
+
+
+def identity(rows: Rows) -> str:
+    """Which version or registered model it is: MLflow gives an erased one's name and number to the next."""
+    table = {row["table"]: row for row in rows}
+    row = table.get("registered_models") or table.get("model_versions") or {}
+    return str(row.get("creation_time", ""))
 
 
 def stored_items(uri: str) -> Iterator[Item]:
@@ -115,9 +128,8 @@ def file_items(folder: Path) -> Iterator[Item]:
 
 def row_item(kind: str, address: str, database: Database) -> Item:
     """A run, logged model, version or bot in MLflow's database, with the digest of its rows."""
-    rows = {"run": database.run_rows, "model": database.model_rows, "bot": database.bot_rows}
-    found = database.version_rows(*address.split("/")) if kind == "version" else rows[kind](address)
-    return Item(kind, address, digest_of_rows(found))
+    found = _of_kind(database, kind)[0](*address.split("/"))
+    return Item(kind, address, digest_of_rows(found), identity(found) if kind in ("version", "bot") else "")
 
 
 def _erase_file(path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from components.errors import InputError
 from components.fetch.sources import SOURCES_FILE
 from components.fields import Field
 from components.files import read_lines
@@ -11,8 +12,7 @@ from components.names import author_name
 from components.posts import read_posts
 from components.tracking import LONGEST_TAG, StepRun
 
-AUTHORS_TAG, CONSENT_TAG = "mynah.authors", "mynah.consent"
-MANY = "*"  # more authors than a tag holds: raw/posts.jsonl names them
+AUTHORS_TAG, CONSENT_TAG = "mynah.authors", "mynah.consent"  # and mynah.authors.1, .2 … where they do not fit into one
 
 
 def record_sources(run: StepRun, raw: Path) -> None:
@@ -23,14 +23,22 @@ def record_sources(run: StepRun, raw: Path) -> None:
 
 def record_owners(run: StepRun, data: Path) -> None:
     """The same of a folder of kept texts, for what was filtered outside a pipeline."""
+    _tag(run, authors_in(data), data)
+
+
+def authors_in(data: Path) -> set[str]:
+    """The authors of a folder of kept texts. Raises InputError when it is none."""
     parts = ("train.jsonl", "held_out.jsonl")
-    _tag(run, {str(line["author"]) for part in parts for line in read_lines(data / part, "filter")}, data)
+    try:
+        return {str(line["author"]) for part in parts for line in read_lines(data / part, "filter")}
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{data} has texts without an author", "Run `mynah filter` again.") from error
 
 
 def _tag(run: StepRun, authors: set[str], folder: Path) -> None:
     sources = Field.read(folder / SOURCES_FILE, "fetch").list()
     bases = sorted({source["basis"].text() for source in sources})
-    run.tags({AUTHORS_TAG: authors_tag(sorted(authors)), CONSENT_TAG: ", ".join(bases)})
+    run.tags_now({**authors_tags(sorted(authors)), CONSENT_TAG: ", ".join(bases)})
     run.params({"sources": ", ".join(source["source"].text() for source in sources)})
 
 
@@ -44,22 +52,34 @@ def record_data(run: StepRun, data: Path) -> None:
         run.dataset(path, f"{part}.jsonl", context, json.dumps({"posts": count, "bytes": path.stat().st_size}))
 
 
-def authors_tag(authors: Iterable[str]) -> str:
-    """Authors as a run's tag."""
-    text = json.dumps(list(authors), ensure_ascii=False)
-    return text if len(text) <= LONGEST_TAG else MANY
+def authors_tags(authors: Iterable[str]) -> dict[str, str]:
+    """Authors as tags: JSON lists, as many as they need."""
+    tags: list[list[str]] = [[]]
+    for author in authors:
+        if len(json.dumps([*tags[-1][-1:], author], ensure_ascii=False)) + sum(len(each) + 4 for each in tags[-1]) > LONGEST_TAG:
+            tags.append([])
+        tags[-1].append(author)
+    return {
+        f"{AUTHORS_TAG}.{number}" if number else AUTHORS_TAG: json.dumps(each, ensure_ascii=False)
+        for number, each in enumerate(tags)
+    }
 
 
-def authors_of(tags: Mapping[str, str]) -> list[str] | None:
-    """The authors of a run by its tag; None where the tag cannot say."""
-    text = tags.get(AUTHORS_TAG, "[]")
-    if text == MANY:
-        return None
-    try:
-        found = json.loads(text)
-        return [str(each) for each in found] if isinstance(found, list) else None
-    except (ValueError, RecursionError):
-        return None
+def is_authors_tag(key: str) -> bool:
+    """Whether a tag holds authors."""
+    return key == AUTHORS_TAG or key.startswith(f"{AUTHORS_TAG}.")
+
+
+def authors_of(tags: Mapping[str, str]) -> list[str]:
+    """The authors that tags name; what is no list of names names nobody."""
+    found: list[str] = []
+    for text in (value for key, value in tags.items() if is_authors_tag(key)):
+        try:
+            names = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        found += [str(each) for each in names] if isinstance(names, list) else []
+    return found
 
 
 def same_author(one: str, other: str) -> bool:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from components.errors import InputError, PlatformError
 from components.files import storage_errors
-from components.store import Store, public
+from components.store import Store, public, scrub
 
 PATIENCE = 60.0  # seconds
 SECONDS_BETWEEN_TRIES = 0.05
@@ -133,7 +133,7 @@ def _postgres_errors(url: str) -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
-        cause = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        cause = scrub(str(error).strip().split("\n")[0])[:200] or type(error).__name__
         raise PlatformError(
             f"the lock in {public(url)} failed: {cause}", "Is PostgreSQL running, and are user and password right?"
         ) from error

@@ -60,7 +60,6 @@ class Meter:
         self._thread = threading.Thread(target=self._run, daemon=True, name="meter")
 
     def __enter__(self) -> "Meter":
-        price_per_hour(node_kind())  # before the work rather than after it
         self._began = time.time()
         self._thread.start()
         return self

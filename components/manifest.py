@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.artifacts import Place, fetch_text, sha256
@@ -29,9 +29,26 @@ def read_manifest(source: Place) -> dict[str, Entry]:
     """The manifest of the version whose files lie in `source`. Raises InputError when it is gone or none."""
     try:
         record = json.loads(fetch_text(source, MANIFEST_FILE))
-        return {str(name): Entry(int(each["size"]), str(each["sha256"])) for name, each in record["files"].items()}
+        found = {str(name): Entry(int(each["size"]), str(each["sha256"])) for name, each in record["files"].items()}
+        _require_whole(found)
+        return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{source.uri}/{MANIFEST_FILE} is no manifest ({error})", "Register the model again.") from error
+
+
+def _require_whole(files: Mapping[str, Entry]) -> None:
+    """Raise ValueError unless the names are safe as paths below a folder, and a model is among them: anybody may write a bucket."""
+    for name in files:
+        if (
+            name != PurePosixPath(name).as_posix()
+            or name.startswith("/")
+            or ".." in name.split("/")
+            or "\\" in name
+            or "\0" in name
+        ):
+            raise ValueError(f"{name[:80]!r} is no name of a file in it")
+    if not {"MLmodel", "model/config.json"} <= set(files) or not any(name.endswith(".safetensors") for name in files):
+        raise ValueError("it lists no whole model")
 
 
 def faults(source: Place) -> list[str]:

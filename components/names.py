@@ -43,4 +43,4 @@ def is_unicode(text: str) -> bool:
 def author_name(text: str) -> str:
     """A handle or file name as an author's name: letters, digits, `_`, `.`, `-` and `@host`, 64 characters at most."""
     plain = unicodedata.normalize("NFKC", text).strip().lstrip("@")
-    return re.sub(r"[^\w.@-]+", "_", plain)[:64].strip("._") or "unknown"
+    return re.sub(r"[^\w.@-]+", "_", plain)[:64].strip(".") or "unknown"

@@ -51,6 +51,11 @@ class Outbox:
             if len(self._waiting) >= BATCH or operation["do"] != "metrics":
                 self._changed.notify()
 
+    def do_now(self, operation: Operation) -> None:
+        """Do an operation at once. Raises PlatformError, or StoreRefused when MLflow does not take it."""
+        with store_errors(self._store.tracking_uri):
+            _DO[operation["do"]](self._store, client(self._store.tracking_uri), operation)
+
     def close(self, patience: float) -> list[Operation]:
         """Wait until all is sent, for `patience` seconds at most, and return what was not."""
         with self._changed:
@@ -160,7 +165,9 @@ def _metrics(_: Store, api: "MlflowClient", operation: Operation) -> None:
 def _tags(_: Store, api: "MlflowClient", operation: Operation) -> None:
     from mlflow.entities import RunTag
 
-    api.log_batch(operation["run"], tags=[RunTag(key, value) for key, value in operation["values"].items()])
+    tags = [RunTag(key, value) for key, value in operation["values"].items()]
+    for start in range(0, len(tags), 100):  # the most a call takes
+        api.log_batch(operation["run"], tags=tags[start : start + 100])
 
 
 def _dataset(_: Store, api: "MlflowClient", operation: Operation) -> None:
@@ -170,13 +177,19 @@ def _dataset(_: Store, api: "MlflowClient", operation: Operation) -> None:
     api.log_inputs(operation["run"], [DatasetInput(found, [InputTag("mlflow.data.context", operation["context"])])])
 
 
-def _artifacts(store: Store, _: "MlflowClient", operation: Operation) -> None:
+def _artifacts(store: Store, api: "MlflowClient", operation: Operation) -> None:
+    if api.get_run(operation["run"]).info.lifecycle_stage != "active":  # forgotten or pruned: its files must not come back
+        raise InputError(f"the run {operation['run']} was deleted", "")
     target = place(operation["uri"], store.tracking_uri)
     for name, path in operation["files"].items():
         target.put(name, Path(path))
 
 
 def _end(_: Store, api: "MlflowClient", operation: Operation) -> None:
+    from components.tracking import attempts
+
+    if attempts(api.get_run(operation["run"]).data.tags) > operation.get("attempt", 1):
+        return  # a later attempt has the last word
     api.set_terminated(operation["run"], operation["status"], operation["time"])
 
 
@@ -193,11 +206,13 @@ def keep_for_later(folder: Path, run: str, operations: list[Operation]) -> None:
     make_folder(target)
     with storage_errors(target):
         for number, operation in enumerate(operations):
-            for name, path in operation.get("files", {}).items():
+            for name, path in list(operation.get("files", {}).items()):
                 kept = target / f"{number}-{name.replace('/', '-')}"
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     shutil.copyfile(path, kept)
-                operation["files"][name] = str(kept)
+                    operation["files"] = {**operation["files"], name: str(kept)}
+                except FileNotFoundError:
+                    operation["files"] = {each: where for each, where in operation["files"].items() if each != name}
         (target / "operations.tmp").write_text("".join(json.dumps(each) + "\n" for each in operations), "utf-8")
         (target / "operations.tmp").replace(target / "operations.jsonl")
 
@@ -208,10 +223,19 @@ def send_kept(store: Store, folder: Path) -> None:
         return
     import shutil
 
-    with contextlib.suppress(Timeout, PlatformError), FileLock(folder / ".lock", timeout=0):
+    with contextlib.suppress(Timeout), FileLock(folder / ".lock", timeout=0):
         for target in sorted(folder.glob("*/operations.jsonl"), key=lambda path: path.parent.stat().st_mtime):
-            with store_errors(store.tracking_uri):
-                for line in target.read_text("utf-8").splitlines():
-                    apply(store, json.loads(line))
+            try:
+                with store_errors(store.tracking_uri):
+                    for line in target.read_text("utf-8").split("\n"):
+                        if line:
+                            apply(store, json.loads(line))
+            except PlatformError as error:
+                say(f"records of a run still wait: {error.problem}", "warning")
+                continue
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                target.rename(target.with_name("damaged.jsonl"))  # kept for whoever looks, and not tried again
+                say(f"records of a run in {target.parent} are damaged, and are not sent ({type(error).__name__})", "warning")
+                continue
             shutil.rmtree(target.parent)
             say("records of a run that waited for the tracking store are sent")

@@ -4,10 +4,11 @@ A version goes before its files and its files before the rows that lead to them,
 version without files; what it does leave, files that no version needs, the next prune finds.
 """
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import direct_uri, place
@@ -83,18 +84,13 @@ def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]",
 def _in_use(registry: Registry, bot: Bot, version: BotVersion, endpoints: "Sequence[Endpoint]") -> bool:
     if version.version in bot.aliases.values():
         return True
-    try:
-        uri = _address(registry.uri(version))
-    except InputError:  # its files are gone already
+    if not endpoints:
         return False
-    return any(endpoint.refers_to(uri) for endpoint in endpoints)
-
-
-def _address(uri: str) -> str:
     try:
-        return direct_uri(uri)
-    except InputError:
-        return uri
+        uri = registry.uri(version)
+    except InputError:  # nobody knows where its files are, so nobody can say that none of these serves them
+        return True
+    return any(endpoint.refers_to(direct_uri(uri)) for endpoint in endpoints)
 
 
 def _remove_version(registry: Registry, name: str, number: int, endpoints: "Sequence[Endpoint]") -> None:
@@ -106,10 +102,12 @@ def _remove_version(registry: Registry, name: str, number: int, endpoints: "Sequ
             return
         still_held()
         registry.client.delete_model_version(name, str(number))
-    if version.model_id:
+    used = _models_in_use(registry)
+    if version.model_id and version.model_id not in used:
         with store_errors(registry.store.tracking_uri):
             model = registry.client.get_logged_model(version.model_id)
-        _remove_model(registry.store, model)
+        if model.artifact_location not in used:
+            _remove_model(registry.store, model)
 
 
 def _remove_model(store: Store, model: Any) -> None:  # noqa: ANN401 - MLflow's entity
@@ -120,20 +118,31 @@ def _remove_model(store: Store, model: Any) -> None:  # noqa: ANN401 - MLflow's 
 
 def _orphans(registry: Registry, endpoints: "Sequence[Endpoint]") -> Iterator[Any]:
     """Logged models of Mynah's experiment that no version of any registered model has, and that are not just being registered."""
-    api, used = registry.client, set[str]()
+    api, used = registry.client, _models_in_use(registry)
     with store_errors(registry.store.tracking_uri):
-        token = None
-        while True:
-            page = api.search_model_versions(max_results=1000, page_token=token)
-            used |= {str(version.source).removeprefix("models:/") for version in page}
-            token = page.token
-            if not token:
-                break
         before = (datetime.now(UTC) - GRACE).timestamp() * 1000
         for model in _all(lambda token: api.search_logged_models([experiment(registry.store)], page_token=token)):
-            free = not any(endpoint.refers_to(_address(model.artifact_location)) for endpoint in endpoints)
-            if model.model_id not in used and model.last_updated_timestamp < before and free:
+            free = not {model.model_id, model.artifact_location} & used
+            served = any(endpoint.refers_to(direct_uri(model.artifact_location)) for endpoint in endpoints)
+            if free and not served and model.last_updated_timestamp < before:
                 yield model
+
+
+def _models_in_use(registry: Registry) -> set[str]:
+    """The logged models that a version of any registered model has, by id and by the address of its files.
+
+    Versions may share one: MLflow's page copies them, and a version may name another (models:/NAME/N) or an address.
+    """
+    from mlflow.exceptions import MlflowException
+
+    api, used = registry.client, set[str]()
+    with store_errors(registry.store.tracking_uri):
+        for version in _all(lambda token: api.search_model_versions(max_results=1000, page_token=token)):
+            used |= {str(version.source).removeprefix("models:/"), str(version.source).rstrip("/"), str(version.model_id or "")}
+            if not str(version.source).startswith("models:/m-"):
+                with contextlib.suppress(MlflowException):
+                    used.add(api.get_model_version_download_uri(version.name, version.version).rstrip("/"))
+    return used
 
 
 def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str]) -> Iterator[Any]:
@@ -153,7 +162,12 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
             continue
         seen[bot] = seen.get(bot, 0) + 1
         has_version = bots.get(bot, set()) & {run.info.run_id, *children[run.info.run_id]}
-        if seen[bot] > settings.keep and not has_version and run.info.status != "RUNNING" and run.info.end_time < before:
+        if (
+            seen[bot] > settings.keep
+            and not has_version
+            and run.info.status != "RUNNING"
+            and (run.info.end_time or before) < before
+        ):
             yield run
 
 
@@ -165,11 +179,10 @@ def _remove_run(store: Store, run: Any) -> None:  # noqa: ANN401 - MLflow's enti
         place(each.info.artifact_uri, store.tracking_uri).remove()
         with store_errors(store.tracking_uri):
             api.delete_run(each.info.run_id)
-    folder = run.data.tags.get(FOLDER_TAG, "")
-    if store.folder and folder and Path(folder).name == folder:
-        import shutil
-
-        shutil.rmtree(store.folder / "runs" / folder, ignore_errors=True)
+    # The tag is foreign text, never a path: it only chooses among the folders that there are.
+    for folder in (store.folder / "runs").glob("*") if store.folder else ():
+        if folder.name == run.data.tags.get(FOLDER_TAG) and folder.is_dir() and (folder / "order.json").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import Place, place
 from components.errors import InputError
-from components.names import bot_name
+from components.names import BOT_NAME, bot_name
 from components.store import Store, client, store_errors
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Registry:
         with store_errors(self.store.tracking_uri):
             while True:
                 page = self.client.search_registered_models(max_results=100, order_by=["name ASC"], page_token=token)
-                found += [model for model in page if BOT_TAG in model.tags]
+                found += [model for model in page if BOT_TAG in model.tags and BOT_NAME.fullmatch(model.name)]
                 token = page.token
                 if not token:
                     return found

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -84,6 +85,11 @@ def server_address() -> str:
 def is_server(uri: str) -> bool:
     """Whether `uri` is an MLflow server's."""
     return uri.startswith(("http://", "https://"))
+
+
+def scrub(text: str) -> str:
+    """`text` without the user names and passwords of the addresses in it: the words of libraries quote them whole."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 def public(uri: str) -> str:
@@ -185,7 +191,7 @@ def store_errors(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        cause = str(error).strip().split("\n")[0][:200]
+        cause = scrub(str(error).strip().split("\n")[0])[:200]
         raise PlatformError(
             f"the tracking store {public(tracking_uri)} failed: {cause}", "Is it running, and is there space on its disk?"
         ) from error

@@ -71,7 +71,7 @@ def steps_of(store: Store, run_id: str) -> dict[str, Any]:
 def cost_tags(store: Store, run_id: str) -> dict[str, str]:
     """Seconds and US dollars of a pipeline run's steps so far, as tags; {} where no step tells its own."""
     tags = [step.data.tags for step in steps_of(store, run_id).values() if SECONDS_TAG in step.data.tags]
-    totals = {key: sum(float(each.get(key, 0)) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
+    totals = {key: sum(_number(each.get(key, "")) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
     return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.3f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
 
 
@@ -134,6 +134,15 @@ class StepRun:
         for run in (self.run_id, self.parent_id):
             self._add({"run": run, "do": "tags", "values": _texts(values, LONGEST_TAG)})
 
+    def tags_now(self, values: Mapping[str, str]) -> None:
+        """Tag the step and its pipeline run before anything else happens: what a run must not be without.
+
+        Raises PlatformError when the store cannot take it.
+        """
+        if self._outbox:
+            for run in (self.run_id, self.parent_id):
+                self._outbox.do_now({"run": run, "do": "tags", "values": _texts(values, LONGEST_TAG)})
+
     def end(self, status: str, seconds: float, patience: float) -> None:
         """Record what the step cost and how it ended; then wait until all is sent, or keep the rest for later.
 
@@ -145,7 +154,7 @@ class StepRun:
         seconds += self._spent.get(SECONDS_TAG, 0.0)
         told = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}", "mynah.node": node_kind()}
         self._add({"do": "tags", "values": told})
-        self._add({"do": "end", "status": status, "time": _now()})
+        self._add({"do": "end", "status": status, "time": _now(), "attempt": self.attempt})
         unsent, folder = self._outbox.close(patience), os.environ.get(UNSENT_FOLDER, "")
         if not unsent:
             return
@@ -171,6 +180,13 @@ def _texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
     return {key: str(value)[:longest] for key, value in values.items()}
 
 
+def _number(text: str) -> float:
+    """The number in a tag; 0 where it holds none, for anybody can write tags."""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(text))
+    return 0.0
+
+
 def _now() -> int:
     return int(time.time() * 1000)
 
@@ -185,6 +201,7 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
     if not parent_id or not store:
         yield StepRun()
         return
+    price_per_hour(node_kind())  # a kind without a price is told before the work
     opened = _open(name, store, parent_id)
     step, began, status = StepRun(Outbox(store), opened, parent_id), time.monotonic(), "FAILED"
     try:
@@ -201,6 +218,12 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
         else:
             with contextlib.suppress(MynahError):  # the step's own error says more
                 step.end(status, time.monotonic() - began, patience)
+
+
+def attempts(tags: Mapping[str, str]) -> int:
+    """How often a step was begun, by its run's tags."""
+    text = tags.get("mynah.attempts", "1")
+    return int(text) if text.isdecimal() and len(text) < 6 else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +253,8 @@ def _open(name: str, store: Store, parent_id: str) -> _Opened:
             tags = {PARENT_TAG: parent_id, STEP_TAG: name, **image_tag()}
             run = api.create_run(parent.info.experiment_id, run_name=name, tags=tags)
             return _Opened(str(run.info.run_id), str(run.info.artifact_uri), 1, {})
-        attempt = int(earlier.data.tags.get("mynah.attempts", "1")) + 1
+        attempt = attempts(earlier.data.tags) + 1
         api.set_tag(earlier.info.run_id, "mynah.attempts", str(attempt))
         api.update_run(earlier.info.run_id, status="RUNNING")
-    spent = {key: float(earlier.data.tags[key]) for key in (SECONDS_TAG, COST_TAG) if key in earlier.data.tags}
+    spent = {key: _number(earlier.data.tags.get(key, "")) for key in (SECONDS_TAG, COST_TAG)}
     return _Opened(str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt, spent)

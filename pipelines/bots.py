@@ -15,7 +15,6 @@ from pipelines.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_js
 
 if TYPE_CHECKING:
     from components.cluster import Cluster
-
     from components.forget.blends import Rest
     from components.registry import Registry
 
@@ -24,6 +23,7 @@ Context = Annotated[
     str,
     typer.Option(envvar="MYNAH_KUBE_CONTEXT", help="The kubeconfig context of the cluster that serves bots; in a pod, its own."),
 ]
+NoCluster = Annotated[bool, typer.Option("--no-cluster", help="No cluster serves from this store.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would go; change nothing.")]
 
 
@@ -86,7 +86,7 @@ def prune(
     keep: Annotated[int, typer.Option(min=0, help="The newest versions and runs of each bot that stay.")] = 3,
     days: Annotated[float, typer.Option(min=0, help="What is younger than so many days stays.")] = 0,
     context: Context = "",
-    no_cluster: Annotated[bool, typer.Option("--no-cluster", help="No cluster serves from this store.")] = False,
+    no_cluster: NoCluster = False,
     dry_run: DryRun = False,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
@@ -99,12 +99,7 @@ def prune(
     from components.store import open_store
 
     settings, gone = PruneSettings(keep, days), list[Pruned]()
-    cluster = _cluster(context)
-    if not cluster and server_address() and not no_cluster:
-        raise InputError(
-            "nothing tells which versions inference services refer to",
-            "Name their cluster with --context, or say --no-cluster when there is none.",
-        )
+    cluster = _known_cluster(context, no_cluster)
 
     def tell(each: Pruned) -> None:
         gone.append(each)
@@ -151,6 +146,7 @@ def forget(
     blends: Annotated[str, typer.Option(help="What becomes of bots that used other authors too: retrain or remove.")] = "",
     receipt: Annotated[Path | None, typer.Option(help="Where to write the receipt; else in the work folder's receipts/.")] = None,
     context: Context = "",
+    no_cluster: NoCluster = False,
     dry_run: DryRun = False,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
@@ -166,7 +162,7 @@ def forget(
 
     if blends not in ("", "remove", "retrain"):
         raise InputError(f"--blends is {blends!r}", "Use retrain or remove.")
-    found, cluster = Subject.parse(subject), _cluster(context)
+    found, cluster = Subject.parse(subject), _known_cluster(context, no_cluster)
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
     if dry_run:
@@ -244,6 +240,17 @@ def _cluster(context: str) -> "Cluster | None":
     from components.cluster import Cluster
 
     return Cluster.connect(context)
+
+
+def _known_cluster(context: str, no_cluster: bool) -> "Cluster | None":
+    """The cluster that serves from the store. Raises InputError for a shared store where nobody said which one, or that there is none."""
+    cluster = _cluster(context)
+    if not cluster and server_address() and not no_cluster:
+        raise InputError(
+            "nothing tells which versions inference services refer to",
+            "Name their cluster with --context, or say --no-cluster when there is none.",
+        )
+    return cluster
 
 
 def _make_again(rest: "Rest", workdir: Path, as_json: bool) -> None:

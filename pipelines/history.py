@@ -35,7 +35,7 @@ def bot_history(registry: Registry, name: str) -> dict[str, Any]:
     bot = registry.bot(name)
     return {
         "name": bot.name, "aliases": bot.aliases, "versions": [version_record(bot, version) for version in bot.versions],
-        "history": [{key: value for key, value in asdict(event).items() if value not in ("", [], {})} for event in events(bot)],
+        "history": [asdict(event) for event in events(bot)],
     }  # fmt: skip
 
 
@@ -89,8 +89,8 @@ def _details(registry: Registry, version: BotVersion) -> Details:
 
 def _texts(registry: Registry, uri: str) -> frozenset[str] | None:
     try:
-        lines = fetch_text(place(f"{uri}/data", registry.store.tracking_uri), "train.jsonl").splitlines()
-        return frozenset(str(json.loads(line)["text"]) for line in lines)
+        lines = fetch_text(place(f"{uri}/data", registry.store.tracking_uri), "train.jsonl").split("\n")
+        return frozenset(str(json.loads(line)["text"]) for line in lines if line)
     except (InputError, ValueError, KeyError, TypeError):
         return None
 

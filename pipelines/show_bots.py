@@ -60,17 +60,17 @@ def show_history(record: dict[str, Any]) -> None:
     for event in record["history"]:
         decisions.add_row(
             str(event["number"]), event["at"][:19].replace("T", " "), _plain(event["who"]), _what(event),
-            f"{event.get('was_champion') or 'none'} → {event.get('champion') or 'none'}",
+            f"{event['was_champion'] or 'none'} → {event['champion'] or 'none'}",
         )  # fmt: skip
     console().print(decisions)
 
 
 def _what(event: dict[str, Any]) -> Text:
     said = f"{event['action']} {event['version']}"
-    if event.get("forced"):
-        said += f", forced ({event['forced']}) against: {'; '.join(event.get('reasons', []))}"
-    elif event.get("reasons"):
-        said += f": {'; '.join(event['reasons'])}"
+    if event["forced"]:
+        said += f", forced ({event['forced']}) against: {'; '.join(map(str, event['reasons']))}"
+    elif event["reasons"]:
+        said += f": {'; '.join(map(str, event['reasons']))}"
     return _plain(said)
 
 

@@ -4,8 +4,9 @@ The order survives a kill at any point: a journal with the digests first, the to
 rows that lead to the rest last. Run again, it goes on where it stopped; the journal goes when the receipt is written.
 """
 
-import hashlib
+import contextlib
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -22,7 +23,8 @@ from components.events import progress
 from components.files import make_folder, storage_errors, write_json
 from components.forget.find import Found, Subject, find
 from components.forget.receipt import Erased, signed, signing_key
-from components.store import Store
+from components.locks import alias_lock
+from components.store import Store, client, experiment, public, store_errors
 from components.tombstones import bury
 
 if TYPE_CHECKING:
@@ -71,10 +73,11 @@ def forget(subject: Subject, store: Store, cluster: "Cluster | None", blends: Bl
 def _forget(
     subject: Subject, store: Store, database: Database, cluster: "Cluster | None", blends: Blends, receipt: Path | None
 ) -> Forgotten:
-    from components.forget.blends import keep_rest, kept_rests
+    from components.forget.blends import drop_rest, keep_rest, kept_rests
 
     key = signing_key(_work_folder(store).parent)  # before anything is erased
     journal = _journal(subject, store)
+    _require_same_database(store, database)
     found = find(subject, store, database, cluster)
     mixed = _blends(subject, found)
     if mixed and not blends:
@@ -86,23 +89,59 @@ def _forget(
         raise InputError(f"there is nothing of {subject}", "See `mynah bots`.")
     if blends == "retrain":
         keep_rest(subject, found, store, _work_folder(store))
+    elif blends == "remove":
+        for rest in kept_rests(subject, _work_folder(store)):
+            drop_rest(rest)
     todo = _union(journal["items"], found.items)
     mixed = sorted({*journal["blends"], *mixed})
     write_json(_journal_file(subject, store), {**journal, "blends": mixed, "items": [asdict(item) for item in todo]})
     day = bury(store, subject.name) if subject.is_author else ""
-    erased = _erase_all(Eraser(store, database, cluster), todo)
-    if database.url.startswith("sqlite") or todo:
-        database.vacuum()
+    with contextlib.ExitStack() as locks:
+        for bot in sorted({*found.bots, *(run.bot for run in found.runs)}):
+            locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to go
+        todo = _union(todo, find(subject, store, database, cluster).items)
+        erased = _erase_all(Eraser(store, database, cluster), todo)
+    _remove_lock(subject, store)
+    database.vacuum()
     _require_nothing_left(find(subject, store, database, cluster))
     facts = {
         "subject": str(subject), "store": store.shown, "begun": journal["begun"], "finished": _now(), "tombstone": day,
-        "blends": mixed, "checked": "every item looked for again after it was erased, and everything searched anew",
+        "blends": mixed, "searched": _searched(store, database, cluster), "checked": "every item was looked for again, and every place searched anew",
     }  # fmt: skip
     path = receipt or _default_receipt(subject, store)
     make_folder(path.parent)
     write_json(path, signed(key, facts, erased))
     _journal_file(subject, store).unlink(missing_ok=True)
-    return Forgotten(subject, todo, mixed, path, kept_rests(_work_folder(store)))
+    return Forgotten(subject, todo, mixed, path, kept_rests(subject, _work_folder(store)))
+
+
+def _require_same_database(store: Store, database: Database) -> None:
+    """Raise InputError when the database is not the server's own: then nothing would be found there, and all taken for gone."""
+    if not store.is_server:
+        return
+    api, identity, key, value = client(store.tracking_uri), experiment(store), "mynah.nonce", secrets.token_hex(16)
+    with store_errors(store.tracking_uri):
+        api.set_experiment_tag(identity, key, value)
+        found = value in [row["value"] for row in database.rows("experiment_tags", "key", [key])]
+        api.delete_experiment_tag(identity, key)
+    if not found:
+        raise InputError(
+            f"{public(database.url)} is not the database of {store.shown}", "Set MLFLOW_BACKEND_STORE_URI as that server has it."
+        )
+
+
+def _searched(store: Store, database: Database, cluster: "Cluster | None") -> list[str]:
+    """The places that were looked into, for the receipt: what is not among them was not searched."""
+    return [
+        store.shown, public(database.url), "the artifact store of each run and model", f"the work folder {store.folder}",
+        f"the cluster {cluster.host}" if cluster else "no cluster",
+    ]  # fmt: skip
+
+
+def _remove_lock(subject: Subject, store: Store) -> None:
+    """The file of the bot's lock holds nothing but its name; whoever makes such a bot again makes it again."""
+    if store.folder and not subject.is_author:
+        (store.folder / f".mynah-promote-{subject.name}.lock").unlink(missing_ok=True)
 
 
 def _erase_all(eraser: Eraser, todo: Sequence[Item]) -> list[Erased]:
@@ -145,7 +184,7 @@ def _work_folder(store: Store) -> Path:
 
 
 def _journal_file(subject: Subject, store: Store) -> Path:
-    return _work_folder(store) / f"{hashlib.sha256(str(subject).encode()).hexdigest()[:16]}.json"
+    return _work_folder(store) / f"{subject.key}.json"
 
 
 def _journal(subject: Subject, store: Store) -> dict[str, Any]:
@@ -154,13 +193,16 @@ def _journal(subject: Subject, store: Store) -> dict[str, Any]:
     path = _journal_file(subject, store)
     if not path.exists():
         return fresh
-    record = json.loads(path.read_text("utf-8"))
-    return {**fresh, **record, "items": [Item(**each) for each in record["items"]]}
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        return {**fresh, **record, "items": [Item(**each) for each in record["items"]]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the journal {path} is damaged ({error})", "Remove it; what it knew of digests is lost.") from error
 
 
 def _default_receipt(subject: Subject, store: Store) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return _work_folder(store).parent / "receipts" / f"{stamp}-{hashlib.sha256(str(subject).encode()).hexdigest()[:8]}.json"
+    return _work_folder(store).parent / "receipts" / f"{stamp}-{subject.key[:8]}.json"
 
 
 def _now() -> str:

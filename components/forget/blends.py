@@ -15,7 +15,7 @@ from components.lineage import same_author
 from components.posts import Post, write_posts
 from components.store import Store, client, store_errors
 
-REST = "rest-"  # within the folder of `forget`'s journals: rest-BOT holds the posts and the order
+REST = "rest-"  # within the folder of `forget`'s journals: rest-SUBJECT-BOT holds the posts and the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def keep_rest(subject: Subject, found: Found, store: Store, folder: Path) -> Non
     for run in sorted(found.blends, key=lambda run: started[run.run_id]):
         newest[run.bot] = run
     for bot, run in newest.items():
-        target = folder / f"{REST}{bot}"
+        target = folder / f"{REST}{subject.key}-{bot}"
         if target.exists():
             continue
         fetched = next((run_id for run_id, step in run.steps.items() if step == "fetch"), "")
@@ -46,12 +46,12 @@ def keep_rest(subject: Subject, found: Found, store: Store, folder: Path) -> Non
             params, uri = api.get_run(run.run_id).data.params, api.get_run(fetched).info.artifact_uri
         with atomic_folder(target) as scratch:
             _write_rest(subject, f"{uri}/raw", store, scratch / "raw")
-            write_json(scratch / "rest.json", {"bot": bot, "params": params})
+            write_json(scratch / "rest.json", {"bot": bot, "params": {key: params[key] for key in params if key != "sources"}})
 
 
 def _write_rest(subject: Subject, uri: str, store: Store, raw: Path) -> None:
     source = place(uri, store.tracking_uri)
-    posts = [Post.from_record(json.loads(line)) for line in fetch_text(source, "posts.jsonl").splitlines()]
+    posts = [Post.from_record(json.loads(line)) for line in fetch_text(source, "posts.jsonl").split("\n") if line]
     rest = [post for post in posts if not same_author(post.author, subject.name)]
     make_folder(raw)
     write_posts(raw, rest)
@@ -69,10 +69,10 @@ def _without(subject: Subject, sources: list[dict[str, Any]], rest: list[Post]) 
     return found
 
 
-def kept_rests(folder: Path) -> list[Rest]:
-    """What was put aside and not yet made again."""
+def kept_rests(subject: Subject, folder: Path) -> list[Rest]:
+    """What was put aside of the blends that `subject` leaves, and is not yet made again."""
     found = []
-    for path in sorted(folder.glob(f"{REST}*/rest.json")):
+    for path in sorted(folder.glob(f"{REST}{subject.key}-*/rest.json")):
         record = read_json(path, "forget")
         found.append(Rest(str(record["bot"]), path.parent / "raw", {str(k): str(v) for k, v in record["params"].items()}))
     return found

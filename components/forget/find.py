@@ -4,21 +4,19 @@ Found anew on every call, from the database's own rows: also what MLflow only ma
 killed left behind. Rows of runs are erased last, since they lead to all else.
 """
 
+import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.artifacts import place
 from components.checkpoint_cache import cache_folder
 from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
-from components.errors import InputError, MynahError
+from components.errors import InputError
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
-from components.posts import read_posts
 from components.store import Store, unsent_folder
 from components.tracking import BOT_TAG, PARENT_TAG, STEP_TAG
 
@@ -39,10 +37,15 @@ class Subject:
     def parse(cls, text: str) -> "Subject":
         """Read `@author` or a bot's name. Raises InputError for what is neither."""
         if text.startswith("@"):
-            if not author_key(text.removeprefix("@")) or text == "@":
+            if author_key(text) == "unknown":
                 raise InputError(f"{text!r} names no author", "Write mynah forget @HANDLE for an author, or a bot's name.")
             return cls(author_name(text), True)
         return cls(bot_name(text), False)
+
+    @property
+    def key(self) -> str:
+        """A digest of it, for names of files."""
+        return hashlib.sha256(f"{self.is_author} {author_key(self.name)}".encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         return f"@{self.name}" if self.is_author else self.name
@@ -77,7 +80,7 @@ class Found:
 
 def find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Found:
     """Find everything of `subject`. Raises PlatformError when a place cannot be looked into: then nothing is known to be all."""
-    runs = list(_runs(subject, store, database))
+    runs = list(_runs(subject, database))
     versions = _versions(subject, runs, database)
     bots = _whole_bots(subject, runs, versions, database)
     models = sorted({model for run in runs for model in run.models})
@@ -87,15 +90,16 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
         *(item for uri in places for item in stored_items(uri)),
-        *_local(subject, store, runs, models),
+        *_local(subject, store, runs, models, versions),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
     return Found(list(dict.fromkeys(items)), runs, bots)
 
 
-def _runs(subject: Subject, store: Store, database: Database) -> Iterator[PipelineRun]:
-    tags = database.rows("tags", "key", [BOT_TAG, AUTHORS_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG])
+def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
+    tags = database.rows("tags", "key", [BOT_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG])
+    tags += database.rows_from("tags", "key", AUTHORS_TAG)
     by_run: dict[str, dict[str, str]] = {}
     for row in tags:
         by_run.setdefault(str(row["run_uuid"]), {})[str(row["key"])] = str(row["value"])
@@ -104,13 +108,15 @@ def _runs(subject: Subject, store: Store, database: Database) -> Iterator[Pipeli
         if parent := found.get(PARENT_TAG):
             children.setdefault(parent, {})[run_id] = found.get(STEP_TAG, "")
     for run_id, found in by_run.items():
-        if BOT_TAG not in found:
-            continue
-        run = PipelineRun(run_id, found[BOT_TAG], [], found.get(FOLDER_TAG, ""), children.get(run_id, {}))
-        _add_places(run, database)
-        authors = authors_of(found)
-        run.authors = _authors_in_posts(run, store, database) if authors is None else authors
-        if run.bot == subject.name if not subject.is_author else any(same_author(each, subject.name) for each in run.authors):
+        steps = children.get(run_id, {})
+        # A step names its authors too: it may have been killed before it told the pipeline's run.
+        authors = list(dict.fromkeys(name for each in (run_id, *steps) for name in authors_of(by_run[each])))
+        ours = (
+            any(same_author(each, subject.name) for each in authors) if subject.is_author else found.get(BOT_TAG) == subject.name
+        )
+        if BOT_TAG in found and ours:
+            run = PipelineRun(run_id, found[BOT_TAG], authors, found.get(FOLDER_TAG, ""), steps)
+            _add_places(run, database)
             yield run
 
 
@@ -122,28 +128,23 @@ def _add_places(run: PipelineRun, database: Database) -> None:
     run.places += [str(row["artifact_location"]) for row in models]
 
 
-def _authors_in_posts(run: PipelineRun, store: Store, database: Database) -> list[str]:
-    """The authors of a run that has too many for a tag, read from its posts."""
-    fetched = [run_id for run_id, step in run.steps.items() if step == "fetch"]
-    authors: set[str] = set()
-    with tempfile.TemporaryDirectory() as scratch:
-        for row in database.rows("runs", "run_uuid", fetched):
-            place(f"{row['artifact_uri']}/raw", store.tracking_uri).get("posts.jsonl", Path(scratch) / "posts.jsonl")
-            authors |= {post.author for post in read_posts(Path(scratch))}
-    return sorted(authors)
-
-
 def _versions(subject: Subject, runs: Iterable[PipelineRun], database: Database) -> list[str]:
-    """The versions to erase as BOT/NUMBER: all of a bot; of an author, those whose run or whose own tag names them."""
-    if not subject.is_author:
-        rows = database.rows("model_versions", "name", [subject.name])
-        return sorted(f"{row['name']}/{row['version']}" for row in rows)
+    """The versions to erase as BOT/NUMBER: all of a bot; those that a run made; those whose own tags name the author.
+
+    Also versions under another name that have the same files: MLflow's page copies versions so.
+    """
     run_ids = [run_id for run in runs for run_id in (run.run_id, *run.steps)]
-    found = {f"{row['name']}/{row['version']}" for row in database.rows("model_versions", "run_id", run_ids)}
-    for row in database.rows("model_version_tags", "key", [AUTHORS_TAG]):
-        if any(same_author(each, subject.name) for each in authors_of({AUTHORS_TAG: str(row["value"])}) or []):
-            found.add(f"{row['name']}/{row['version']}")
-    return sorted(found)
+    rows = database.rows("model_versions", "run_id", run_ids)
+    rows += database.rows("model_versions", "source", [f"models:/{model}" for run in runs for model in run.models])
+    if subject.is_author:
+        tags: dict[str, dict[str, str]] = {}
+        for row in database.rows_from("model_version_tags", "key", AUTHORS_TAG):
+            tags.setdefault(f"{row['name']}/{row['version']}", {})[str(row["key"])] = str(row["value"])
+        named = {key for key, found in tags.items() if any(same_author(each, subject.name) for each in authors_of(found))}
+    else:
+        rows += database.rows("model_versions", "name", [subject.name])
+        named = set()
+    return sorted(named | {f"{row['name']}/{row['version']}" for row in rows})
 
 
 def _whole_bots(subject: Subject, runs: Iterable[PipelineRun], versions: list[str], database: Database) -> list[str]:
@@ -164,7 +165,7 @@ def _is_active(stage: object) -> bool:
 def _endpoints(cluster: "Cluster | None", bots: list[str], places: list[str]) -> Iterator[Item]:
     for endpoint in cluster.endpoints() if cluster else ():
         if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(places)):
-            yield Item("endpoint", f"{endpoint.namespace}/{endpoint.name}", "")
+            yield Item("endpoint", f"{endpoint.namespace}/{endpoint.name}", "", endpoint.uid)
 
 
 def _addresses(places: Iterable[str]) -> Iterator[str]:
@@ -177,45 +178,54 @@ def _addresses(places: Iterable[str]) -> Iterator[str]:
             yield uri
 
 
-def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str]) -> Iterator[Item]:
-    """This machine's files: run folders, fetched checkpoints, records that wait, Kubeflow's local cache."""
+def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str], versions: list[str]) -> Iterator[Item]:
+    """This machine's files: run folders, fetched checkpoints, records that wait, what was put aside, Kubeflow's local cache."""
     if not store.folder:
         return
     names = {run.folder for run in runs if run.folder}
     for folder in sorted((store.folder / "runs").glob("*")):
         if folder.name in names or _is_about(folder, subject):
             yield from file_items(folder)
-    for model in models:
-        for kept in (cache_folder(store) / model, cache_folder(store) / f"{model}.lock"):
-            yield from file_items(kept)
+    cached = [*models, *(version.replace("/", "-") for version in versions)]
+    for path in sorted(cache_folder(store).glob("*")) + sorted(cache_folder(store).glob(".*")):
+        if path.name.lstrip(".").split(".")[0] in cached:  # also a lock, and what a fetch that was killed left
+            yield from file_items(path)
     run_ids = {run_id for run in runs for run_id in (run.run_id, *run.steps)}
     for kept in sorted(unsent_folder(store.folder).glob("*-*")):
-        if kept.name.rpartition("-")[0] in run_ids:
+        if kept.name.rpartition("-")[0] in run_ids or (subject.is_author and _holds_author(kept, subject.name)):
             yield from file_items(kept)
+    for rest in sorted((store.folder / ".forgetting").glob("rest-*")):  # of a blend that another author left
+        if (subject.is_author and _holds_author(rest, subject.name)) or (
+            not subject.is_author and rest.name.split("-", 2)[-1] == subject.name
+        ):
+            yield from file_items(rest)
     if runs:  # a cache cannot tell whose results it holds
         for cache in sorted(store.folder.rglob(".kfp_cache")):
             yield from file_items(cache)
-    yield from _unused_lock(subject, store.folder)
-
-
-def _unused_lock(subject: Subject, folder: Path) -> Iterator[Item]:
-    lock = folder / f".mynah-promote-{subject.name}.lock"
-    if not subject.is_author and lock.exists():
-        yield from file_items(lock)
 
 
 def _is_about(folder: Path, subject: Subject) -> bool:
     """Whether a run's folder is of the subject, by what lies in it: a run that was killed early may not be in MLflow."""
-    if not subject.is_author:
-        try:
-            return bool(json.loads((folder / "order.json").read_text("utf-8"))["arguments"]["name"] == subject.name)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-    return any(_holds_author(path.parent, subject.name) for path in folder.rglob("posts.jsonl"))
-
-
-def _holds_author(raw: Path, author: str) -> bool:
+    if subject.is_author:
+        return _holds_author(folder, subject.name)
     try:
-        return any(same_author(post.author, author) for post in read_posts(raw))
-    except MynahError:  # half-written
+        return bool(json.loads((folder / "order.json").read_text("utf-8"))["arguments"]["name"] == subject.name)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _holds_author(folder: Path, author: str) -> bool:
+    """Whether a line of a JSONL file below `folder` names the author."""
+    return any(_names(path, author) for path in folder.rglob("*.jsonl"))
+
+
+def _names(path: Path, author: str) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):  # half-written
+                continue
+            if isinstance(record, dict) and same_author(str(record.get("author") or ""), author):
+                return True
+    return False

@@ -16,7 +16,7 @@ from components.errors import GateRefused, InputError
 from components.locks import StillHeld, alias_lock
 from components.manifest import faults
 from components.names import bot_name
-from components.promote.compare import Comparison, compare
+from components.promote.compare import Comparison, compare, is_recorded
 from components.promote.history import Event, carry_out, complete, next_number, record
 from components.registry import CHALLENGER, CHAMPION, PREVIOUS, Bot, BotVersion, Registry, no_such_version
 from components.store import Store, store_errors
@@ -42,13 +42,15 @@ def promote(name: str, store: Store, version: int = 0, force: str = "") -> Decis
     it never overrules missing files. Raises InputError for a bot or version that does not exist or whose files are gone,
     PlatformError when a store or the lock fails.
     """
+    ahead = _compare_ahead(name, store, version)
     with _aliases(name, store) as (registry, still_held):
         bot = _settled(registry, name, CHAMPION, version or CHALLENGER)
         candidate = _candidate(registry, bot, version)
         _require_files(registry, candidate)
         comparison = None
         if bot.champion and bot.champion.version != candidate.version:
-            comparison = compare(registry, candidate, bot.champion)
+            known = ahead and (ahead.champion, ahead.candidate) == (bot.champion.version, candidate.version)
+            comparison = ahead if known else compare(registry, candidate, bot.champion)
         reasons = shortcomings(candidate, bot.champion, comparison)
         promoted = not reasons or bool(force)
         still_held()
@@ -114,6 +116,17 @@ def _aliases(name: str, store: Store) -> Iterator[tuple[Registry, StillHeld]]:
     registry = Registry(store)
     with alias_lock(bot_name(name), store) as still_held, store_errors(store.tracking_uri):
         yield registry, still_held
+
+
+def _compare_ahead(name: str, store: Store, version: int) -> Comparison | None:
+    """The comparison with today's champion, before the lock: it may take minutes, and others would wait for it."""
+    registry = Registry(store)
+    with store_errors(store.tracking_uri):
+        bot = registry.head(name, CHAMPION, version or CHALLENGER)
+        candidate = _candidate(registry, bot, version)
+        if not bot.champion or bot.champion.version == candidate.version or is_recorded(candidate, bot.champion):
+            return None
+        return compare(registry, candidate, bot.champion)
 
 
 def _settled(registry: Registry, name: str, *wanted: str | int) -> Bot:

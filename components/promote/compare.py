@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from components.artifacts import fetch_text, place
-from components.errors import InputError
+from components.errors import InputError, PlatformError
 from components.events import say
 from components.registry import BotVersion, Registry
 from components.tracking import PARENT_TAG, steps_of
@@ -22,6 +22,7 @@ FEWEST_POSTS = 20  # with fewer, chance decides
 class Comparison:
     """Losses on the same posts, lower is better; `problem` says why there are none."""
 
+    candidate: int
     champion: int
     loss: float | None = None
     champion_loss: float | None = None
@@ -37,26 +38,30 @@ class Comparison:
 
 def compare(registry: Registry, candidate: BotVersion, champion: BotVersion) -> Comparison:
     """Compare two versions of a bot. Never raises for what cannot be compared: that is a `problem`."""
-    ours, theirs = candidate.tags.get("mynah.held_out_digest"), champion.tags.get("mynah.held_out_digest")
     unit = NATS if candidate.tags.get("mynah.base_model") == champion.tags.get("mynah.base_model") else BITS
-    if ours and ours == theirs:
+    if is_recorded(candidate, champion):
         tag = "mynah.held_out_loss" if unit == NATS else "mynah.bits_per_character"
-        return Comparison(champion.version, candidate.number(tag), champion.number(tag), unit)
+        return Comparison(candidate.version, champion.version, candidate.number(tag), champion.number(tag), unit)
     try:
         posts = _fair_posts(registry, candidate, champion)
         if len(posts) < FEWEST_POSTS:
-            return _problem(champion, f"only {len(posts)} of its held-out posts are new to the champion")
+            return _problem(candidate, champion, f"only {len(posts)} of its held-out posts are new to the champion")
         say(f"version {candidate.version} and the champion, version {champion.version}, are compared on {len(posts)} posts")
         loss, champion_loss = (_loss(registry, version, posts, unit) for version in (candidate, champion))
     except InputError as error:
-        return _problem(champion, error.problem)
-    return Comparison(champion.version, loss, champion_loss, unit, len(posts))
+        return _problem(candidate, champion, error.problem)
+    return Comparison(candidate.version, champion.version, loss, champion_loss, unit, len(posts))
 
 
-def _problem(champion: BotVersion, why: str) -> Comparison:
-    return Comparison(
-        champion.version, problem=f"it cannot be compared with the champion (version {champion.version}) on the same posts: {why}"
-    )
+def is_recorded(candidate: BotVersion, champion: BotVersion) -> bool:
+    """Whether both were measured on the same held-out posts."""
+    ours = candidate.tags.get("mynah.held_out_digest")
+    return bool(ours) and ours == champion.tags.get("mynah.held_out_digest")
+
+
+def _problem(candidate: BotVersion, champion: BotVersion, why: str) -> Comparison:
+    problem = f"it cannot be compared with the champion (version {champion.version}) on the same posts: {why}"
+    return Comparison(candidate.version, champion.version, problem=problem)
 
 
 def _fair_posts(registry: Registry, candidate: BotVersion, champion: BotVersion) -> list[str]:
@@ -66,16 +71,23 @@ def _fair_posts(registry: Registry, candidate: BotVersion, champion: BotVersion)
 
 def _texts(registry: Registry, version: BotVersion, part: str) -> list[str]:
     """The texts that a version was trained or measured on, from the data that its pipeline run recorded."""
+    from mlflow.exceptions import MlflowException
+
     whose = f"the posts of version {version.version} are not recorded"
     if not version.run_id:
         raise InputError(whose, "")
-    run = registry.client.get_run(version.run_id)
-    filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
+    try:
+        run = registry.client.get_run(version.run_id)
+        filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
+    except (MlflowException, PlatformError) as error:
+        if "RESOURCE_DOES_NOT_EXIST" not in (getattr(error, "error_code", ""), getattr(error.__cause__, "error_code", "")):
+            raise
+        raise InputError(whose, "") from error
     if not filtered:
         raise InputError(whose, "")
     source = place(f"{filtered.info.artifact_uri}/data", registry.store.tracking_uri)
     try:
-        return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").splitlines() if line]
+        return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").split("\n") if line]
     except (InputError, ValueError, KeyError, TypeError) as error:
         raise InputError(whose, "") from error
 

@@ -41,10 +41,25 @@ def events(bot: Bot) -> list[Event]:
     found = []
     for key in sorted(key for key in bot.tags if key.startswith(PREFIX)):
         try:
-            found.append(Event(**json.loads(bot.tags[key])))
+            found.append(_checked(Event(**json.loads(bot.tags[key]))))
         except (ValueError, TypeError, RecursionError):
             continue
     return found
+
+
+def _checked(event: Event) -> Event:
+    """Raise TypeError unless every field is of its type."""
+    numbers = (event.number, event.version, event.champion, event.previous, event.was_champion)
+    texts = (event.action, event.who, event.at, event.forced)
+    if (
+        not all(type(each) is int for each in numbers)
+        or not all(type(each) is str for each in texts)
+        or type(event.done) is not bool
+    ):
+        raise TypeError("a field is of another type")
+    if type(event.reasons) is not list or type(event.comparison) is not dict:
+        raise TypeError("a field is of another type")
+    return event
 
 
 def next_number(bot: Bot) -> int:
@@ -55,7 +70,9 @@ def next_number(bot: Bot) -> int:
 
 def record(api: Any, name: str, event: Event) -> None:  # noqa: ANN401 - Registry.writer
     """Write an event."""
-    api.set_registered_model_tag(name, event.key, json.dumps(asdict(event), ensure_ascii=False, separators=(",", ":")))
+    short = replace(event, forced=event.forced[:1000], reasons=[str(reason)[:300] for reason in event.reasons[:5]])
+    text = json.dumps(asdict(short), ensure_ascii=False, separators=(",", ":"))
+    api.set_registered_model_tag(name, event.key, text)  # PostgreSQL takes 5,000 characters
 
 
 def carry_out(api: Any, name: str, event: Event) -> None:  # noqa: ANN401 - Registry.writer

@@ -13,15 +13,16 @@ from components.errors import InputError
 from components.evaluate.gate import Verdict, finite
 from components.events import waiting
 from components.files import digest, digest_of, read_json
-from components.lineage import record_data, record_owners
+from components.lineage import authors_in, is_authors_tag, record_data, record_owners
 from components.names import bot_name
 from components.register.model import log_model
 from components.registry import BOT_TAG, CHALLENGER
 from components.store import Store, check_artifacts, client, open_store, store_errors
+from components.tombstones import refuse_forgotten
 from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 
 CARD_FILES = ("README.md", "predictions.png")
-INHERITED = ("mynah.consent", "mynah.authors", "mynah.code_version", "mynah.image_digest", "mynah.kfp_run_id")
+INHERITED = ("mynah.consent", "mynah.code_version", "mynah.image_digest", "mynah.kfp_run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,21 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
     if "bits_per_character" in metrics:
         tags["mynah.bits_per_character"] = repr(metrics["bits_per_character"])
     tags["mynah.model_digest"] = digest_of({file: sha256(path) for file, path in visible_files(model).items()})
+    if earlier := _registered_by(name, store, run_id):  # this step was killed after its last act, and is tried again
+        return earlier
     model_id = log_model(store, run_id, name, files, tags["mynah.requirements"].split(), metrics)
     return _add_version(name, store, run_id, model_id, tags)
+
+
+def _registered_by(name: str, store: Store, run_id: str) -> Registered | None:
+    """The version of `name` that the run `run_id` registered already."""
+    api = client(store.tracking_uri)
+    with store_errors(store.tracking_uri):
+        found = [version for version in api.search_model_versions(f"run_id = '{run_id}'") if version.name == name]
+        if not found:
+            return None
+        api.set_registered_model_alias(name, CHALLENGER, found[0].version)
+    return Registered(name, int(found[0].version))
 
 
 def _card(card: Path) -> dict[str, Path]:
@@ -137,7 +151,7 @@ def _of_the_run(store: Store, run_id: str) -> dict[str, str]:
     parent_id = run.data.tags.get(PARENT_TAG, "")
     known = api.get_run(parent_id).data.tags if parent_id else run.data.tags
     costs = cost_tags(store, parent_id) if parent_id else {}
-    return {**{key: known[key] for key in INHERITED if key in known}, **costs}
+    return {**{key: value for key, value in known.items() if key in INHERITED or is_authors_tag(key)}, **costs}
 
 
 def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdir: Path) -> Registered:
@@ -151,6 +165,7 @@ def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdi
     with waiting("Opening the registry"):
         store = open_store(workdir)
         check_artifacts(store)
+        refuse_forgotten(store, sorted(authors_in(data)))
     run_id = start_parent(store, name, {})
     status = "FAILED"
     try:

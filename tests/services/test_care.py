@@ -7,11 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 from contextlib import closing
 
 import pytest
 from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
-from registry_inputs import add_version, aliases, make_outputs, register_all
+from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register_all
 
 from components.errors import InputError
 from components.fetch import fetch
@@ -135,6 +136,10 @@ def test_hostile_tags_are_shown_as_text(workdir, mynah):
     api.set_model_version_tag("wren", "1", "mynah.consent", "[bold]\x1b]0;owned\x07")
     api.set_registered_model_tag("wren", "mynah.history.000009", "garbage")
     api.set_registered_model_tag("wren", "mynah.history.x", '{"number": 1}')
+    for number, change in enumerate(({"at": 5}, {"who": None}, {"champion": "abc", "done": False}, {"reasons": "x"}), 2):
+        event = json.loads(Registry(open_store(workdir)).bot("wren").tags["mynah.history.000001"]) | {"number": number} | change
+        api.set_registered_model_tag("wren", f"mynah.history.{number:06d}", json.dumps(event))
+    api.create_registered_model("o'brien", tags={"mynah.bot": "x"})
     api.set_model_version_tag("wren", "1", "mynah.cost_usd", "nan")
     for command in (["show", "wren"], ["diff", "wren", "1", "1"], ["bots"], ["doctor"]):
         done = mynah(*command, "--workdir", workdir)
@@ -191,6 +196,37 @@ def test_prune_takes_models_and_runs_that_nothing_needs_any_more(workdir, tmp_pa
     assert mynah("doctor", "--workdir", workdir).returncode == 0
 
 
+@pytest.mark.parametrize("folder", ["..", ".", "../runs", "/", ""])
+def test_a_runs_tag_is_no_path(workdir, tmp_path, tiny_checkpoint, mynah, folder):
+    store = open_store(workdir)
+    for _ in range(2):
+        run = start_parent(store, "wren", {"mynah.folder": folder})
+        end_run(store, run, "FAILED")
+    (workdir / "runs" / "mine").mkdir(parents=True)
+    with closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET start_time = start_time - 100000000, end_time = end_time - 100000000")
+    done = mynah("prune", "--keep", "0", "--workdir", workdir)
+    assert (done.returncode, "removing run" in done.stdout) == (0, True), done.stderr
+    assert (workdir / "mlflow.db").exists()
+    assert (workdir / "runs" / "mine").exists()
+    assert mynah("doctor", "--deep", "--workdir", workdir).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "how", [lambda _, version: version.source, lambda registry, version: registry.uri(version)], ids=["model", "address"]
+)
+def test_prune_leaves_the_files_that_another_version_has_too(workdir, tmp_path, tiny_checkpoint, mynah, how):
+    """Whatever way it names them: MLflow's page copies versions between models."""
+    outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
+    version = version_with_files(workdir, outputs)
+    version_with_files(workdir, outputs)
+    registry = Registry(open_store(workdir))
+    registry.client.create_registered_model("prod", tags={"mynah.bot": "prod"})
+    registry.client.create_model_version("prod", how(registry, version))
+    assert "removing version wren 2" in mynah("prune", "wren", "--keep", "0", "--workdir", workdir).stdout
+    assert registry.files(registry.bot("prod").versions[0]).files()
+
+
 @pytest.fixture
 def kubernetes(tmp_path, monkeypatch):
     """A cluster that serves wren from wherever `serve` says; in the kubeconfig it is called `fake`."""
@@ -240,6 +276,21 @@ def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernete
     assert (back.returncode, "endpoint bots/two" in back.stderr) == (3, True)
 
 
+def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny_checkpoint, mynah):
+    disk, outputs = small_disk(2600), make_outputs(tmp_path / "outputs", tiny_checkpoint)
+    folders = [outputs / each for each in FOLDERS]
+    open_store(disk / "work")  # the database itself takes a megabyte
+    (disk / "ballast").write_bytes(bytes(max(0, shutil.disk_usage(disk).free - 250_000)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own
+        done = mynah("register", "--name", "wren", *folders, "--workdir", disk / "work")
+    assert (done.returncode, "space" in done.stderr, done.stdout) == (3, True, ""), done.stderr
+    (disk / "ballast").unlink()
+    assert Registry(open_store(disk / "work")).names() == []
+    register_all({"wren": outputs}, disk / "work")
+    assert aliases(disk / "work") == {"challenger": 1, "champion": 1}
+
+
 def test_what_the_doctor_sees(workdir, mynah):
     well = mynah("doctor", "--workdir", workdir)
     assert (well.returncode, "FAIL" in well.stdout) == (0, False)
@@ -285,8 +336,6 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
         record_sources(run, raw)
     with step_run("filter", store, parent) as run:
         record_data(run, data)
-    import warnings
-
     with warnings.catch_warnings(), step_run("register", store, parent) as run:
         warnings.simplefilter("ignore")
         register_version("duo", *(outputs / each for each in ("model", "report", "card")), store, run.run_id)

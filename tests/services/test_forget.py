@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from registry_inputs import command, make_outputs, register_all
 
+from components.forget.find import Subject
 from components.registry import Registry
 from components.store import open_store
 
@@ -181,13 +182,63 @@ def test_what_cannot_be_erased_is_told_and_goes_on_later(mynah, workdir):
     assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
 
 
-@pytest.mark.parametrize("subject", ["@", "", "Wren!", "wren/../x", "@\x1b]0;x\x07", "x" * 300])
+@pytest.mark.parametrize("subject", ["@", "", "Wren!", "wren/../x", "@!!", "@\x1b]0;x\x07", "x" * 300])
 def test_subjects_that_are_none(mynah, workdir, subject):
     done = mynah("forget", subject, "--workdir", workdir)
     assert done.returncode in (0, 2), done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "\x1b" not in done.stderr + done.stdout
     assert bots(workdir) == ["duo", "heron", "wren"]
+
+
+def test_people_whose_handles_differ_by_an_underscore_are_two(mynah, workdir):
+    before = bots(workdir)
+    assert mynah("forget", "@_ann_author_", "--workdir", workdir).returncode == 0
+    assert bots(workdir) == before
+
+
+def test_what_was_put_aside_for_a_blend_is_forgotten_too(mynah, workdir):
+    """bob's posts wait in a blend's rest, for ann left and the blend could not be made again yet."""
+    rest = workdir / ".forgetting" / "rest-0123456789abcdef-trio"
+    (rest / "raw").mkdir(parents=True)
+    (rest / "raw" / "posts.jsonl").write_text(json.dumps({"id": "1", "author": "zoe_author", "text": "mine"}) + "\n")
+    (rest / "rest.json").write_text(json.dumps({"bot": "trio", "params": {}}))
+    unsent = workdir / ".unsent" / "0123-4567"
+    unsent.mkdir(parents=True)
+    (unsent / "0-posts.jsonl").write_text('{"author": "Zoe_Author"}\nbroken\n')
+    assert mynah("forget", "wren", "--workdir", workdir).returncode == 0  # trains nothing
+    assert rest.exists()
+    done = mynah("forget", "@zoe_author", "--workdir", workdir, "--json")
+    assert len(json.loads(done.stdout)["items"]) == 6
+    assert not rest.exists()
+    assert not unsent.exists()
+
+
+def test_a_receipt_stays_true_when_a_bot_of_that_name_is_made_again(mynah, workdir, tmp_path, tiny_checkpoint):
+    receipt = tmp_path / "receipt.json"
+    assert mynah("forget", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
+    register_all({"wren": make_outputs(tmp_path / "again", tiny_checkpoint, "dan_author")}, workdir)
+    genuine = mynah("receipt", receipt, "--workdir", workdir)
+    assert genuine.returncode == 0, genuine.stderr
+    # Nor does an erasure that was stopped take the new bot for the old one.
+    items = json.loads(receipt.read_text())["items"]
+    journal = {"begun": "2026-01-01T00:00:00+00:00", "blends": [], "items": [dict(list(item.items())[:4]) for item in items]}
+    key = Subject.parse("@nobody").key
+    (workdir / ".forgetting" / f"{key}.json").write_text(json.dumps(journal))
+    assert mynah("forget", "@nobody", "--workdir", workdir).returncode == 0
+    assert "wren" in bots(workdir)
+    assert mynah("doctor", "--workdir", workdir).returncode == 0
+
+
+def test_versions_that_share_the_files_go_too(mynah, workdir):
+    registry = Registry(open_store(workdir))
+    version = registry.bot("wren").champion
+    registry.client.create_registered_model("prod", tags={"mynah.bot": "prod"})
+    registry.client.create_model_version("prod", version.source)
+    registry.client.set_registered_model_alias("prod", "champion", "1")
+    assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
+    assert registry.bot("prod").versions == []
+    assert mynah("doctor", "--workdir", workdir).returncode == 0
 
 
 def test_two_at_once(mynah, workdir):

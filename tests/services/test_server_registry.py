@@ -226,7 +226,7 @@ def test_forgetting_takes_object_versions_uploads_rows_and_the_cache(on_server, 
         for run in registry.client.search_runs([run.experiment_id for run in registry.client.search_experiments()])
         if run.data.tags.get("mynah.bot") == name or run.info.run_id == version.run_id
     ]
-    done = mynah("forget", name, "--workdir", workdir, "--json")
+    done = mynah("forget", name, "--no-cluster", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     kinds = [item["kind"] for item in result["items"]]
@@ -247,20 +247,27 @@ def test_forgetting_takes_object_versions_uploads_rows_and_the_cache(on_server, 
     versioned(s3, False)
 
 
-def test_forgetting_through_a_proxy_needs_the_bucket_and_the_database(on_proxied, outputs, tmp_path, s3, mynah, monkeypatch):
+def test_forgetting_through_a_proxy_needs_the_bucket_and_the_database(
+    on_proxied, mlflow_server, outputs, tmp_path, s3, postgres, mynah, monkeypatch
+):
     name, workdir = unique("wren"), tmp_path / "work"
     register_all({name: outputs}, workdir)
+    unsaid = mynah("forget", name, "--workdir", workdir)
+    assert (unsaid.returncode, "--no-cluster" in unsaid.stderr) == (2, True)
     monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
-    done = mynah("forget", name, "--workdir", workdir)
+    done = mynah("forget", name, "--no-cluster", "--workdir", workdir)
     assert (done.returncode, "MLFLOW_ARTIFACTS_DESTINATION" in done.stderr) == (2, True)
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://proxied/mlflow")
     database = os.environ["MLFLOW_BACKEND_STORE_URI"]
     monkeypatch.delenv("MLFLOW_BACKEND_STORE_URI")
-    done = mynah("forget", name, "--workdir", workdir)
+    done = mynah("forget", name, "--no-cluster", "--workdir", workdir)
     assert (done.returncode, "MLFLOW_BACKEND_STORE_URI" in done.stderr) == (2, True)
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", postgres.url_of("direct"))  # another server's
+    done = mynah("forget", name, "--no-cluster", "--workdir", workdir)
+    assert (done.returncode, "is not the database of" in done.stderr, postgres.password in done.stderr) == (2, True, False)
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", database)
     assert Registry(open_store(workdir)).bot(name).champion
-    done = mynah("forget", name, "--workdir", workdir, "--json", **s3.environment)
+    done = mynah("forget", name, "--no-cluster", "--workdir", workdir, "--json", **s3.environment)
     assert done.returncode == 0, done.stderr
     assert {"object", "run"} <= {item["kind"] for item in json.loads(done.stdout)["items"]}
 
@@ -285,15 +292,15 @@ main()
 def test_forgetting_killed_on_the_server_and_run_again(on_server, outputs, tmp_path, mynah, share):
     name, workdir = unique("wren"), tmp_path / "work"
     register_all({name: outputs}, workdir)
-    planned = json.loads(mynah("forget", name, "--dry-run", "--json", "--workdir", workdir).stdout)["items"]
+    planned = json.loads(mynah("forget", name, "--no-cluster", "--dry-run", "--json", "--workdir", workdir).stdout)["items"]
     at = str(int(share * len(planned)))
     killed = subprocess.run(
-        [sys.executable, "-c", KILL, at, "forget", name, "--workdir", workdir], capture_output=True, text=True
+        [sys.executable, "-c", KILL, at, "forget", name, "--no-cluster", "--workdir", workdir], capture_output=True, text=True
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     # From another machine, which has no journal, the rest is found all the same.
     elsewhere = tmp_path / "elsewhere" if share == 0.5 else workdir
-    done = mynah("forget", name, "--json", "--workdir", elsewhere)
+    done = mynah("forget", name, "--no-cluster", "--json", "--workdir", elsewhere)
     assert done.returncode == 0, done.stderr
     if elsewhere == workdir:
         listed = {

@@ -12,7 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from registry_inputs import mynah
 
+from components.artifacts import place
 from components.errors import PlatformError
+from components.lineage import authors_of, record_sources
+from components.outbox import keep_for_later
+from components.posts import Post, write_posts
 from components.store import Store, client, experiment, open_store
 from components.tracking import end_run, start_parent, step_run, steps_of
 from scripts.services import start_mlflow
@@ -168,6 +172,69 @@ def test_a_database_that_restarts_during_a_step_misses_nothing(store, postgres):
         postgres.start()
     assert sorted(history(store, run.run_id, "loss")) == [(0, 3.0), (1, 2.0)]
     assert client(store.tracking_uri).get_run(run.run_id).data.params == {"epochs": "1"}
+
+
+def keep(store, folder, run, *operations):
+    keep_for_later(folder, run, [{"run": run, **operation} for operation in operations])
+
+
+def test_kept_records_that_are_damaged_or_of_a_forgotten_run_harm_nothing(store, tmp_path, capfd):
+    """A later mynah sends the others, brings no erased file back, and lets no earlier attempt have the last word."""
+    unsent, posts = tmp_path / "work" / ".unsent", tmp_path / "posts.jsonl"
+    posts.write_text("{}\n")
+    parent = start_parent(store, "wren", {})
+    run = record(store, parent, 1)
+    api = client(store.tracking_uri)
+    gone = start_parent(store, "gone", {})
+    uri = api.get_run(gone).info.artifact_uri
+    api.delete_run(gone)
+    keep(store, unsent, gone, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"posts.jsonl": str(posts)}})
+    keep(store, unsent, "f" * 32, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"posts.jsonl": str(posts)}})
+    keep(store, unsent, run.run_id, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"none.jsonl": str(tmp_path / "none")}})
+    for text in ("{", "{}", '{"run": 1, "do": "fly"}', "[]"):
+        (unsent / f"{len(text)}-1").mkdir()
+        (unsent / f"{len(text)}-1" / "operations.jsonl").write_text(text)
+    api.set_tag(run.run_id, "mynah.attempts", "2")
+    keep(
+        store,
+        unsent,
+        run.run_id,
+        {"do": "end", "status": "FAILED", "time": 1, "attempt": 1},
+        {"do": "tags", "values": {"late": "yes"}},
+    )
+    open_store(tmp_path / "work")
+    assert place(uri).files() == {}
+    ended = api.get_run(run.run_id)
+    assert (ended.info.status, ended.data.tags["late"]) == ("FINISHED", "yes")
+    assert sorted(path.name for path in unsent.glob("*/*")) == ["damaged.jsonl"] * 4
+    assert "are damaged, and are not sent" in capfd.readouterr().err
+    open_store(tmp_path / "work")
+    assert "damaged" not in capfd.readouterr().err
+
+
+def test_authors_take_as_many_tags_as_they_need(store, tmp_path):
+    authors = [f"author_{number:05d}_" for number in range(2000)]
+    (tmp_path / "raw").mkdir()
+    write_posts(tmp_path / "raw", [Post(str(number), author, "x") for number, author in enumerate(authors)])
+    (tmp_path / "raw" / "sources.json").write_text('[{"source": "many.csv", "basis": "permission"}]')
+    parent = start_parent(store, "many", {})
+    with step_run("fetch", store, parent) as run:
+        record_sources(run, tmp_path / "raw")
+    for run_id in (parent, run.run_id):
+        tags = client(store.tracking_uri).get_run(run_id).data.tags
+        assert authors_of(tags) == authors
+        assert max(map(len, tags.values())) <= 5000
+        assert tags["mynah.consent"] == "permission"
+
+
+def test_a_server_that_dies_after_its_first_answer_keeps_the_password_to_itself(own_mlflow):
+    uri = own_mlflow.url.replace("http://", "http://user:s3cret@")
+    store = Store(uri)
+    experiment(store)
+    own_mlflow.kill()
+    with pytest.raises(PlatformError) as told:
+        start_parent(store, "wren", {})
+    assert "s3cret" not in str(told.value)
 
 
 class Answer(BaseHTTPRequestHandler):
