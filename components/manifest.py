@@ -40,7 +40,8 @@ def _require_whole(files: Mapping[str, Entry]) -> None:
     """Raise ValueError unless the names are safe as paths below a folder, and a model is among them: anybody may write a bucket."""
     for name in files:
         if (
-            name != PurePosixPath(name).as_posix()
+            name == "."
+            or name != PurePosixPath(name).as_posix()
             or name.startswith("/")
             or ".." in name.split("/")
             or "\\" in name

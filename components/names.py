@@ -43,4 +43,5 @@ def is_unicode(text: str) -> bool:
 def author_name(text: str) -> str:
     """A handle or file name as an author's name: letters, digits, `_`, `.`, `-` and `@host`, 64 characters at most."""
     plain = unicodedata.normalize("NFKC", text).strip().lstrip("@")
-    return re.sub(r"[^\w.@-]+", "_", plain)[:64].strip(".") or "unknown"
+    # An underscore at an edge is the handle's own, and tells @ann from @_ann; one that stands for something else goes.
+    return re.sub(r"[^\w.@-]+", "\0", plain)[:64].strip("\0.").replace("\0", "_") or "unknown"

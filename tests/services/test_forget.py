@@ -11,6 +11,7 @@ import pytest
 from registry_inputs import command, make_outputs, register_all
 
 from components.forget.find import Subject
+from components.register import _fluent
 from components.registry import Registry
 from components.store import open_store
 
@@ -234,7 +235,8 @@ def test_versions_that_share_the_files_go_too(mynah, workdir):
     registry = Registry(open_store(workdir))
     version = registry.bot("wren").champion
     registry.client.create_registered_model("prod", tags={"mynah.bot": "prod"})
-    registry.client.create_model_version("prod", version.source)
+    with _fluent(registry.store.tracking_uri):
+        registry.client.create_model_version("prod", version.source)
     registry.client.set_registered_model_alias("prod", "champion", "1")
     assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
     assert registry.bot("prod").versions == []
