@@ -191,9 +191,9 @@ def test_kept_records_that_are_damaged_or_of_a_forgotten_run_harm_nothing(store,
     keep(store, unsent, gone, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"posts.jsonl": str(posts)}})
     keep(store, unsent, "f" * 32, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"posts.jsonl": str(posts)}})
     keep(store, unsent, run.run_id, {"do": "artifacts", "uri": f"{uri}/raw", "files": {"none.jsonl": str(tmp_path / "none")}})
-    for text in ("{", "{}", '{"run": 1, "do": "fly"}', "[]"):
-        (unsent / f"{len(text)}-1").mkdir()
-        (unsent / f"{len(text)}-1" / "operations.jsonl").write_text(text)
+    for number, text in enumerate(("{", "{}", '{"run": 1, "do": "fly"}', "[]")):
+        (unsent / f"{number}-1").mkdir()
+        (unsent / f"{number}-1" / "operations.jsonl").write_text(text)
     api.set_tag(run.run_id, "mynah.attempts", "2")
     keep(
         store,
