@@ -205,9 +205,9 @@ def removal(facts: Facts) -> str:
     return """\
 ## How to have it removed
 
-If these are your posts and you don't want this bot, ask the person who made it to take it down. For them, removing it means to
-stop serving it, to delete its versions from the model registry, and to delete the folder of its run, with the posts, the weights
-and this card. Copies that others took are beyond that person's reach."""
+If these are your posts and you don't want this bot, ask the person who made it to take it down. For them it is one command,
+`mynah forget @HANDLE`: the posts, the weights, this card and every record of them go from every store, nothing of yours is fetched
+again, and they can give you the signed receipt. Copies that others took are beyond that person's reach."""
 
 
 def about(facts: Facts) -> str:
