@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import CHUNK, Stored, missing
-from components.errors import InputError, PlatformError, StoreRefused
+from components.errors import PlatformError, StoreRefused
 from components.files import storage_errors
 
 PART = 16 << 20  # bytes a part of an upload; the entity tag of a multipart object depends on it
@@ -221,13 +221,3 @@ def entity_tag(path: Path) -> str:
 
 def _tag(item: dict[str, Any]) -> str:
     return str(item.get("ETag", "")).strip('"')
-
-
-def s3_place(uri: str) -> S3Place:
-    """The S3Place of an s3:// URI. Raises InputError for any other."""
-    from components.artifacts import place
-
-    found = place(uri)
-    if isinstance(found, S3Place):
-        return found
-    raise InputError(f"{uri[:200]!r} is not in S3", "Name an address s3://BUCKET/PREFIX.")

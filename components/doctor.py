@@ -14,8 +14,7 @@ from components.locks import alias_lock
 from components.manifest import faults, read_manifest
 from components.promote.history import events
 from components.registry import Bot, Registry
-from components.store import Store, experiment, store_errors, unsent_folder
-from components.tracking import BOT_TAG
+from components.store import BOT_TAG, Store, experiment, store_errors, unsent_folder
 
 if TYPE_CHECKING:
     from components.cluster import Cluster

@@ -15,13 +15,12 @@ from components.artifacts import direct_uri, place
 from components.errors import InputError
 from components.locks import alias_lock
 from components.registry import Bot, BotVersion, Registry
-from components.store import Store, client, experiment, store_errors
-from components.tracking import BOT_TAG, PARENT_TAG
+from components.store import BOT_TAG, Store, client, experiment, store_errors
+from components.tracking import FOLDER_TAG, PARENT_TAG
 
 if TYPE_CHECKING:
     from components.cluster import Cluster, Endpoint
 
-FOLDER_TAG = "mynah.folder"
 GRACE = timedelta(hours=24)  # a model without a version, or a run, may still be at work
 
 

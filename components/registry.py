@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts import Place, place
 from components.errors import InputError
 from components.names import BOT_NAME, bot_name
-from components.store import Store, client, store_errors
+from components.store import BOT_TAG, Store, client, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-BOT_TAG = "mynah.bot"  # tells Mynah's registered models from others in the same registry
 
 
 @dataclass(frozen=True, slots=True)

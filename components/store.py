@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "mynah"
+BOT_TAG = "mynah.bot"  # whose a pipeline run is; and tells Mynah's registered models from others in the same registry
 SECONDS_TO_OPEN = 8.0  # for a server's first answer, or for a lock on sqlite: a person hears of a dead store within ten
 
 

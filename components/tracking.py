@@ -19,9 +19,10 @@ from components.events import say
 from components.files import digest
 from components.machine import Meter, node_kind, price_per_hour
 from components.outbox import Operation, Outbox, apply, keep_for_later
-from components.store import Store, client, experiment, store_errors
+from components.store import BOT_TAG, Store, client, experiment, store_errors
 
-PARENT_TAG, STEP_TAG, BOT_TAG = "mlflow.parentRunId", "mynah.step", "mynah.bot"
+PARENT_TAG, STEP_TAG = "mlflow.parentRunId", "mynah.step"
+FOLDER_TAG = "mynah.folder"  # of a pipeline run: its folder in runs/ of the work folder
 COST_TAG, SECONDS_TAG = "mynah.cost_usd", "mynah.seconds"
 UNSENT_FOLDER = "MYNAH_UNSENT"  # where a step leaves records that it could not send; set by the launcher
 LONGEST_PARAM = 500  # characters; MLflow refuses more than 6,000, and nobody reads more than this

@@ -17,13 +17,11 @@ from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
-from components.store import Store, unsent_folder
-from components.tracking import BOT_TAG, PARENT_TAG, STEP_TAG
+from components.store import BOT_TAG, Store, unsent_folder
+from components.tracking import FOLDER_TAG, PARENT_TAG, STEP_TAG
 
 if TYPE_CHECKING:
     from components.cluster import Cluster
-
-FOLDER_TAG = "mynah.folder"  # of a pipeline run: its folder in runs/
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from components.files import digest, digest_of, read_json
 from components.lineage import authors_in, is_authors_tag, record_data, record_owners
 from components.names import bot_name
 from components.register.model import log_model
-from components.registry import BOT_TAG, CHALLENGER
-from components.store import Store, check_artifacts, client, open_store, store_errors
+from components.registry import CHALLENGER
+from components.store import BOT_TAG, Store, check_artifacts, client, open_store, store_errors
 from components.tombstones import refuse_forgotten
 from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 

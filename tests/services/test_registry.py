@@ -18,8 +18,8 @@ from components.promote.compare import NATS
 from components.promote.compare import TOLERANCE as TOLERANCES
 from components.promote.history import events
 from components.register import by_hand
-from components.registry import BOT_TAG, Registry
-from components.store import open_store
+from components.registry import Registry
+from components.store import BOT_TAG, open_store
 
 TOLERANCE = TOLERANCES[NATS]
 
