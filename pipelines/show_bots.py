@@ -122,12 +122,12 @@ def show_forgotten(done: Forgotten) -> None:
     counts: dict[str, int] = {}
     for item in done.items:
         counts[item.kind] = counts.get(item.kind, 0) + 1
-    told = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()) or "nothing is left"
+    told = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()) or "nothing was there"
     if done.receipt:
         print(f"{done.subject} is forgotten: {told}")
         print(f"Receipt {done.receipt}")
     else:
-        print(f"Would erase of {done.subject}: {told}")
+        print(f"Would erase of {done.subject}: {told if done.items else 'nothing, for there is nothing'}")
         for item in done.items:
             print(f"  {item.kind:<8} {visible(item.address)}")
         if done.blends:

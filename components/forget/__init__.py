@@ -101,7 +101,7 @@ def _forget(
             locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to go
         todo = _union(todo, find(subject, store, database, cluster).items)
         erased = _erase_all(Eraser(store, database, cluster), todo)
-    _remove_lock(subject, store)
+    _remove_locks([*found.bots, *([] if subject.is_author else [subject.name])], store)
     database.vacuum()
     _require_nothing_left(find(subject, store, database, cluster))
     facts = {
@@ -138,10 +138,10 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
     ]  # fmt: skip
 
 
-def _remove_lock(subject: Subject, store: Store) -> None:
-    """The file of the bot's lock holds nothing but its name; whoever makes such a bot again makes it again."""
-    if store.folder and not subject.is_author:
-        (store.folder / f".mynah-promote-{subject.name}.lock").unlink(missing_ok=True)
+def _remove_locks(bots: Sequence[str], store: Store) -> None:
+    """The file of a bot's lock holds nothing but its name; whoever makes such a bot again makes it again."""
+    for bot in bots:
+        (_work_folder(store).parent / f".mynah-promote-{bot}.lock").unlink(missing_ok=True)
 
 
 def _erase_all(eraser: Eraser, todo: Sequence[Item]) -> list[Erased]:

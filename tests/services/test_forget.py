@@ -114,6 +114,7 @@ def test_an_author_goes_from_every_bot_and_is_not_fetched_again(mynah, workdir, 
     done = mynah("forget", "@Ann_Author", "--blends", "remove", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["blends"] == ["duo"]
+    assert [path.name for path in workdir.glob(".mynah-promote-*")] == [".mynah-promote-heron.lock"]
     assert files_naming(workdir, "ann_author") == []
     assert bots(workdir) == ["heron"]
 
