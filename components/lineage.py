@@ -73,9 +73,9 @@ def is_authors_tag(key: str) -> bool:
 def authors_of(tags: Mapping[str, str]) -> list[str]:
     """The authors that tags name; what is no list of names names nobody."""
     found: list[str] = []
-    for text in (value for key, value in tags.items() if is_authors_tag(key)):
+    for key in sorted(filter(is_authors_tag, tags), key=lambda key: (len(key), key)):  # a database keeps no order
         try:
-            names = json.loads(text)
+            names = json.loads(tags[key])
         except (ValueError, RecursionError):
             continue
         found += [str(each) for each in names] if isinstance(names, list) else []
