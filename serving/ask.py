@@ -15,7 +15,12 @@ from components.names import is_unicode
 from serving.refusals import Refusal, nearest
 
 MOST_PROMPTS = 64
-PARAMETERS = tuple(field.name for field in fields(Sampling))
+MOST_STOPS = 8
+LONGEST_STOP = 100  # characters
+MOST_LOGPROBS = 5  # as OpenAI's completions
+PENALTIES = (0.1, 10.0)
+SAMPLING = tuple(field.name for field in fields(Sampling))
+PARAMETERS = (*SAMPLING, "stop", "repetition_penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,17 @@ class Ask:
 
     prompts: tuple[str, ...]
     sampling: Sampling
+    stop: tuple[str, ...] = ()  # an answer ends before the first of them
+    repetition_penalty: float = 1.0  # CTRL's (Keskar et al. 2019), over prompt and answer; 1: none
+    logprobs: int | None = None  # of each token chosen, and of that many likeliest ones; None: of none
 
     def __post_init__(self) -> None:
+        _check_stop(self.stop)
+        penalty, (low, high) = self.repetition_penalty, PENALTIES
+        if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not low <= penalty <= high:
+            raise Refusal(400, f"repetition_penalty is {str(penalty)[:40]!r}, and must be a number from {low} to {high}")
+        if self.logprobs is not None and (type(self.logprobs) is not int or not 0 <= self.logprobs <= MOST_LOGPROBS):
+            raise Refusal(400, f"logprobs is {str(self.logprobs)[:40]!r}, and must be a whole number from 0 to {MOST_LOGPROBS}")
         count = len(self.prompts)
         if not 1 <= count <= MOST_PROMPTS:
             raise Refusal(400, f"a request takes 1 to {MOST_PROMPTS} prompts, and this one has {count}")
@@ -33,6 +47,14 @@ class Ask:
             raise Refusal(
                 400, f"{count} prompts x n = {self.sampling.n} are {count * self.sampling.n} texts; the most is {MOST_SAMPLES}"
             )
+
+
+def _check_stop(stop: tuple[object, ...]) -> None:
+    if len(stop) > MOST_STOPS:
+        raise Refusal(400, f"stop has {len(stop)} strings; the most is {MOST_STOPS}")
+    for text in stop:
+        if not isinstance(text, str) or not 1 <= len(text) <= LONGEST_STOP:
+            raise Refusal(400, f"stop must be strings of 1 to {LONGEST_STOP} characters, and holds {str(text)[:40]!r}")
 
 
 def from_v1(body: object) -> Ask:
@@ -46,7 +68,7 @@ def from_v1(body: object) -> Ask:
     if not isinstance(instances, list):
         raise Refusal(400, 'instances must be a list of prompts, such as ["My dream is"]')
     texts = [_prompt_of(instance) for instance in instances]
-    return Ask(_prompts(texts, "instances"), read_sampling(body.get("parameters")))
+    return asked(_prompts(texts, "instances"), body.get("parameters"))
 
 
 def _prompt_of(instance: object) -> object:
@@ -79,7 +101,7 @@ def from_v2(request: Any) -> Ask:  # noqa: ANN401 - KServe's InferRequest, which
     prompts = _prompts(tensor.data, "the input prompt's data")
     if tensor.shape not in ([len(prompts)], [len(prompts), 1]):
         raise Refusal(400, f"the input prompt has {len(prompts)} elements, so its shape must be [{len(prompts)}]")
-    return Ask(prompts, read_sampling(parameters))
+    return asked(prompts, parameters)
 
 
 def _no_binary() -> Refusal:
@@ -97,8 +119,8 @@ def _prompts(values: object, where: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def read_sampling(parameters: object) -> Sampling:
-    """Build the Sampling that `parameters` (a JSON object or nothing) ask for; no seed means a fresh random one.
+def asked(prompts: tuple[str, ...], parameters: object) -> Ask:
+    """The Ask for `prompts` with `parameters` (a JSON object or nothing); no seed means a fresh random one.
 
     Raises Refusal (400) naming the parameter that is unknown, of the wrong type or out of range.
     """
@@ -109,12 +131,27 @@ def read_sampling(parameters: object) -> Sampling:
     for name in parameters:
         if name not in PARAMETERS:
             raise Refusal(400, f"unknown parameter {str(name)[:80]!r}; {nearest(str(name), PARAMETERS)}")
-    values = {"seed": secrets.randbelow(2**32), **parameters}
+    sampling = read_sampling({name: value for name, value in parameters.items() if name in SAMPLING})
+    return Ask(prompts, sampling, read_stop(parameters.get("stop", ())), parameters.get("repetition_penalty", 1.0))
+
+
+def read_stop(value: object) -> tuple[str, ...]:
+    """Stop strings, one or several. Raises Refusal (400)."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise Refusal(400, "stop must be a string or a list of strings")
+    return tuple(value)
+
+
+def read_sampling(values: Mapping[str, Any]) -> Sampling:
+    """The Sampling of these fields, the others by default; no seed means a fresh random one. Raises Refusal (400)."""
+    values = {"seed": secrets.randbelow(2**32), **values}
     if type(values.get("max_tokens")) is int:
         values.setdefault("min_tokens", fewest_tokens(values["max_tokens"]))
     try:
         sampling = Sampling(**values)
     except InputError as error:
         raise Refusal(400, error.problem) from error
-    # JSON writes 2.0 as 2, and transformers refuses a temperature that is an int.
+    # JSON writes 2.0 as 2
     return replace(sampling, temperature=float(sampling.temperature), top_p=float(sampling.top_p))

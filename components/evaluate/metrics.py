@@ -1,26 +1,14 @@
 """Metrics on samples: formulas that need no model."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
-VERBATIM_WORDS = 8
-VERBATIM_CHARACTERS = 50
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words and numbers, without punctuation."""
-    return re.findall(r"[\w'\u2019]+", text.casefold())
+from components.verbatim import VERBATIM_CHARACTERS, VERBATIM_WORDS, ngrams, words
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
     """Distinct n-grams of words over all n-grams of words, 0 to 1 (Li et al. 2016, distinct-n); 0 when there are none."""
     grams = [gram for text in texts for gram in ngrams(words(text), n)]
     return len(set(grams)) / len(grams) if grams else 0.0
-
-
-def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
-    """Runs of `n` tokens in order."""
-    return (tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1))
 
 
 class Memory:

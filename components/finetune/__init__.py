@@ -18,6 +18,7 @@ from components.files import atomic_folder, digest, refuse_foreign_folder, requi
 from components.filter import read_texts
 from components.finetune.base_model import FLEDGLING, BaseModel, resolve
 from components.finetune.recipe import Recipe
+from components.verbatim import write_bloom
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def finetune(
         say("fine-tuning did not lower the held-out loss: the checkpoint is the base model as it was", "warning")
     with atomic_folder(out) as folder:
         save(loaded, folder)
+        write_bloom(folder, texts)
         write_json(folder / "training.json", record)
         write_lines(folder / "steps.jsonl", steps)
     return record

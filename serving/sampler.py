@@ -1,0 +1,163 @@
+"""Drawing the next token of every running sequence at once.
+
+top-p (nucleus, Holtzman et al. 2020) needs no sort: a token is drawn from the whole distribution and kept when the tokens likelier
+than it weigh less than p together, which is what being in the nucleus means. What is drawn outside is drawn again among the
+likelier ones, so that a small p takes a few rounds and not hundreds (as FlashInfer's sampling kernels do,
+https://flashinfer.ai/2025/03/10/sampling.html). Sums go by blocks of 256, so that each row's are the same whatever the other rows are.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from components.generation import Sampling
+from serving.model import PAD
+
+MOST_ROUNDS = 200  # of drawing for one step; each halves what is left, so this is never reached but by a defect
+
+
+@dataclass(eq=False)
+class Draw:
+    """What one sequence needs to draw: its choices, its own random numbers, and the tokens it has."""
+
+    sampling: Sampling
+    random: random.Random
+    end: int
+    penalty: float = 1.0
+    written: int = 0  # tokens drawn so far
+    seen: set[int] = field(default_factory=set)  # of prompt and answer; kept for the penalty alone
+    refuses: Callable[[int], bool] | None = None  # whether a token would repeat a training post
+
+    @property
+    def too_early(self) -> bool:
+        """Whether the answer may not end yet."""
+        return self.written < self.sampling.min_tokens
+
+
+def own_random(seed: int, sample: int) -> random.Random:
+    """The random numbers of sample `sample` of a request, whatever runs beside it."""
+    return random.Random(f"{seed}/{sample}")
+
+
+def draw(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]], Tensor] | None = None) -> list[int]:
+    """A token for each row of `logits` (fp32 [rows, vocabulary padded to 256], changed in place).
+
+    `shift(rows)` is the number by which the logits of these rows fall short of the model's own, which only the repetition penalty
+    asks for, since it takes positive and negative logits differently.
+    """
+    _prepare(logits, draws, shift)
+    weights = _weights(logits)
+    tokens = [0] * len(draws)
+    left = list(range(len(draws)))
+    total = _blocks(weights).cumsum(1)[:, -1]
+    whole = weights  # what the nucleus is measured by
+    for _ in range(MOST_ROUNDS):
+        drawn = _draw_once(weights, [draws[row] for row in left])
+        outside = _outside(whole, total, drawn, [draws[row] for row in left])
+        again: list[int] = []
+        for place, row in enumerate(left):
+            token = drawn[place]
+            if outside[place]:
+                again.append(place)
+            elif _is_refused(draws[row], token):
+                logits[row, token] = -torch.inf
+                again.append(place)
+            else:
+                tokens[row] = token
+        if not again:
+            return tokens
+        rows = [left[place] for place in again]
+        weights, total = _again(logits, weights, total, rows, again, drawn, outside)
+        whole, left = weights, rows
+    raise AssertionError(f"{len(left)} rows drew {MOST_ROUNDS} times in vain")
+
+
+def logprobs(logits: Tensor, rows: Sequence[int], tokens: Sequence[int], top: int) -> list[tuple[float, list[tuple[int, float]]]]:
+    """Of the rows `rows`: the natural logarithm of the chosen token's probability, and the `top` likeliest tokens with theirs."""
+    chosen = torch.log_softmax(logits[list(rows)], 1)
+    best = torch.topk(chosen, max(1, top), 1)
+    return [
+        (float(chosen[place, token]), list(zip(best.indices[place].tolist(), best.values[place].tolist(), strict=True))[:top])
+        for place, token in enumerate(tokens)
+    ]
+
+
+def _prepare(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]], Tensor] | None) -> None:
+    """Everything that changes the distribution, in the order of transformers' processors."""
+    punished = [row for row, each in enumerate(draws) if each.penalty != 1.0 and each.seen]
+    for row, lifted in zip(punished, shift(punished).tolist() if shift and punished else (), strict=False):
+        ids = torch.tensor(sorted(draws[row].seen), device=logits.device)
+        own = logits[row, ids] + lifted
+        logits[row, ids] = torch.where(own > 0, own / draws[row].penalty, own * draws[row].penalty) - lifted
+    early = [row for row, each in enumerate(draws) if each.too_early]
+    if early:
+        logits[early, [draws[row].end for row in early]] = -torch.inf
+    temperatures = [each.sampling.temperature for each in draws]
+    if any(temperature != 1.0 for temperature in temperatures):
+        logits /= torch.tensor(temperatures, device=logits.device)[:, None]
+    limited = [row for row, each in enumerate(draws) if 0 < each.sampling.top_k < logits.shape[1]]
+    if limited:
+        counts = torch.tensor([draws[row].sampling.top_k for row in limited], device=logits.device)
+        best = torch.topk(logits[limited], int(counts.max()), 1).values
+        least = best.gather(1, counts[:, None] - 1)
+        logits[limited] = logits[limited].masked_fill_(logits[limited] < least, -torch.inf)
+
+
+def _weights(logits: Tensor) -> Tensor:
+    """Probabilities but for a factor per row."""
+    return (logits - logits.amax(1, keepdim=True)).exp_()
+
+
+def _blocks(weights: Tensor) -> Tensor:
+    return weights.view(len(weights), -1, PAD).sum(-1)
+
+
+def _draw_once(weights: Tensor, draws: Sequence[Draw]) -> list[int]:
+    """A token for each row by its weight: which block, then which token of it, by the inverse of the cumulated sum."""
+    sums = _blocks(weights).cumsum(1)
+    numbers = torch.tensor([[each.random.random()] for each in draws], device=weights.device)
+    targets = numbers * sums[:, -1:]
+    blocks = torch.searchsorted(sums, targets, right=True).clamp_(max=sums.shape[1] - 1)
+    before = torch.where(blocks > 0, sums.gather(1, (blocks - 1).clamp_(min=0)), 0.0)
+    rows = torch.arange(len(weights), device=weights.device)
+    inner = weights.view(len(weights), -1, PAD)[rows, blocks[:, 0]]
+    within = torch.searchsorted(inner.cumsum(1), targets - before, right=True)
+    # Rounding may point past the last token that has a weight.
+    last = PAD - 1 - (inner.flip(1) > 0).to(torch.int8).argmax(1, keepdim=True)
+    return list((blocks * PAD + torch.minimum(within, last))[:, 0].tolist())
+
+
+def _outside(weights: Tensor, total: Tensor, drawn: Sequence[int], draws: Sequence[Draw]) -> list[bool]:
+    """Which of the drawn tokens lie outside their nucleus."""
+    limits = [each.sampling.top_p for each in draws]
+    if all(limit >= 1.0 for limit in limits):
+        return [False] * len(draws)
+    own = weights.gather(1, torch.tensor(drawn, device=weights.device)[:, None])
+    likelier = _blocks(weights * (weights > own)).cumsum(1)[:, -1]
+    allowed = torch.tensor([limit if limit < 1.0 else torch.inf for limit in limits], device=weights.device) * total
+    return list((likelier >= allowed).tolist())
+
+
+def _is_refused(each: Draw, token: int) -> bool:
+    return token != each.end and each.refuses is not None and each.refuses(token)
+
+
+def _again(
+    logits: Tensor, weights: Tensor, total: Tensor, rows: list[int], places: list[int], drawn: list[int], outside: list[bool]
+) -> tuple[Tensor, Tensor]:
+    """The weights of the rows that draw again, and what the nucleus is a share of.
+
+    A row that drew outside its nucleus keeps what is likelier than that; one whose token was refused starts afresh without it.
+    """
+    kept = weights[places]
+    total = total[places]
+    own = kept.gather(1, torch.tensor([drawn[place] for place in places], device=kept.device)[:, None])
+    narrowed = kept.masked_fill_(kept <= own, 0.0)
+    for place, old in enumerate(places):
+        if not outside[old]:
+            narrowed[place] = _weights(logits[rows[place]][None])[0]
+            total[place] = _blocks(narrowed[place][None]).cumsum(1)[0, -1]
+    return narrowed, total
