@@ -5,7 +5,7 @@ grows by whole blocks. What a sequence's logits are does not depend on its neigh
 here computes a row from that row alone, and masked keys weigh exactly nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -91,6 +91,7 @@ class Batch:
 
         return self._last(self._layers(hidden, attend))
 
+    @torch.inference_mode()
     def remove(self, slot: int) -> None:
         """End the sequence in `slot`; the last one moves into its place."""
         last = self.size - 1
@@ -100,11 +101,12 @@ class Batch:
                 cache[:, slot] = cache[:, last]
         self._lengths.pop()
 
+    @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 [rows, padded vocabulary], less a number per row (`hidden @ model.mean`); -inf in the padding."""
         return self.model.head(hidden.bfloat16()).float()
 
-    def _layers(self, hidden: Tensor, attend) -> Tensor:  # noqa: ANN001 - (layer's number, qkv) -> mixed values
+    def _layers(self, hidden: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
         width, epsilon = (self.model.shape.width,), self.model.epsilon
         for number, layer in enumerate(self.model.layers):
             hidden += layer.out(attend(number, layer.qkv(layer_norm(hidden, width, *layer.norm_1, epsilon).bfloat16())))
@@ -121,19 +123,23 @@ class Batch:
         return ((sides * heads + torch.arange(heads, device=slots.device)) * self._keys + places[None, :, None]).reshape(-1)
 
     def _reserve(self) -> None:
-        """Make room for every sequence: a copy, once in 32 steps and whenever the number of sequences doubles."""
+        """Make room for every sequence, and not for many more: a copy, once in 32 steps and whenever the number doubles or halves."""
         shape = self.model.shape
-        slots, keys = self._slots, self._keys
+        slots, needed = self._slots, -(-max(self._lengths) // BLOCK) * BLOCK
         while slots < self.size:
             slots = 2 * slots or 1
-        keys = max(keys, min(-(-max(self._lengths) // BLOCK) * BLOCK, -(-shape.context // BLOCK) * BLOCK))
+        if 4 * self.size <= slots:
+            slots //= 2
+        # Long sequences leave, and the short ones that stay must not attend to the room they had.
+        keys = needed if needed > self._keys or needed < self._keys // 2 else self._keys
         if (slots, keys) == (self._slots, self._keys):
             return
         for number in range(shape.layers):
             # Zeros: a masked value is multiplied by nothing, and nothing times a NaN that memory happened to hold is NaN.
             grown = torch.zeros(2, slots, shape.heads, keys, shape.head, dtype=torch.bfloat16, device=self.model.device)
             if self._slots:
-                grown[:, : self._slots, :, : self._keys] = self._caches[number]
+                both = (slice(None), slice(min(slots, self._slots)), slice(None), slice(min(keys, self._keys)))
+                grown[both] = self._caches[number][both]
                 self._caches[number] = grown
             else:
                 self._caches.append(grown)

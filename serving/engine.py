@@ -86,7 +86,9 @@ class Engine:
             raise Refusal(503, "the server is stopping; try again later", retry_after=5)
         if len(self._queue) >= self._most_waiting:
             wait = max(1, math.ceil(self._pace * sum(len(each.left) for each in list(self._queue))))
-            raise Refusal(503, f"{len(self._queue)} requests are waiting already, for about {wait} s; try again then", retry_after=wait)
+            raise Refusal(
+                503, f"{len(self._queue)} requests are waiting already, for about {wait} s; try again then", retry_after=wait
+            )
         prompts = [_encode(model, prompt, ask) for prompt in ask.prompts]
         stream = Stream(len(prompts), ask.sampling.n, sum(map(len, prompts)) - len(prompts), self._cancel)
         left = deque((prompt, sample) for prompt in range(len(prompts)) for sample in range(ask.sampling.n))
@@ -186,7 +188,9 @@ class Engine:
         run = self._runs.setdefault(model, Run(model, groups[0][0].label))
         made = [
             [
-                Sample.begin(each.stream, each.ask, model, prompt, sample, each.prompts[prompt], verbatim=self._allow_verbatim)
+                Sample.begin(
+                    each.stream, each.ask, model, prompt, sample, each.prompts[prompt], allow_verbatim=self._allow_verbatim
+                )
                 for sample in samples
             ]
             for each, prompt, samples in groups
@@ -220,7 +224,9 @@ def _wake_all(streams: set[Stream]) -> None:
 def _encode(model: Model, prompt: str, ask: Ask) -> list[int]:
     """The prompt's ids after the token that stands before every post. Raises Refusal (400) when it is too long."""
     if len(prompt) > 64 * model.context:  # no token is that long, and encoding megabytes takes a while
-        raise Refusal(400, f"the prompt has {len(prompt):,} characters, more than the model's context of {model.context} tokens holds")
+        raise Refusal(
+            400, f"the prompt has {len(prompt):,} characters, more than the model's context of {model.context} tokens holds"
+        )
     ids = [model.end, *model.encode(prompt)]
     if model.context - len(ids) < max(1, ask.sampling.min_tokens):
         raise Refusal(

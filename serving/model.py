@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, linear
 
-from components.verbatim import Bloom, read_bloom
 from components.checkpoint import check_folder
 from components.errors import InputError
+from components.verbatim import Bloom, read_bloom
 from serving.tokenizer import Tokenizer, shared_tokenizer
 
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
@@ -196,7 +196,9 @@ class _Weights:
             try:
                 self._tensors |= {name.removeprefix("transformer."): tensor for name, tensor in load_file(path).items()}
             except (SafetensorError, OSError, ValueError) as error:
-                raise InputError(f"{path.name} of {folder} cannot be read: {error}", "Is it whole? Fetch or train it again.") from error
+                raise InputError(
+                    f"{path.name} of {folder} cannot be read: {error}", "Is it whole? Fetch or train it again."
+                ) from error
 
     def take(self, name: str, *sizes: int) -> Tensor:
         """The tensor `name`. Raises InputError when it is missing or not of these sizes."""
@@ -204,7 +206,9 @@ class _Weights:
         if tensor is None:
             raise InputError(f"{self._folder} lacks its weights {name!r}", "Fetch or train it again.")
         if tuple(tensor.shape) != sizes:
-            raise InputError(f"{self._folder}: {name} is {tuple(tensor.shape)}, and must be {sizes} by its config.json", "Train it again.")
+            raise InputError(
+                f"{self._folder}: {name} is {tuple(tensor.shape)}, and must be {sizes} by its config.json", "Train it again."
+            )
         return tensor
 
     def head(self, tokens: Tensor) -> Tensor:
@@ -234,5 +238,3 @@ def _end(folder: Path, config: dict[str, Any], tokenizer: Tokenizer) -> int:
             "Save the tokenizer that the model was trained with beside it.",
         )
     return int(end)
-
-

@@ -30,10 +30,10 @@ class Sample:
 
     @classmethod
     def begin(
-        cls, stream: Stream, ask: Ask, model: Model, prompt: int, sample: int, ids: Sequence[int], *, verbatim: bool
+        cls, stream: Stream, ask: Ask, model: Model, prompt: int, sample: int, ids: Sequence[int], *, allow_verbatim: bool
     ) -> "Sample":
         """The sample `sample` of prompt `prompt`, before its first token."""
-        repeats = None if verbatim or not model.bloom else Repeats(model.bloom, model.tokenizer, ask.prompts[prompt])
+        repeats = None if allow_verbatim or not model.bloom else Repeats(model.bloom, model.tokenizer, ask.prompts[prompt])
         penalized = ask.repetition_penalty != 1.0
         drawing = Draw(
             ask.sampling, own_random(ask.sampling.seed, sample), model.end, ask.repetition_penalty,
@@ -103,7 +103,9 @@ class Run:
         copies = [len(each) for each in sequences]
         self._sequences += [sequence for several in sequences for sequence in several]
         hidden = self._batch.add(prompts, copies)
-        each_row = torch.repeat_interleave(torch.arange(len(prompts), device=hidden.device), torch.tensor(copies, device=hidden.device))
+        each_row = torch.repeat_interleave(
+            torch.arange(len(prompts), device=hidden.device), torch.tensor(copies, device=hidden.device)
+        )
         return self._write(hidden, self._batch.logits(hidden)[each_row], each_row, start)
 
     def step(self) -> set[Stream]:
@@ -130,7 +132,10 @@ class Run:
         if raw is not None:
             top = max(sequences[place].ask.logprobs or 0 for place in asked)
             numbers = logprobs(raw, range(len(asked)), [tokens[place] for place in asked], top)
-            told = {place: (one, best[: sequences[place].ask.logprobs or 0]) for place, (one, best) in zip(asked, numbers, strict=True)}
+            told = {
+                place: (one, best[: sequences[place].ask.logprobs or 0])
+                for place, (one, best) in zip(asked, numbers, strict=True)
+            }
         woken, ended = set(), []
         for place, (sequence, token) in enumerate(zip(sequences, tokens, strict=True)):
             piece = sequence.take(token, model, told.get(place))

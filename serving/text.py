@@ -3,8 +3,8 @@
 import codecs
 from collections.abc import Sequence
 
-from components.verbatim import Bloom, words
 from components.generation import NO_TEXT
+from components.verbatim import Bloom, words
 from serving.tokenizer import Tokenizer
 
 TAIL = 600  # characters; more than the longest run of words that could still become a memorised one
