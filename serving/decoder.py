@@ -160,7 +160,9 @@ def _spread(
     lengths: Sequence[int], begins: Sequence[int], copies: Sequence[int], start: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """For every key of every new sequence: the row it comes from, and the slot it goes to."""
-    sources, slots, slot = [], [], start
+    sources: list[int] = []
+    slots: list[int] = []
+    slot = start
     for length, begin, count in zip(lengths, begins, copies, strict=False):
         for _ in range(count):
             sources += range(begin, begin + length)

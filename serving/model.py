@@ -180,7 +180,7 @@ def _packed(weight: Tensor, bias: Tensor, *, activation: bool) -> Op:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
     run = torch.ops.mkldnn._linear_pointwise
     kind, algorithm = ("gelu", "tanh") if activation else ("none", "")
-    return lambda x: run(x, packed, bias, kind, [], algorithm)  # type: ignore[no-any-return]
+    return lambda x: run(x, packed, bias, kind, [], algorithm)
 
 
 class _Weights:
@@ -224,7 +224,7 @@ def _shape(folder: Path, config: dict[str, Any]) -> Shape:
             raise InputError(f"{folder}: {key} = {config[key]!r} is not served", f"Train it with {key} = {value}.")
     if config.get("activation_function", "gelu_new") not in ("gelu_new", "gelu_pytorch_tanh"):
         raise InputError(f"{folder}: the activation {config['activation_function']!r} is not served", "Train it with gelu_new.")
-    sizes = [config.get(key) for key in ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")]
+    sizes: list[int] = [config.get(key, 0) for key in ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")]
     if not all(isinstance(size, int) and 0 < size < 10**7 for size in sizes) or sizes[2] % sizes[3]:
         raise InputError(f"{folder}/config.json has impossible sizes: {sizes}", "Fetch or train it again.")
     return Shape(*sizes)
