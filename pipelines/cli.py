@@ -15,7 +15,7 @@ import typer
 from components.errors import INTERRUPTED, GateRefused, MynahError, interrupt_on_sigterm
 from components.events import visible, waiting
 from components.files import there_is
-from pipelines import bots, steps
+from pipelines import bots, keys, steps
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
@@ -27,10 +27,10 @@ from pipelines.options import (
     Sets,
     Sources,
     Workdir,
-    existing,
     print_json,
     result,
 )
+from pipelines.serve import champion, serve
 
 app = typer.Typer(
     help="A person's own posts in; a small language model that writes like them out.",
@@ -92,38 +92,23 @@ def generate(
     import secrets
 
     from components.generation import Sampling, fewest_tokens
-    from components.generation import generate as work
 
     used = secrets.randbits(32) if seed is None else seed
     sampling = Sampling(n, temperature, top_p, min_tokens=fewest_tokens(max_tokens), max_tokens=max_tokens, seed=used)
     with waiting(f"{Path(name).name} is writing"):
-        folder = Path(name) if "/" in name or there_is(Path(name) / "config.json") else _champion_folder(name, workdir)
-        from components.checkpoint import load
+        folder = Path(name) if "/" in name or there_is(Path(name) / "config.json") else champion(workdir, name).folder
+        from serving.once import answer_once
 
-        answers = work(load(folder), prompt, sampling)
+        answers = answer_once(folder, prompt, sampling)
     result({"prompt": prompt, "seed": used, "texts": answers}, "\n".join(answers), as_json)
 
 
-@app.command()
-def serve(
-    names: Annotated[list[str] | None, typer.Argument(help="The bots; all champions when none is named.")] = None,
-    host: Annotated[str, typer.Option(help="Address to bind. 0.0.0.0 opens it to the network, without keys.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
-    workdir: Workdir = DEFAULT_WORKDIR,
-) -> None:
-    """Serve champions by KServe's v1 and v2 protocols."""
-    existing(workdir)
-    with waiting("Opening the registry"):
-        from pipelines.serve import champions
-
-        found = champions(workdir, names or [])
-    from serving.server import serve as work
-
-    work(found, host, port)
-
+app.command()(serve)
 
 for bots_name, bots_command in bots.COMMANDS.items():
     app.command(name=bots_name)(bots_command)
+
+app.add_typer(keys.app, name="keys")
 
 
 @app.command(name="compile")
@@ -144,13 +129,6 @@ def demo(workdir: Workdir = DEFAULT_WORKDIR) -> None:
     from pipelines.demo import demo as work
 
     work(workdir)
-
-
-def _champion_folder(name: str, workdir: Path) -> Path:
-    existing(workdir)
-    from pipelines.serve import champions
-
-    return champions(workdir, [name])[0].folder
 
 
 def main() -> None:

@@ -1,38 +1,117 @@
-"""Which bots a server hosts: the champions of the registry, as checkpoints on disk."""
+"""`mynah serve`: where the bots come from, and how the server runs. Nothing heavy is imported before it is needed."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from components.errors import InputError
-from components.events import say
-from components.registry import Bot, Registry
-from components.store import open_store
-from serving.models import ServedBot
+from components.files import there_is
+from pipelines.options import DEFAULT_WORKDIR, Workdir, existing
+
+if TYPE_CHECKING:
+    from serving.sources import FolderSource, RegistrySource, ServedBot
+
+GIB, MIB = 1 << 30, 1 << 20
+
+Names = Annotated[list[str] | None, typer.Argument(help="The bots; every champion of the registry when none is named.")]
+ModelDir = Annotated[
+    Path | None,
+    typer.Option(help="Serve the checkpoint in this folder, such as KServe's /mnt/models."),
+]
+BotName = Annotated[
+    str | None,
+    typer.Option(envvar="MYNAH_MODEL_NAME", help="What it is called; `model` unless told."),
+]
+BotVersion = Annotated[str, typer.Option(envvar="MYNAH_MODEL_VERSION", help="The version that callers are shown.")]
+Host = Annotated[str, typer.Option(help="Address to bind. 0.0.0.0 opens it to the network: give it --keys then.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
+GrpcPort = Annotated[int | None, typer.Option(min=0, max=65535, help="KServe's v2 over gRPC too; 0 picks a free one.")]
+Keys = Annotated[Path | None, typer.Option(help="File with hashed API keys, see `mynah keys`. Without it anybody may ask.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1_000_000, help="GiB for models in memory; half of what is free unless told."),
+]
+Poll = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between looks at the registry.")]
+Queue = Annotated[int, typer.Option(min=1, help="Requests that may wait for their turn.")]
+MaxBody = Annotated[float, typer.Option(min=0.001, max=1024, help="MiB of a request's body.")]
+Grace = Annotated[float, typer.Option(min=0, max=3600, help="Seconds for running requests after SIGTERM or Ctrl-C.")]
+Split = Annotated[float, typer.Option(min=0, max=100, help="Percent of a bot's requests that its challenger answers.")]
+Shadow = Annotated[
+    float,
+    typer.Option(min=0, max=100, help="Percent of a bot's requests that its challenger gets a copy of."),
+]
+AllowVerbatim = Annotated[bool, typer.Option("--allow-verbatim", help="Let bots repeat posts that they were trained on.")]
+LogPrompts = Annotated[bool, typer.Option("--log-prompts", help="Log what people ask. Tell them.")]
 
 
-def champions(workdir: Path, names: Sequence[str]) -> list[ServedBot]:
-    """The champions called `names`, or all there are. Raises InputError when one has none, or when there are none at all."""
-    registry = Registry(open_store(workdir))
-    bots = [registry.bot(name) for name in dict.fromkeys(names)] if names else [bot for bot in registry.bots() if bot.champion]
-    if not bots:
-        raise InputError(f"no bot in {registry.store.shown} has a champion", "Promote one with `mynah promote NAME`.")
-    return [_served(registry, bot) for bot in bots] if names else list(_whole(registry, bots))
+def serve(
+    names: Names = None,
+    model_dir: ModelDir = None,
+    name: BotName = None,
+    version: BotVersion = "1",
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    grpc_port: GrpcPort = None,
+    keys: Keys = None,
+    memory: Memory = None,
+    poll: Poll = 2.0,
+    queue: Queue = 256,
+    max_body: MaxBody = 1.0,
+    grace: Grace = 25.0,
+    split: Split = 0.0,
+    shadow: Shadow = 0.0,
+    allow_verbatim: AllowVerbatim = False,
+    log_prompts: LogPrompts = False,
+    workdir: Workdir = DEFAULT_WORKDIR,
+) -> None:
+    """Serve bots by KServe's v1 and v2 protocols and OpenAI's completions."""
+    from serving.settings import Settings, default_memory
+
+    settings = Settings(
+        host=host, port=port, grpc_port=grpc_port, keys_file=keys, most_waiting=queue, max_body=int(max_body * MIB), grace=grace,
+        memory=int(memory * GIB) if memory else default_memory(), poll=poll, split=split / 100, shadow=shadow / 100,
+        allow_verbatim=allow_verbatim, log_prompts=log_prompts,
+    )  # fmt: skip
+    if name and not model_dir:
+        raise InputError(f"--name {name[:80]!r} is for a folder", f"Add --model-dir FOLDER, or write `mynah serve {name[:80]}`.")
+    if model_dir and names:
+        raise InputError("a folder's bot and the registry's cannot be served at once", "Leave out --model-dir, or the names.")
+    source = of_folder(model_dir, name or "model", version) if model_dir else of_registry(workdir, names or [])
+    from serving.server import serve as work
+
+    work(source, settings)
 
 
-def _whole(registry: Registry, bots: Sequence[Bot]) -> Iterator[ServedBot]:
-    """Those whose files are there; one broken bot does not keep the others from their readers. Raises its error when none is left."""
-    errors = []
-    for bot in bots:
-        try:
-            yield _served(registry, bot)
-        except InputError as error:
-            errors.append(error)
-            say(f"{bot.name} is not served: {error.problem}", "warning")
-    if len(errors) == len(bots):
-        raise errors[0]
+def of_folder(folder: Path, name: str, version: str) -> "FolderSource":
+    """The bot whose checkpoint lies in `folder`, or in its model/ as in what MLflow keeps. Raises InputError when there is none."""
+    from serving.sources import FolderSource, ServedBot
+
+    for place in (folder, folder / "model"):
+        if there_is(place / "config.json"):
+            return FolderSource([ServedBot(name, version, place)])
+    raise InputError(f"there is no checkpoint in {folder}", "Name the folder that has config.json and model.safetensors.")
 
 
-def _served(registry: Registry, bot: Bot) -> ServedBot:
+def of_registry(workdir: Path, names: list[str]) -> "RegistrySource":
+    """The bots of the registry that `workdir` or the environment names. Raises InputError when there is none, or a name is none."""
+    from components.store import Store, server_address
+    from serving.sources import RegistrySource
+
+    existing(workdir)
+    # Not opened as `open_store` does: it would import MLflow, and make an experiment that a server needs none of.
+    address = server_address()
+    return RegistrySource(Store(address, folder=workdir.resolve()) if address else Store.in_folder(workdir), names)
+
+
+def champion(workdir: Path, name: str) -> "ServedBot":
+    """The champion of the bot called `name`, on this machine's disk. Raises InputError when it has none or its files are gone."""
+    from components.registry import Registry
+    from components.store import open_store
+    from serving.sources import ServedBot
+
+    registry = Registry(open_store(existing(workdir)))
+    bot = registry.bot(name)
     if not bot.champion:
-        raise InputError(f"{bot.name} has no champion", f"Promote a version with `mynah promote {bot.name}`.")
-    return ServedBot(bot.name, str(bot.champion.version), registry.checkpoint(bot.champion))
+        raise InputError(f"{name} has no champion", f"Promote one with `mynah promote {name}`.")
+    return ServedBot(name, str(bot.champion.version), registry.checkpoint(bot.champion))

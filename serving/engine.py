@@ -17,7 +17,7 @@ from serving.refusals import Refusal
 from serving.run import Run, Sample
 from serving.stream import Stream
 
-MOST_PREFILL = 512  # prompt tokens that one step takes in, so that those who run do not wait long for those who come
+MOST_PREFILL = 64  # prompt tokens that one step takes in, so that those who run do not wait long for those who come
 log = logging.getLogger("mynah.engine")
 
 

@@ -1,28 +1,35 @@
-"""What a request must be before KServe's handlers see it: small, whole, in time, and a JSON object.
+"""What a request must be before a handler sees it: small, whole, in time, and a JSON object.
 
 KServe 0.21 has no limit on bodies, hands raw bytes to v1 models when the content type names a charset, and answers
-malformed bodies differently in v1 and v2. The gate makes them one: what passes is a JSON object of at most 1 MiB.
+malformed bodies differently in v1 and v2. The gate makes them one: what passes is a JSON object of at most 1 MiB, decoded
+once, in `request.state.body`. It touches POST only, so that nothing stands between a health check and its answer.
 """
 
 import asyncio
 import json
+import re
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.refusals import Refusal
+from serving.watch import DEADLINE, Watch, seconds_for
 
 LARGEST_BODY = 1024 * 1024  # bytes; 64 prompts that fill GPT-2's context of 1,024 tokens are about 300 kB
 SLOWEST_BODY = 30.0  # seconds for the whole body to arrive
-INFERENCE_PATHS = (":predict", "/infer")
+SURROGATE = re.compile(r"\\u[dD]")  # how JSON spells half of a pair; whether the other half follows is looked at only then
+ASKING = (":predict", "/infer", "/completions")  # how paths end whose body is a request; no other's is looked at
 
 
 class Gate:
-    """ASGI middleware that reads a POST's body itself, refuses what is not fit, and hands the rest on."""
+    """ASGI middleware that reads a POST's body itself, refuses what is not fit, and watches over the rest while it runs."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, largest_body: int = LARGEST_BODY, deadline: float = DEADLINE) -> None:
         self.app = app
+        self._largest = largest_body
+        self._deadline = deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or refuse with 400, 408, 413 or 415."""
@@ -30,24 +37,24 @@ class Gate:
             await self.app(scope, receive, send)
             return
         try:
-            body = await read_body(scope, receive)
-            if scope["path"].endswith(INFERENCE_PATHS):
+            body = await read_body(scope, receive, self._largest)
+            if scope["path"].endswith(ASKING):
                 check_headers(Headers(scope=scope))
-                check_object(body)
-                _plain_content_type(scope)
+                scope.setdefault("state", {})["body"] = json_object(body)
+            seconds = seconds_for(scope, self._deadline)
         except Refusal as refusal:
-            await refusal.response()(scope, receive, send)
+            await refusal.response_to(scope)(scope, receive, send)
         except ClientDisconnect:
             return
         else:
-            await self.app(scope, _replay(body, receive), send)
+            await Watch(self.app, seconds)(scope, receive, send)
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, declared in length or chunked. Raises Refusal (413, 408) and ClientDisconnect."""
+async def read_body(scope: Scope, receive: Receive, largest: int = LARGEST_BODY) -> bytes:
+    """The whole body, declared in length or chunked. Raises Refusal (413, 408, or 503 as the server stops) and ClientDisconnect."""
     declared = Headers(scope=scope).get("content-length", "0")
-    if not declared.isdecimal() or len(declared) > 18 or int(declared) > LARGEST_BODY:
-        raise _too_large()
+    if not declared.isdecimal() or len(declared) > 18 or int(declared) > largest:
+        raise _too_large(largest)
     body = bytearray()
     try:
         async with asyncio.timeout(SLOWEST_BODY):
@@ -57,16 +64,18 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
-                if len(body) > LARGEST_BODY:
-                    raise _too_large()
+                if len(body) > largest:
+                    raise _too_large(largest)
                 more = message.get("more_body", False)
     except TimeoutError as error:
         raise Refusal(408, f"the body took more than {SLOWEST_BODY:.0f} seconds to arrive") from error
+    except asyncio.CancelledError as error:  # by uvicorn, when the grace is over
+        raise Refusal(503, "the server is stopping; try again later") from error
     return bytes(body)
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, f"the body is larger than {LARGEST_BODY:,} bytes; send fewer or shorter prompts")
+def _too_large(largest: int) -> Refusal:
+    return Refusal(413, f"the body is larger than {largest:,} bytes; send fewer or shorter prompts")
 
 
 def check_headers(headers: Headers) -> None:
@@ -80,12 +89,17 @@ def check_headers(headers: Headers) -> None:
         raise Refusal(415, "the body must be JSON, announced by the header Content-Type: application/json")
 
 
-def check_object(body: bytes) -> None:
-    """Raise Refusal (400) unless `body` is one JSON object in UTF-8, by RFC 8259: no NaN, no Infinity."""
+def json_object(body: bytes) -> dict[str, Any]:
+    """The one JSON object in UTF-8 that `body` is, by RFC 8259: no NaN, no Infinity, whole characters only. Raises Refusal (400)."""
     if not body.strip():
         raise Refusal(400, "the body is empty; send a JSON object")
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_no_constant)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Refusal(400, "the body is not Unicode text: it holds half a surrogate pair") from error
     except UnicodeDecodeError as error:
         raise Refusal(400, f"the body is not valid UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -96,6 +110,7 @@ def check_object(body: bytes) -> None:
         raise Refusal(400, "the body holds a number with too many digits") from error
     if not isinstance(value, dict):
         raise Refusal(400, f"the body must be a JSON object, and is {_JSON_NAMES[type(value)]}")
+    return value
 
 
 _JSON_NAMES = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
@@ -103,20 +118,3 @@ _JSON_NAMES = {list: "an array", str: "a string", int: "a number", float: "a num
 
 def _no_constant(name: str) -> None:
     raise Refusal(400, f"{name} is no number in JSON; send a finite one")
-
-
-def _plain_content_type(scope: Scope) -> None:
-    MutableHeaders(scope=scope)["content-type"] = "application/json"  # KServe's v1 compares it as a whole
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def replayed() -> Message:
-        nonlocal message
-        if message is None:
-            return await receive()
-        first, message = message, None
-        return first
-
-    return replayed

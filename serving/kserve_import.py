@@ -7,24 +7,27 @@ import sys
 
 _argv, sys.argv = sys.argv, sys.argv[:1]
 try:
-    from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository
-    from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
+    from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model, ModelRepository
+    from kserve.errors import InvalidInput
     from kserve.protocol.dataplane import DataPlane
-    from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
-    from kserve.protocol.rest.v2_endpoints import register_v2_endpoints
+    from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
+    from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
+    from kserve.protocol.infer_type import RequestedOutput
+    from kserve.protocol.rest import v2_datamodels
 finally:
     sys.argv = _argv
 
 __all__ = [
     "DataPlane",
+    "InferInput",
     "InferOutput",
     "InferRequest",
     "InferResponse",
     "InvalidInput",
     "Model",
-    "ModelNotFound",
-    "ModelNotReady",
     "ModelRepository",
-    "register_v1_endpoints",
-    "register_v2_endpoints",
+    "RequestedOutput",
+    "messages",
+    "stubs",
+    "v2_datamodels",
 ]

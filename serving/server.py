@@ -1,5 +1,6 @@
 """Serving on a socket of our own, from the first check of the port to the last answer."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -7,7 +8,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,37 +18,59 @@ from components.errors import PlatformError
 from components.events import waiting
 
 if TYPE_CHECKING:
-    from serving.models import ServedBot
+    from serving.settings import Settings
+    from serving.sources import Source
 
-GRACEFUL_SECONDS = 10  # Kubernetes kills 30 seconds after it asks
+FLUSHING = 5  # seconds for what was answered to reach its readers, once the grace is over
+KEEP_ALIVE = 65  # seconds between requests of one connection; over the 60 of most load balancers
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(bots: "Sequence[ServedBot]", host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Serve `bots` until SIGINT or SIGTERM; then finish what runs, for 10 seconds at most, and return.
+def serve(source: "Source", settings: "Settings") -> None:
+    """Serve the bots of `source` until SIGINT or SIGTERM; then refuse what is new, finish what runs within the grace, and return.
 
     Port 0 takes a free one, and the line on stderr that says the server is ready names it.
-    Raises PlatformError when the address can't be had, and InputError when a bot can't be served.
+    Raises PlatformError when an address can't be had, and InputError when a bot can't be served.
     """
-    with listening_socket(host, port) as listener:  # before the models are loaded: they take seconds, this doesn't
-        with waiting("Loading the bots"):
-            from serving.protocol import create_app
+    # The socket comes before anything is loaded: that takes seconds, this doesn't.
+    with listening_socket(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(source, settings, listener))
 
-            app = create_app(bots)
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # half of asyncio's time for a token that is streamed
+    except ImportError:  # Windows
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(source: "Source", settings: "Settings", listener: socket.socket) -> None:
+    with waiting("Loading the bots"):
+        from serving.assembly import Assembly
+
+        assembly = Assembly(source, settings)
+        await assembly.start()
+    try:
         config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
+            assembly.app,
+            http=assembly.protocol,
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=FLUSHING,
         )
-        names = ", ".join(f"{bot.name} (version {bot.version})" for bot in bots)
-        _Server(config, f"Serving {names} on {url_of(listener)} (Ctrl-C stops)").run(sockets=[listener])
+        ready = f"Serving {assembly.shown()} on {url_of(listener)}{assembly.grpc_shown()} (Ctrl-C stops)"
+        server = _Server(config, ready, lambda: assembly.service.drain(settings.grace))
+        with address_errors(settings.host, settings.port):  # another may have begun to listen since we bound
+            await server.serve(sockets=[listener])
+    finally:
+        await assembly.close()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -95,16 +119,34 @@ def url_of(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which says when it is ready, and returns when a signal ends it."""
+    """uvicorn, which says when it is ready; at a signal it goes on serving while it drains, and then returns."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        with address_errors(self.config.host, self.config.port):  # another may have begun to listen since we bound
-            await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
         print(self._ready, file=sys.stderr, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """At the first signal begin to drain; at the second end at once."""
+        self._loop.call_soon_threadsafe(self._begin_to_drain)
+
+    def _begin_to_drain(self) -> None:
+        if self._draining:
+            self.force_exit = self.should_exit = True
+        else:
+            self._draining = self._loop.create_task(self._drained())
+
+    async def _drained(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -87,4 +87,6 @@ def _read(folder: Path) -> Tokenizer:
         inner.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False)])
         return Tokenizer(inner)
     except Exception as error:  # the library raises plain Exception for whatever it cannot read
-        raise InputError(f"the tokenizer of {folder} cannot be read: {str(error)[:200]}", "Save it beside the model again.") from error
+        raise InputError(
+            f"the tokenizer of {folder} cannot be read: {str(error)[:200]}", "Save it beside the model again."
+        ) from error

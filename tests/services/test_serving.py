@@ -3,16 +3,21 @@
 import errno
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from components.errors import PlatformError
+from serving.key_file import add_key
+from serving.keys import Limits, new_key
 from serving.server import address_errors, listening_socket
+from tests.services.serving_process import HELD_SEED, running
 
 V1 = "/v1/models/wren:predict"
 V2 = "/v2/models/wren/infer"
@@ -52,18 +57,20 @@ def test_health_and_readiness(client):
 
 
 def test_models_and_metadata(client):
-    assert client.get("/v1/models").json() == {"models": ["wren", "heron"]}
-    assert client.get("/v2/models").json() == {"models": ["wren", "heron"]}
-    assert client.get("/v2/models/wren").json() == {
+    assert client.get("/v1/models").json() == {"models": ["crane", "heron", "wren"]}
+    assert client.get("/v2/models").json() == {"models": ["crane", "heron", "wren"]}
+    about_wren = {
         "name": "wren",
         "versions": ["3"],
         "platform": "mynah_gpt2",
         "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
     }
+    for path in ("/v2/models/wren", "/v2/models/wren@champion", "/v2/models/wren/versions/3"):
+        assert client.get(path).json() == about_wren
     about = client.get("/v2").json()
     assert about["name"] == "mynah"
-    assert about["extensions"] == []
+    assert about["extensions"] == ["model_repository_extension"]
 
 
 def test_v2_answers_row_major(client):
@@ -75,6 +82,34 @@ def test_v2_answers_row_major(client):
     assert (output["name"], output["datatype"], output["shape"], output["parameters"]) == ("text", "BYTES", [6], {"n": 3})
     assert [text.startswith("My dream is") for text in output["data"]] == [True] * 3 + [False] * 3
     assert [text.startswith("I like") for text in output["data"]] == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/wren/versions/3", "/v2/models/wren:3", "/v2/models/wren@champion", "/v2/models/wren"]
+)
+def test_versions_and_aliases_are_addresses(client, path):
+    assert client.get(f"{path}/ready").json()["ready"] is True
+    answer = client.post(f"{path}/infer", json=v2_body("I like", seed=1, max_tokens=3))
+    assert (answer.json()["model_name"], answer.json()["model_version"]) == ("wren", "3")
+    assert answer.headers["X-Mynah-Version"] == "wren:3"
+
+
+def test_v1_names_versions_too(client):
+    answer = client.post("/v1/models/wren:3:predict", json={"instances": ["I"], "parameters": {"max_tokens": 2}})
+    assert answer.headers["X-Mynah-Version"] == "wren:3"
+    assert_refused(client.post("/v1/models/wren:4:predict", json={"instances": ["I"]}), 404, "version 4", "3")
+
+
+def test_stop_strings_and_the_repetition_penalty(client):
+    whole = client.post(V1, json={"instances": ["I like"], "parameters": {"seed": 2}}).json()["predictions"][0][0]
+    stop = whole[12:14]
+    for given in (stop, [stop, "never seen"]):
+        parameters = {"seed": 2, "stop": given}
+        cut = client.post(V1, json={"instances": ["I like"], "parameters": parameters}).json()["predictions"][0][0]
+        assert cut == whole[: whole.index(stop, 6)].strip()
+        assert client.post(V2, json=v2_body("I like") | {"parameters": parameters}).json()["outputs"][0]["data"] == [cut]
+    other = client.post(V1, json={"instances": ["I like"], "parameters": {"seed": 2, "repetition_penalty": 5.0}}).json()
+    assert other["predictions"][0][0] != whole
 
 
 def test_v1_answers_a_list_per_instance(client):
@@ -171,7 +206,7 @@ def test_an_unknown_bot_gets_the_nearest_name(client, method, path):
 
 
 def test_an_unknown_bot_far_from_any_gets_the_list(client):
-    assert_refused(client.get("/v2/models/zzzzzz/ready"), 404, "heron, wren")
+    assert_refused(client.get("/v2/models/zzzzzz/ready"), 404, "crane, heron, wren")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +234,12 @@ def test_an_unknown_bot_far_from_any_gets_the_list(client):
         ({"n": None}, ["n"]),
         ({"n": [5]}, ["n"]),
         ({"n": {}}, ["n"]),
+        ({"stop": ["x"] * 9}, ["stop", "8"]),
+        ({"stop": ""}, ["stop"]),
+        ({"stop": 5}, ["stop"]),
+        ({"stop": "x" * 101}, ["stop", "100"]),
+        ({"repetition_penalty": 0}, ["repetition_penalty", "0.1"]),
+        ({"repetition_penalty": "2"}, ["repetition_penalty"]),
     ],
 )
 def test_parameters_that_make_no_sense(client, parameters, words):
@@ -237,7 +278,7 @@ def test_half_a_surrogate_pair(client, path):
     body = {"instances": ["\ud800"]} if path == V1 else v2_body("\ud800")
     assert_refused(client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"}), 400)
     body = json.dumps(v2_body("x") | {"id": "\ud800"})
-    assert_refused(client.post(V2, content=body, headers={"Content-Type": "application/json"}), 400, "id is not Unicode text")
+    assert_refused(client.post(V2, content=body, headers={"Content-Type": "application/json"}), 400, "not Unicode text")
 
 
 def test_more_texts_than_a_hundred(client):
@@ -345,26 +386,32 @@ def test_a_chunked_body_within_the_limit_is_read(client):
     ("method", "path", "status"),
     [
         ("POST", "/v1/models/..%2f..:predict", 404),
-        ("POST", "/v1/models/%2e%2e:predict", 404),
+        ("POST", "/v1/models/%2e%2e:predict", 400),
         ("POST", "/v2/models/..%2f..%2fetc/infer", 404),
         ("GET", "/v2/models/%00", 404),
         ("GET", "/v2/models/%ff%fe", 404),
         ("GET", f"/v2/models/{'x' * 5000}", 404),
         ("POST", "/v1/models/wren:explain", 405),
         ("POST", "/v2/models/wren/versions/1/infer", 404),
+        ("POST", "/v2/models/wren/versions/%2e%2e/infer", 400),
+        ("POST", "/v2/models/wren/versions/x/infer", 404),
+        ("POST", "/v2/models/wren@nobody/infer", 404),
+        ("POST", "/v2/models/WREN/infer", 404),
         ("GET", "/v2/models/wren/versions/1", 404),
-        ("GET", "/v2/models/wren/versions/3/ready", 404),
-        ("POST", "/v2/repository/models/wren/load", 404),
-        ("POST", "/v2/repository/models/wren/unload", 404),
+        ("GET", "/v2/models/wren/versions/1/ready", 404),
+        ("POST", "/v2/repository/models/wren/load", 403),
+        ("POST", "/v2/repository/models/wren/unload", 403),
+        ("POST", "/v2/repository/hint", 403),
         ("POST", "/v2/repository/index", 404),
         ("GET", "/docs", 404),
-        ("GET", "/openapi.json", 404),
+        ("GET", "/v2/health/nowhere", 404),
         ("GET", "/v2/models/wren/infer", 405),
         ("DELETE", "/v2/models/wren", 405),
     ],
 )
 def test_paths_that_are_not_served(client, method, path, status):
-    answer = client.request(method, path, json=v2_body("x") if method == "POST" else None)
+    body = {"instances": ["x"]} if path.startswith("/v1") else v2_body("x")
+    answer = client.request(method, path, json=body if method == "POST" else None)
     assert_refused(answer, status)
     assert len(answer.text) < 300
     assert client.get("/v2/models/wren/ready").status_code == 200
@@ -382,21 +429,21 @@ def test_health_answers_while_a_text_is_generated(server, client):
     assert answers[0].json()["outputs"][0]["shape"] == [3]
 
 
-def test_at_most_32_requests_wait(server):
+def test_a_full_queue_is_refused_with_the_wait(start):
     def ask(number):
-        return httpx.post(server.url + V2, json=v2_body("I", seed=number, max_tokens=2), timeout=120)
+        return httpx.post(server.url + V2, json=v2_body("I", seed=number, max_tokens=2, n=64), timeout=120)
 
-    with ThreadPoolExecutor(40) as pool:
+    with start(most_waiting=4) as server, ThreadPoolExecutor(12) as pool:
         with server.held_request() as (release, answers):
-            asked = as_completed(pool.submit(ask, number) for number in range(40))
-            refused = [next(asked).result() for _ in range(8)]  # the others wait, and are answered only after the release
+            asked = as_completed(pool.submit(ask, number) for number in range(12))
+            refused = [next(asked).result() for _ in range(8)]  # the first has slots for all its samples but one, and waits too
             release()
         served = [done.result() for done in asked]
-    for answer in refused:
-        assert_refused(answer, 503, "waiting")
-        assert int(answer.headers["Retry-After"]) > 0
-    assert [answer.status_code for answer in (*served, *answers)] == [200] * 33
-    assert ask(1).status_code == 200
+        for answer in refused:
+            assert_refused(answer, 503, "waiting")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert [answer.status_code for answer in (*served, *answers)] == [200] * 5
+        assert ask(1).status_code == 200
 
 
 def test_side_by_side_requests_keep_their_seeds(server):
@@ -407,12 +454,16 @@ def test_side_by_side_requests_keep_their_seeds(server):
         assert len({tuple(texts) for texts in pool.map(ask, range(12))}) == 1
 
 
-def test_an_unexpected_error_shows_nothing_and_is_logged(start):
-    broken = (
-        "import serving.engine as engine\n"
-        "def generate(*_): raise RuntimeError('the secret is in /etc/shadow')\n"
-        "engine.generate = generate\n"
-    )
+@pytest.mark.parametrize("where", ["add", "step"])
+def test_an_unexpected_error_shows_nothing_and_is_logged(start, where):
+    broken = f"""
+import serving.models
+def from_v1(_): raise RuntimeError('the secret is in /etc/shadow')
+serving.models.from_v1 = from_v1
+from serving.run import Run
+def broken(*_): raise RuntimeError('the engine is broken in /etc/shadow')
+Run.{where} = broken
+"""
     with start(broken) as server:
         for path, body in ((V1, {"instances": ["my own prompt"]}), (V2, v2_body("my own prompt"))):
             answer = httpx.post(server.url + path, json=body)
@@ -420,13 +471,235 @@ def test_an_unexpected_error_shows_nothing_and_is_logged(start):
         assert httpx.get(server.url + "/v2/health/live").status_code == 200
         assert server.stop() == "returned\n"
     assert "the secret is in /etc/shadow" in server.log
+    assert "the engine is broken" in server.log
     assert "my own prompt" not in server.log
 
 
-def test_the_log_holds_one_line_and_no_prompt(server, client):
+def test_the_log_holds_no_prompt(server, client):
     client.post(V2, json=v2_body("I like tea"))
     client.post(V2, json=v2_body("I like tea", zzz=1))
-    assert server.lines == [f"Serving wren (version 3), heron (version 1) on {server.url} (Ctrl-C stops)\n"]
+    assert server.lines[0].startswith("Serving crane (version 1), heron (version 1), wren (version 3) on http://127.0.0.1:")
+    assert "tea" not in server.log
+
+
+# Clients that leave, are late, slow or rude
+
+
+HELD = {"seed": HELD_SEED, "min_tokens": 20, "max_tokens": 40, "n": 5}
+HELD_REQUESTS = [
+    (V1, {"instances": ["I"], "parameters": HELD}),
+    (V2, v2_body("I", **HELD)),
+    ("/openai/v1/completions", {"model": "wren", "prompt": "I", **HELD}),
+]
+
+
+def test_who_leaves_is_no_longer_worked_for(start):
+    with start() as server:
+        for path, body in HELD_REQUESTS:
+            with pytest.raises(httpx.ReadTimeout):  # held, for as long as somebody waits
+                httpx.post(server.url + path, json=body, timeout=1)
+            server.wait_until_idle()
+        assert (server.holding / "started").exists()
+        assert server.stop() == "returned\n"
+    assert server.log.count('"status": 499') == len(HELD_REQUESTS)
+    assert "Traceback" not in server.log
+
+
+def test_a_deadline_ends_an_answer(start):
+    with start() as server:
+        for path, body in HELD_REQUESTS:
+            answer = httpx.post(server.url + path, json=body, headers={"X-Request-Timeout": "0.3"})
+            assert answer.status_code == 504
+            assert "0.3 seconds" in answer.text
+            server.wait_until_idle()
+
+
+@pytest.mark.parametrize("seconds", ["x", "0", "-1", "nan", ""])
+def test_deadlines_that_are_none(client, seconds):
+    assert_refused(client.post(V1, json={"instances": ["I"]}, headers={"X-Request-Timeout": seconds}), 400, "X-Request-Timeout")
+
+
+def raw(server, *parts, pause=0.0, timeout=20):
+    """Send bytes as they are; what came back until the server closed, or said all it had to."""
+    address = urlsplit(server.url)
+    received = b""
+    with socket.create_connection((address.hostname, address.port), timeout=timeout) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except (BrokenPipeError, ConnectionResetError):  # it closed before it had all
+            pass
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionResetError:
+            pass
+    return received
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [f"X-{number}: 1\r\n".encode() for number in range(200)],
+        [b"X-Long: " + b"x" * 200_000 + b"\r\n"],
+        [b"X-Endless: ", *[b"x" * 65536] * 40],
+        [f"X-{number}: {'y' * 1000}\r\n".encode() for number in range(90)],
+    ],
+)
+def test_header_floods(server, client, headers):
+    said = raw(server, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", *headers, b"\r\n")
+    assert said.startswith(b"HTTP/1.1 431 ")
+    assert b'"error"' in said
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_a_long_path_is_refused(server, client):
+    said = raw(server, b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 431 ")
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_endless_trailers_of_a_chunked_body(server, client):
+    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw(server, head, b"2\r\n{}\r\n0\r\nX-Endless: ", *[b"x" * 65536] * 40)  # it closes; a client that went on would block
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_what_is_no_http(server, client):
+    assert raw(server, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert client.get("/v2/health/live").status_code == 200
+    assert "Traceback" not in server.log
+
+
+def test_a_body_of_200_mb_is_refused(server, client):
+    def chunks():
+        for _ in range(200):
+            yield b"x" * 10**6
+
+    answer = client.post(V1, content=chunks(), headers={"Content-Type": "application/json"})
+    assert_refused(answer, 413, "1,048,576")
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_slow_heads_and_bodies(start):
+    quick = "import serving.gate, serving.wire\nserving.gate.SLOWEST_BODY = serving.wire.SLOWEST_HEAD = 0.5\n"
+    with start(quick) as server:
+        slow_head = raw(server, b"GET /v2/health/live HTTP/1.1\r\n", b"Host: x\r\n", pause=1)
+        assert slow_head.startswith(b"HTTP/1.1 408 ")
+        head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
+        slow_body = raw(server, head, b"{", pause=1)
+        assert slow_body.startswith(b"HTTP/1.1 408 ")
+        assert httpx.get(server.url + "/v2/health/live").status_code == 200
+
+
+def test_many_slow_bodies_block_nobody(server, client):
+    address = urlsplit(server.url)
+    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    held = [socket.create_connection((address.hostname, address.port)) for _ in range(100)]
+    try:
+        for connection in held:
+            connection.sendall(head)
+        assert client.get("/v2/health/ready").status_code == 200
+        assert client.post(V1, json={"instances": ["I"], "parameters": {"max_tokens": 3}}).status_code == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+# Who may ask, and which version answers
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """A key file, and a function that adds a key to it and gives the headers that carry it."""
+    path = tmp_path / "keys.json"
+
+    def add(tenant, bots, admin=False, limits=Limits()):  # noqa: B008 - it is frozen
+        key, presented = new_key(tenant, bots, admin, limits, "")
+        add_key(path, key)
+        return {"Authorization": f"Bearer {presented}"}
+
+    return path, add
+
+
+def test_keys_open_every_protocol_and_only_their_own_bots(keys, tiny_checkpoint, tmp_path):
+    path, add = keys
+    wren, admin = add("ann", ["wren"]), add("root", ["*"], admin=True)
+    bots = [("wren", "3", str(tiny_checkpoint)), ("heron", "1", str(tiny_checkpoint))]
+    with running(bots, tmp_path, keys_file=path) as server, httpx.Client(base_url=server.url) as client:
+        completion = {"model": "wren", "prompt": "I", "max_tokens": 2}
+        requests = [(V1, {"instances": ["I"]}), (V2, v2_body("I", max_tokens=2)), ("/openai/v1/completions", completion)]
+        for where, body in requests:
+            assert client.post(where, json=body).status_code == 401
+            assert client.post(where, json=body, headers={"Authorization": "Bearer nonsense"}).status_code == 401
+            assert client.post(where, json=body, headers=wren).status_code == 200
+        assert client.get("/v2/models/heron/ready").status_code == 200  # probes have no key
+        assert_refused(client.post("/v1/models/heron:predict", json={"instances": ["I"]}, headers=wren), 403, "heron")
+        assert_refused(client.post("/v1/models/hero:predict", json={"instances": ["I"]}, headers=wren), 403, "hero")
+        assert (
+            client.post("/openai/v1/completions", json=completion | {"model": "heron"}, headers=wren).json()["error"]["type"]
+            == "permission_error"
+        )
+        for where, names in (("/v1/models", "models"), ("/v2/models", "models")):
+            assert client.get(where, headers=wren).json()[names] == ["wren"]
+        assert [model["id"] for model in client.get("/openai/v1/models", headers=wren).json()["data"]] == ["wren"]
+        assert client.post("/v2/repository/models/wren/unload", headers=wren).status_code == 403
+        assert client.post("/v2/repository/models/wren/unload", headers=admin).json() == {"name": "wren", "unload": True}
+        assert_refused(client.get("/v2/models/wren/ready"), 503, "loaded when it is asked")
+        assert client.post("/v2/repository/models/wren/load", headers=admin).json() == {"name": "wren", "load": True}
+        assert client.get("/v2/models/wren/ready").status_code == 200
+        assert client.post("/v2/repository/models/wrem/load", headers=admin).status_code == 404
+        assert client.post("/v2/repository/hint", headers=admin).json() == {"hint": True}
+
+
+def test_tokens_are_charged(keys, tiny_checkpoint, tmp_path):
+    path, add = keys
+    headers = add("ann", ["*"], limits=Limits(tokens_per_minute=10))
+    with running([("wren", "3", str(tiny_checkpoint))], tmp_path, keys_file=path) as server:
+        for body in ({"instances": ["I"], "parameters": {"min_tokens": 20, "max_tokens": 20}}, {"instances": ["I"]}):
+            answer = httpx.post(server.url + V1, json=body, headers=headers)
+    assert_refused(answer, 429, "10 tokens a minute")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+# A bot with a challenger, whose files are the champion's.
+RIVALS = """
+from serving.sources import Fetched
+FolderSource.aliases = lambda self: {"wren": {"champion": "3", "challenger": "4"}}
+FolderSource.versions = lambda self, name: ["4", "3"]
+FolderSource.fetch = lambda self, name, version: Fetched(self._bots[name].folder, passed=True)
+"""
+
+
+def test_split_traffic_keeps_a_session_with_its_version(start):
+    def version(**more):
+        answer = httpx.post(server.url + V1, json={"instances": ["I"], "parameters": {"max_tokens": 1}}, **more)
+        return answer.headers["X-Mynah-Version"]
+
+    with start(RIVALS, split=0.5) as server:
+        assert {version() for _ in range(40)} == {"wren:3", "wren:4"}
+        for session in ("a", "b", "c"):
+            assert len({version(headers={"X-Mynah-Session": session}) for _ in range(8)}) == 1
+        body = {"model": "wren", "prompt": "I", "max_tokens": 1, "user": "ann"}
+        assert len({httpx.post(f"{server.url}/openai/v1/completions", json=body).json()["model"] for _ in range(8)}) == 1
+        assert (
+            httpx.post(f"{server.url}/openai/v1/completions", json=body | {"model": "wren@challenger"}).json()["model"]
+            == "wren:4"
+        )
+        assert httpx.get(f"{server.url}/v2/models/wren").json()["versions"] == ["3", "4"]
+
+
+def test_shadow_traffic_reaches_the_challenger_and_nobody_waits_for_it(start):
+    with start(RIVALS, shadow=1.0) as server:
+        assert server.metric("mynah_bots_loaded") == 1
+        answer = httpx.post(server.url + V1, json={"instances": ["I"], "parameters": {"max_tokens": 1}})
+        assert answer.headers["X-Mynah-Version"] == "wren:3"
+        deadline = time.monotonic() + 20
+        while server.metric("mynah_bots_loaded") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.stop() == "returned\n"
 
 
 # How it starts and stops
@@ -434,13 +707,18 @@ def test_the_log_holds_one_line_and_no_prompt(server, client):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_request_finish(start, number):
-    with start() as server:
+    with start(grpc_port=0) as server:
         with server.held_request(n=4) as (release, answers):
             server.process.send_signal(number)
-            with pytest.raises(httpx.ConnectError):  # nothing new is taken
-                for _ in range(100):
-                    httpx.get(server.url + "/v2/health/live")
-                    time.sleep(0.05)
+            while httpx.get(server.url + "/v2/health/ready").status_code == 200:
+                time.sleep(0.02)
+            assert httpx.get(server.url + "/v2/health/live").status_code == 200
+            for path, body in ((V1, {"instances": ["I"]}), (V2, v2_body("I"))):
+                refused = httpx.post(server.url + path, json=body)
+                assert_refused(refused, 503, "stopping")
+                assert int(refused.headers["Retry-After"]) > 0
+            refused = httpx.post(server.url + "/openai/v1/completions", json={"model": "wren", "prompt": "I"})
+            assert (refused.status_code, refused.json()["error"]["type"]) == (503, "server_error")
             assert server.process.poll() is None
             release()
         said = server.ended()
@@ -450,8 +728,15 @@ def test_a_signal_lets_the_running_request_finish(start, number):
     assert said == "returned\n"
 
 
+def test_an_idle_server_stops_at_once(start):
+    with start() as server, httpx.Client() as client:
+        client.get(server.url + "/v2/health/live")  # and keeps its connection
+        assert server.stop(within=10) == "returned\n"
+    assert server.process.returncode == 0
+
+
 def test_a_request_that_outlasts_the_grace_is_given_up(start):
-    with start("server.GRACEFUL_SECONDS = 1") as server:
+    with start(grace=1.0) as server:
         with server.held_request() as (_, answers):
             assert server.stop() == "returned\n"  # and nobody released the request
         assert server.process.returncode == 0
@@ -459,13 +744,36 @@ def test_a_request_that_outlasts_the_grace_is_given_up(start):
     assert "Traceback" not in server.log
 
 
-def test_a_port_in_use(server):
+def test_a_second_signal_ends_it_at_once(start):
+    with start(grace=600.0) as server, server.held_request():
+        server.process.send_signal(signal.SIGTERM)
+        while httpx.get(server.url + "/v2/health/ready").status_code == 200:
+            time.sleep(0.02)
+        assert server.stop(within=20) == "returned\n"
+
+
+def test_a_port_in_use(server, tiny_checkpoint):
     port = int(server.url.rsplit(":", 1)[1])
-    code = f"from serving.server import serve; serve([], port={port})"
+    grpc = int(server.grpc.rsplit(":", 1)[1])
+    code = """
+from pathlib import Path
+from components.errors import PlatformError
+from serving.server import serve
+from serving.settings import Settings
+from serving.sources import FolderSource, ServedBot
+for settings in (Settings(port={port}), Settings(port=0, grpc_port={grpc})):
+    try:
+        serve(FolderSource([ServedBot("wren", "1", Path({folder!r}))]), settings)
+    except PlatformError as error:
+        print(error.problem, error.fix)
+"""
+    code = code.format(port=port, grpc=grpc, folder=str(tiny_checkpoint))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert f"PlatformError: port {port} on 127.0.0.1 is in use" in done.stderr
-    assert "--port" in done.stderr
+    http, grpc_said = done.stdout.splitlines()
+    assert f"port {port} on 127.0.0.1 is in use" in http
+    assert "--port" in http
+    assert f"port {grpc} on 127.0.0.1" in grpc_said
+    assert "--grpc-port" in grpc_said
 
 
 @pytest.mark.parametrize(
@@ -494,11 +802,12 @@ def test_bots_that_cannot_be_served(tiny_checkpoint, tmp_path):
     code = f"""
 from pathlib import Path
 from components.errors import InputError
-from serving.models import ServedBot
-from serving.protocol import create_app
+from serving.server import serve
+from serving.settings import Settings
+from serving.sources import FolderSource, ServedBot
 good, none = Path({str(tiny_checkpoint)!r}), Path({str(tmp_path / "none")!r})
-makers = [lambda: create_app([]), lambda: create_app([ServedBot("a", "1", good)] * 2),
-          lambda: create_app([ServedBot("a", "1", none)]), lambda: ServedBot("../a", "1", good)]
+makers = [lambda: FolderSource([]), lambda: FolderSource([ServedBot("a", "1", good)] * 2),
+          lambda: serve(FolderSource([ServedBot("a", "1", none)]), Settings(port=0)), lambda: ServedBot("../a", "1", good)]
 for make in makers:
     try:
         make()

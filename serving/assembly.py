@@ -1,0 +1,110 @@
+"""A server's parts, put together, started and stopped in their order."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp
+
+from serving.doors import Doors, warn_if_open
+from serving.engine import Engine
+from serving.keys import Keys
+from serving.logs import Log
+from serving.metrics import Metrics
+from serving.repository import Repository
+from serving.service import Service
+from serving.settings import Settings
+from serving.signals import Signals
+from serving.traces import traces_from_environment
+from serving.wire import BoundedProtocol
+
+if TYPE_CHECKING:
+    from grpc import aio  # type: ignore[import-untyped]
+
+    from serving.sources import Source
+
+MOST_SHOWN = 5  # bots by name in the line that says the server is ready
+
+
+class Assembly:
+    """Engine, repository, application, doors and signals of one server. `start` belongs to its event loop."""
+
+    protocol = BoundedProtocol
+    app: ASGIApp
+
+    def __init__(self, source: "Source", settings: Settings) -> None:
+        """Raises InputError for a key file or traces that make no sense."""
+        self._settings = settings
+        self._keys = Keys(settings.keys_file) if settings.keys_file else None
+        self._traces = traces_from_environment()
+        self._log = Log(prompts=settings.log_prompts)
+        self.metrics = Metrics(lambda name: name in self.repository.names())
+        self.engine = Engine(most_waiting=settings.most_waiting, observer=self.metrics, allow_verbatim=settings.allow_verbatim)
+        self.repository = Repository(
+            source, settings.memory, settings.poll, settings.split, settings.shadow, observer=self.metrics
+        )
+        self.metrics.watch(
+            waiting=lambda: self.engine.waiting,
+            running=lambda: self.engine.running,
+            bots_loaded=lambda: len(self.repository._shelf.loaded()),
+            models_bytes=lambda: self.repository._shelf.used,
+        )
+        self.service = Service(self.engine, self.repository)
+        self._grpc: aio.Server | None = None
+        self._grpc_port = 0
+
+    async def start(self) -> None:
+        """Load what is to be there from the start, and build the application meanwhile. Raises InputError and PlatformError."""
+        loading = asyncio.create_task(self.repository.start())
+        try:
+            app = await asyncio.to_thread(self._build)
+        finally:
+            await loading
+        try:
+            await self._open(app)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, app: ASGIApp) -> None:
+        self.engine.start()
+        doors = Doors(app, self._keys)
+        signals = Signals(doors, self.metrics, self._log, self._traces)
+        self.app = signals
+        warn_if_open(self._settings.host, self._keys)
+        if self._settings.grpc_port is not None:
+            await self._start_grpc(doors, signals, self._settings.grpc_port)
+
+    def _build(self) -> ASGIApp:
+        from serving.page import create_page
+        from serving.protocol import create_app
+
+        return create_app(self.service, self._settings, self.metrics, create_page(self.repository))
+
+    async def _start_grpc(self, doors: Doors, signals: Signals, port: int) -> None:
+        from serving.grpc import Servicer, start_grpc
+        from serving.models import BotDataPlane
+
+        servicer = Servicer(BotDataPlane(self.service), doors, signals)
+        self._grpc, self._grpc_port = await start_grpc(servicer, self._settings.host, port, self._settings.max_body)
+
+    async def close(self) -> None:
+        """Stop everything, at once where it was not drained before."""
+        if self._grpc:
+            await self._grpc.stop(grace=1)
+        await self.service.close()
+        await self.repository.close()
+        if self._traces:
+            await asyncio.to_thread(self._traces.close)
+        self._log.close()
+
+    def shown(self) -> str:
+        """What is served, for the line that says so: a few bots with their versions, or how many there are."""
+        names = self.repository.names()
+        if not names or len(names) > MOST_SHOWN:
+            return f"{len(names):,} bots"
+        described = (self.repository.describe(name) for name in names)
+        return ", ".join(f"{bot.name} (version {bot.champion})" if bot.champion else bot.name for bot in described)
+
+    def grpc_shown(self) -> str:
+        """Where gRPC is, if it is."""
+        return f" and gRPC on port {self._grpc_port}" if self._grpc else ""

@@ -1,0 +1,205 @@
+"""v2 over gRPC: inference.GRPCInferenceService, on a port of its own, with the limits, checks and answers of REST.
+
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc  # type: ignore[import-untyped]
+from grpc import aio
+
+from components.errors import PlatformError
+from serving.gate import LARGEST_BODY
+from serving.kserve_import import InferInput, InferRequest, InvalidInput, RequestedOutput, messages, stubs
+from serving.kserve_routes import SESSION_HEADER
+from serving.models import BotDataPlane
+from serving.refusals import Refusal
+from serving.service import CALL, Call, allow_admin
+from serving.watch import DEADLINE
+
+if TYPE_CHECKING:
+    from serving.doors import Doors
+    from serving.signals import Signals
+
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+FRACTIONS = ("temperature", "top_p", "repetition_penalty")  # gRPC's parameters have no fractions: "0.8" is the number here
+PROBES = ("ServerLive", "ServerReady", "ModelReady")  # without a key and unseen by the log, as over REST
+CLIENT_LEFT = 499
+log = logging.getLogger("mynah.grpc")
+
+
+class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kserve is untyped
+    """The service's methods, each around KServe's DataPlane."""
+
+    def __init__(
+        self, plane: BotDataPlane, doors: "Doors | None" = None, signals: "Signals | None" = None, deadline: float = DEADLINE
+    ) -> None:
+        self._plane = plane
+        self._doors = doors
+        self._signals = signals
+        self._deadline = deadline
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        return messages.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        return messages.ServerReadyResponse(ready=await self._plane.ready())
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        return messages.ServerMetadataResponse(**self._plane.metadata())
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        async def ready(_: Call) -> Any:  # noqa: ANN401
+            return messages.ModelReadyResponse(ready=await self._plane.model_ready(_address(request.name, request.version)))
+
+        return await self._run("ModelReady", context, ready)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        async def metadata(_: Call) -> Any:  # noqa: ANN401
+            found = await self._plane.model_metadata(_address(request.name, request.version))
+            return messages.ModelMetadataResponse(**found)
+
+        return await self._run("ModelMetadata", context, metadata)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        async def infer(_: Call) -> Any:  # noqa: ANN401
+            address = _address(request.model_name, request.model_version)
+            answer, headers = await self._plane.infer(address, _read(request, address))
+            context.set_trailing_metadata([(name.lower(), value) for name, value in headers.items()])
+            return answer.to_grpc()
+
+        return await self._run("ModelInfer", context, infer)
+
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        async def load(call: Call) -> Any:  # noqa: ANN401
+            allow_admin(call.state)
+            await self._plane.service.repository.load(request.model_name)
+            return messages.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
+
+        return await self._run("RepositoryModelLoad", context, load)
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        async def unload(call: Call) -> Any:  # noqa: ANN401
+            allow_admin(call.state)
+            await self._plane.service.repository.unload(request.model_name)
+            return messages.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
+
+        return await self._run("RepositoryModelUnload", context, unload)
+
+    async def _run(self, method: str, context: Any, work: Callable[[Call], Awaitable[Any]]) -> Any:  # noqa: ANN401
+        """Do `work` at the doors' and the signals' eyes; its refusals become status codes. A client that leaves cancels it."""
+        headers = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+        call = Call("grpc", {}, headers.get(SESSION_HEADER, "")[:200])
+        watched = self._signals if method not in PROBES else None
+        watch = watched.begin("grpc", "POST", f"/{method}", headers, call.state) if watched else None
+        status = 200
+        try:
+            with self._passed(method, headers, call.state):
+                CALL.set(call)
+                async with asyncio.timeout(self._deadline):  # grpc itself holds the client's own
+                    return await work(call)
+        except asyncio.CancelledError:
+            status = CLIENT_LEFT
+            raise
+        except Exception as error:  # noqa: BLE001 - it is answered as what it is, and logged where it is a bug
+            refusal = _refusal(error, self._deadline)
+            status = refusal.status
+            call.state.setdefault("rejected", getattr(refusal, "reason", None))
+            if refusal.retry_after:
+                context.set_trailing_metadata([("retry-after", str(refusal.retry_after))])
+            await context.abort(CODES.get(refusal.status, grpc.StatusCode.INTERNAL), refusal.message)
+        finally:
+            if watch:
+                watch.end(status)
+
+    @contextmanager
+    def _passed(self, method: str, headers: Mapping[str, str], state: MutableMapping[str, Any]) -> Iterator[None]:
+        """Through the doors, as REST's requests are; the tokens that were written are charged at the end."""
+        if self._doors is None or method in PROBES:
+            yield
+            return
+        caller = state["caller"] = self._doors.admit(headers)
+        with self._doors.passing(caller) as visit:
+            try:
+                yield
+            finally:
+                visit.tokens = state.get("tokens", 0)
+
+
+def _refusal(error: Exception, deadline: float) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, InvalidInput):
+        return Refusal(400, str(error)[:300])
+    if isinstance(error, TimeoutError):
+        return Refusal(504, f"the answer took more than {deadline:g} seconds; ask for fewer tokens or texts")
+    log.error("a request failed", exc_info=error)
+    return Refusal(500, "internal error")
+
+
+def _address(name: str, version: str) -> str:
+    return f"{name}:{version}" if version else name
+
+
+def _read(request: Any, address: str) -> Any:  # noqa: ANN401 - a ModelInferRequest
+    """KServe's InferRequest of a message. Raises Refusal (400)."""
+    if request.raw_input_contents:
+        raise Refusal(400, "raw_input_contents is not served; send the prompts in contents.bytes_contents")
+    tensors = [
+        InferInput(
+            tensor.name, list(tensor.shape), tensor.datatype, _texts(tensor.contents.bytes_contents), _plain(tensor.parameters)
+        )
+        for tensor in request.inputs
+    ]
+    parameters = {name: _number(value) if name in FRACTIONS else value for name, value in _plain(request.parameters).items()}
+    outputs = [RequestedOutput(output.name, _plain(output.parameters)) for output in request.outputs]
+    return InferRequest(address, tensors, request.id or None, parameters=parameters, request_outputs=outputs)
+
+
+def _texts(contents: Any) -> list[str]:  # noqa: ANN401 - repeated bytes
+    try:
+        return [text.decode("utf-8") for text in contents]
+    except UnicodeDecodeError as error:
+        raise Refusal(400, f"a prompt is not valid UTF-8 (byte {error.start})") from error
+
+
+def _plain(parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a map of InferParameter
+    """Parameters as JSON would have them; one without a value is left out."""
+    chosen = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
+    return {name: getattr(parameters[name], kind) for name, kind in chosen.items() if kind}
+
+
+def _number(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value  # refused where parameters are read, by name
+
+
+async def start_grpc(servicer: Servicer, host: str, port: int, largest: int = LARGEST_BODY) -> tuple[aio.Server, int]:
+    """A running server that takes messages of `largest` bytes, and its port: `port`, or a free one for 0.
+
+    Raises PlatformError when the address can't be had.
+    """
+    server = aio.server(options=[("grpc.max_receive_message_length", largest), ("grpc.so_reuseport", 0)])
+    stubs.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    try:
+        bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError as error:
+        raise PlatformError(
+            f"gRPC can't have port {port} on {host}", "Name another with --grpc-port, or 0 for any free one."
+        ) from error
+    await server.start()
+    return server, bound
