@@ -52,7 +52,11 @@ class Bloom:
         begin = len(said) - VERBATIM_WORDS
         if begin < 0 or said[begin:] not in self:
             return False
-        while begin > 0 and len(" ".join(said[begin:])) < VERBATIM_CHARACTERS and said[begin - 1 : begin - 1 + VERBATIM_WORDS] in self:
+        while (
+            begin > 0
+            and len(" ".join(said[begin:])) < VERBATIM_CHARACTERS
+            and said[begin - 1 : begin - 1 + VERBATIM_WORDS] in self
+        ):
             begin -= 1
         return len(" ".join(said[begin:])) >= VERBATIM_CHARACTERS
 

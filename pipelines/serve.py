@@ -27,7 +27,10 @@ BotVersion = Annotated[str, typer.Option(envvar="MYNAH_MODEL_VERSION", help="The
 Host = Annotated[str, typer.Option(help="Address to bind. 0.0.0.0 opens it to the network: give it --keys then.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
 GrpcPort = Annotated[int | None, typer.Option(min=0, max=65535, help="KServe's v2 over gRPC too; 0 picks a free one.")]
-Keys = Annotated[Path | None, typer.Option(help="File with hashed API keys, see `mynah keys`. Without it anybody may ask.")]
+Keys = Annotated[
+    Path | None,
+    typer.Option(envvar="MYNAH_KEYS", help="File with hashed API keys, see `mynah keys`. Without it anybody may ask."),
+]
 Memory = Annotated[
     float | None,
     typer.Option(min=0.01, max=1_000_000, help="GiB for models in memory; half of what is free unless told."),

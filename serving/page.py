@@ -75,7 +75,7 @@ class Bot(Protocol):
 
 
 class Bots(Protocol):
-    """What the page asks of the repository, none of it with I/O."""
+    """What the page asks of the repository."""
 
     def names(self) -> list[str]:
         """Every bot that can be asked."""
@@ -84,7 +84,10 @@ class Bots(Protocol):
         """Whether it can answer without being loaded first."""
 
     def describe(self, name: str) -> Bot:
-        """What is known of a bot. Raises Refusal when it is gone."""
+        """Which versions of a bot there are. Raises Refusal when it is gone."""
+
+    async def look(self, name: str) -> Bot:
+        """The same with its card and picture, fetched if need be. Raises Refusal when it is gone."""
 
 
 def create_page(bots: Bots) -> APIRouter:
@@ -110,12 +113,14 @@ def create_page(bots: Bots) -> APIRouter:
 
     @router.get("/page/bots/{name}/card")
     async def card(request: Request, name: str) -> Response:
-        text = await _read(_described(bots, request, name).card, LARGEST_CARD, f"there is no card of {name} here yet")
+        text = await _read((await _looked(bots, request, name)).card, LARGEST_CARD, f"there is no card of {name} here yet")
         return _cached(request, text, "text/markdown; charset=utf-8", OF_THE_CALLER)
 
     @router.get("/page/bots/{name}/picture")
     async def picture(request: Request, name: str) -> Response:
-        image = await _read(_described(bots, request, name).picture, LARGEST_PICTURE, f"there is no picture of {name} here yet")
+        image = await _read(
+            (await _looked(bots, request, name)).picture, LARGEST_PICTURE, f"there is no picture of {name} here yet"
+        )
         width, height = (int.from_bytes(image[start : start + 4]) for start in (16, 20))  # the PNG's header (RFC 2083)
         if not image.startswith(PNG) or max(width, height) > WIDEST_PICTURE:
             raise Refusal(404, f"the picture of {name} is no PNG of at most {WIDEST_PICTURE} pixels a side")
@@ -172,11 +177,11 @@ def _may(request: Request, name: str) -> bool:
     return caller is None or bool(caller.may(name))
 
 
-def _described(bots: Bots, request: Request, name: str) -> Bot:
+async def _looked(bots: Bots, request: Request, name: str) -> Bot:
     names = [known for known in bots.names() if _may(request, known)]
     if name not in names:  # one answer for what isn't there and what isn't the caller's: names of others' bots stay theirs
         raise unknown_bot(name, names)
-    return bots.describe(name)
+    return await bots.look(name)
 
 
 async def _read(path: Path | None, most: int, missing: str) -> bytes:

@@ -14,7 +14,6 @@ import pytest
 from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
 from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register_all
 
-from components.errors import InputError
 from components.fetch import fetch
 from components.filter import FilterSettings, filter_posts
 from components.lineage import record_data, record_sources
@@ -311,17 +310,6 @@ def test_what_the_doctor_sees(workdir, mynah):
     assert mynah("serve", "wren", "--port", "0", "--workdir", workdir).returncode == 2
     client(f"sqlite:///{workdir}/mlflow.db").delete_model_version("wren", "1")
     assert mynah("promote", "wren", "--workdir", workdir).returncode == 2
-
-
-def test_one_broken_bot_does_not_keep_the_others_from_being_served(workdir, tmp_path, tiny_checkpoint, capsys):
-    from pipelines.serve import champions
-
-    register_all({"heron": make_outputs(tmp_path / "heron", tiny_checkpoint)}, workdir)
-    shutil.rmtree(Registry(open_store(workdir)).files(Registry(open_store(workdir)).bot("wren").champion).folder)
-    assert [bot.name for bot in champions(workdir, [])] == ["heron"]
-    assert "wren is not served" in capsys.readouterr().err
-    with pytest.raises(InputError, match="are gone"):
-        champions(workdir, ["wren", "heron"])
 
 
 def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkpoint):

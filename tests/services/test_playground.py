@@ -80,6 +80,9 @@ class Aviary:
     def describe(self, name):
         return self.bots[name]
 
+    async def look(self, name):
+        return self.bots[name]
+
 
 class Completions:
     """`POST /openai/v1/completions` as the server answers it; prompts name what goes wrong."""
