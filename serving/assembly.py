@@ -37,7 +37,7 @@ class Assembly:
         self._keys = Keys(settings.keys_file) if settings.keys_file else None
         self._traces = traces_from_environment()
         self._log = Log(prompts=settings.log_prompts)
-        self.metrics = Metrics(lambda name: name in self.repository.names())
+        self.metrics = Metrics(lambda name: self.repository.knows(name))
         self.engine = Engine(most_waiting=settings.most_waiting, observer=self.metrics, allow_verbatim=settings.allow_verbatim)
         self.repository = Repository(
             source, settings.memory, settings.poll, settings.split, settings.shadow, observer=self.metrics
@@ -45,8 +45,8 @@ class Assembly:
         self.metrics.watch(
             waiting=lambda: self.engine.waiting,
             running=lambda: self.engine.running,
-            bots_loaded=lambda: len(self.repository._shelf.loaded()),
-            models_bytes=lambda: self.repository._shelf.used,
+            bots_loaded=lambda: self.repository.loaded,
+            models_bytes=lambda: self.repository.nbytes,
         )
         self.service = Service(self.engine, self.repository)
         self._grpc: aio.Server | None = None
@@ -84,7 +84,7 @@ class Assembly:
         from serving.grpc import Servicer, start_grpc
         from serving.models import BotDataPlane
 
-        servicer = Servicer(BotDataPlane(self.service), doors, signals)
+        servicer = Servicer(BotDataPlane(self.service), doors, signals, self._settings.deadline)
         self._grpc, self._grpc_port = await start_grpc(servicer, self._settings.host, port, self._settings.max_body)
 
     async def close(self) -> None:

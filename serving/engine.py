@@ -18,6 +18,7 @@ from serving.run import Run, Sample
 from serving.stream import Stream
 
 MOST_PREFILL = 64  # prompt tokens that one step takes in, so that those who run do not wait long for those who come
+INTERNAL = Refusal(500, "internal error")
 log = logging.getLogger("mynah.engine")
 
 
@@ -123,7 +124,7 @@ class Engine:
                 self._turn()
             except Exception:
                 log.exception("the engine failed at a step; the requests that it was about are given up")
-                self._give_up(Refusal(500, "internal error"))
+                self._give_up(INTERNAL)
         self._give_up(Refusal(503, "the server is stopping; try again later", retry_after=5))
 
     def _wait(self) -> bool:
@@ -134,7 +135,8 @@ class Engine:
 
     def _turn(self) -> None:
         self._drop_cancelled()
-        woken = self._admit()
+        self._admit()
+        woken: set[Stream] = set()
         for model, run in list(self._runs.items()):
             if run.size:
                 began = time.perf_counter()
@@ -162,7 +164,7 @@ class Engine:
                 if not run.size:
                     del self._runs[model]
 
-    def _admit(self) -> set[Stream]:
+    def _admit(self) -> None:
         """Take in waiting samples, first come first served, as far as slots and this step's prompt tokens go."""
         free, tokens = self._most_running - self.running, 0
         chosen: dict[Model, list[tuple[_Waiting, int, list[int]]]] = {}
@@ -178,10 +180,17 @@ class Engine:
             if not first.left:
                 with self._changed:
                     self._queue.popleft()
-        woken: set[Stream] = set()
         for model, groups in chosen.items():
-            woken |= self._begin(model, groups)
-        return woken
+            try:
+                self._wake(
+                    self._begin(model, groups)
+                )  # before the step: nobody waits for others' tokens to see the first of theirs
+            except Exception:  # out of memory, perhaps: they are in no queue and in no run any more
+                streams = {each.stream for each, _, _ in groups}
+                for stream in streams:
+                    stream.fail(INTERNAL)
+                self._wake(streams)
+                raise
 
     def _begin(self, model: Model, groups: Sequence[tuple[_Waiting, int, list[int]]]) -> set[Stream]:
         began = time.perf_counter()

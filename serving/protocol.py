@@ -43,7 +43,7 @@ def create_app(
 
     app.add_route("/openapi.json", openapi)
     register_refusals(app)
-    app.add_middleware(Gate, largest_body=settings.max_body)
+    app.add_middleware(Gate, largest_body=settings.max_body, deadline=settings.deadline)
     return app
 
 

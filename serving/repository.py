@@ -89,6 +89,16 @@ class Repository:
         """Every bot that can be asked, by name, loaded or not."""
         return list(self._follower.names)
 
+    @property
+    def loaded(self) -> int:
+        """How many versions are in memory."""
+        return len(self._shelf.loaded())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the models in memory take."""
+        return self._shelf.used
+
     def knows(self, name: str) -> bool:
         """Whether there is a bot of this name."""
         return name in self._follower.serving
@@ -236,7 +246,9 @@ class Repository:
             except Refusal as refusal:
                 why = self._shelf.failure(key)
                 raise (
-                    why if isinstance(why, MynahError) else PlatformError(refusal.message, "Give it more --memory.")
+                    why
+                    if isinstance(why, MynahError)
+                    else PlatformError(refusal.message, "See the log; where it is about memory, give it more with --memory.")
                 ) from refusal
         self._shelf.quiet = False
         if not self._source.eager and len(serving) == 1:

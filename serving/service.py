@@ -81,7 +81,7 @@ class Service:
     def known(self, address: str, caller: Any) -> str:  # noqa: ANN401 - see Call.caller
         """The bot's name in `address`. Raises Refusal (404), with names that the caller may ask, when there is no such bot."""
         name = name_of(address)
-        if name not in self.repository.names():
+        if not self.repository.knows(name):
             raise unknown_bot(name, self.names(caller))
         return name
 

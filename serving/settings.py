@@ -35,6 +35,7 @@ class Settings:
     most_waiting: int = 256  # requests that may wait for their turn; past it 503
     max_body: int = MIB  # bytes of a request's body; past it 413
     grace: float = 25.0  # seconds for running requests after SIGTERM; Kubernetes kills after 30
+    deadline: float = 120.0  # seconds for a whole answer; a caller may ask for fewer
     memory: int = field(default_factory=default_memory)  # bytes for loaded models
     poll: float = 2.0  # seconds between looks at the registry's aliases
     split: float = 0.0  # share of a bot's requests that its challenger answers, 0 to 1
@@ -59,6 +60,7 @@ RANGES: tuple[tuple[str, type, float, float], ...] = (
     ("most_waiting", int, 1, 100_000),
     ("max_body", int, 1024, 1024 * MIB),
     ("grace", float, 0, 3600),
+    ("deadline", float, 0.1, 86_400),
     ("memory", int, MIB, 1 << 50),
     ("poll", float, 0.1, 3600),
     ("split", float, 0, 1),
