@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
-from serving.doors import Doors, warn_if_open
+from serving.doors import Doors, is_loopback, warn_if_open
 from serving.engine import Engine
 from serving.keys import Keys
 from serving.logs import Log
@@ -67,7 +67,7 @@ class Assembly:
 
     async def _open(self, app: ASGIApp) -> None:
         self.engine.start()
-        doors = Doors(app, self._keys)
+        doors = Doors(app, self._keys, local=is_loopback(self._settings.host))
         signals = Signals(doors, self.metrics, self._log, self._traces)
         self.app = signals
         warn_if_open(self._settings.host, self._keys)

@@ -59,11 +59,21 @@ STRANGER = Caller("", ())  # somebody without a key where keys are asked for, at
 class Doors:
     """ASGI middleware, and for gRPC `admit` and `passing`: who a caller is, and whether it is their turn.
 
-    `default` is what keys may ask that have no limits of their own, and what the anonymous caller may.
+    `default` is what keys may ask that have no limits of their own, and what the anonymous caller may. `local` says that the server
+    binds loopback: without keys it then answers only requests for a name of this machine, or any web page that its owner looks at
+    could have its own name point here and read the answers (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp | None, keys: Keys | None, default: Limits | None = None, metrics_open: bool = True) -> None:
+    def __init__(
+        self,
+        app: ASGIApp | None,
+        keys: Keys | None,
+        default: Limits | None = None,
+        metrics_open: bool = True,
+        local: bool = False,
+    ) -> None:
         self._app = app
+        self._local = local and keys is None
         self._keys = keys
         self._default = default or Limits()
         self._metrics_open = metrics_open
@@ -91,6 +101,8 @@ class Doors:
 
     def _let_in(self, scope: Scope, state: dict[str, Any]) -> Visit:
         _check_size(scope)
+        if self._local:
+            _check_host(scope)
         if self._open(scope):
             state["caller"] = ANONYMOUS if self._keys is None else STRANGER
             return Visit((), 0.0)  # on nobody's account
@@ -156,6 +168,13 @@ def _check_size(scope: Scope) -> None:
         raise Denied(431, told, "headers")
 
 
+def _check_host(scope: Scope) -> None:
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    name = host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    if not is_loopback(name):
+        raise Denied(403, f"the Host {host[:80]!r} is no name of this machine; ask for 127.0.0.1, or serve with --keys", "host")
+
+
 def _headers(scope: Scope) -> dict[str, str]:
     """The two headers that can carry a key; one that comes twice is nobody's."""
     found: dict[str, str] = {}
@@ -181,7 +200,7 @@ def charge(scope: Scope, tokens: int) -> None:
 
 def warn_if_open(host: str, keys: Keys | None) -> bool:
     """Say so when the server is open to a network without keys; whether it is."""
-    is_open = keys is None and not _is_loopback(host)
+    is_open = keys is None and not is_loopback(host)
     if is_open:
         log.warning(
             "%s is open to the network, and anybody may ask; make keys with `mynah keys add`, give them with --keys", host
@@ -189,7 +208,8 @@ def warn_if_open(host: str, keys: Keys | None) -> bool:
     return is_open
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host`, an address or name, is this machine alone."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
