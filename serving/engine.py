@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from serving.ask import Ask
-from serving.model import Model
+from serving.model import Model, decode_here
 from serving.refusals import Refusal
 from serving.run import Run, Sample
 from serving.stream import Stream
@@ -119,6 +119,7 @@ class Engine:
     # On the thread
 
     def _work(self) -> None:
+        decode_here()
         while self._wait():
             try:
                 self._turn()
@@ -141,7 +142,11 @@ class Engine:
             if run.size:
                 began = time.perf_counter()
                 size = run.size
-                woken |= run.step()
+                try:
+                    woken |= run.step()
+                except Exception:
+                    self._abandon(model, run.streams)
+                    continue
                 self._told(run, size, time.perf_counter() - began)
             if not run.size:
                 del self._runs[model]  # and its cache
@@ -185,12 +190,8 @@ class Engine:
                 self._wake(
                     self._begin(model, groups)
                 )  # before the step: nobody waits for others' tokens to see the first of theirs
-            except Exception:  # out of memory, perhaps: they are in no queue and in no run any more
-                streams = {each.stream for each, _, _ in groups}
-                for stream in streams:
-                    stream.fail(INTERNAL)
-                self._wake(streams)
-                raise
+            except Exception:  # out of memory, perhaps
+                self._abandon(model, {each.stream for each, _, _ in groups})
 
     def _begin(self, model: Model, groups: Sequence[tuple[_Waiting, int, list[int]]]) -> set[Stream]:
         began = time.perf_counter()
@@ -209,6 +210,18 @@ class Engine:
             tokens = sum(len(each.prompts[prompt]) for each, prompt, _ in groups)
             self._observer.prefill(run.label, len(groups), tokens, time.perf_counter() - began)
         return woken
+
+    def _abandon(self, model: Model, streams: set[Stream]) -> None:
+        """Give up the requests to `model`, whose cache nobody knows the state of now; the others go on."""
+        log.exception("the engine failed at a step; the requests that it was about are given up")
+        run = self._runs.pop(model, None)
+        streams |= run.streams if run else set()
+        with self._changed:
+            for each in [each for each in self._queue if each.stream in streams]:  # with samples that have not begun
+                self._queue.remove(each)
+        for stream in streams:
+            stream.fail(INTERNAL)
+        self._wake(streams)
 
     def _give_up(self, why: Refusal) -> None:
         with self._changed:

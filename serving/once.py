@@ -8,7 +8,7 @@ from components.generation import Sampling
 from components.names import is_unicode
 from serving.ask import Ask
 from serving.engine import Engine
-from serving.model import load_model
+from serving.model import load_here, load_model
 from serving.refusals import Refusal
 
 
@@ -26,6 +26,7 @@ def answer_once(folder: Path, prompt: str, sampling: Sampling) -> list[str]:
 
 
 async def _answer(folder: Path, ask: Ask) -> list[str]:
+    load_here()
     engine = Engine()
     engine.start()
     try:

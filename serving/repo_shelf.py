@@ -28,6 +28,13 @@ SECONDS_BEFORE_RETRY = 5.0  # after a load that failed
 SECONDS_UNTIL_ROOM = 2  # told to who finds every model in use: about as long as an answer takes
 MIB = 1 << 20
 
+
+def _load_here() -> None:
+    from serving.model import load_here  # torch takes a second: when the first model is loaded
+
+    load_here()
+
+
 Key = tuple[str, str]  # a bot's name and version
 T = TypeVar("T")
 log = logging.getLogger("mynah.repository")
@@ -81,7 +88,9 @@ class Shelf:
     _reserved: int = 0  # bytes for models that are being read
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
     _fetchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(FETCHES_AT_ONCE, "fetch"))
-    _loaders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(LOADS_AT_ONCE, "load"))
+    _loaders: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(LOADS_AT_ONCE, "load", initializer=_load_here)
+    )
 
     @asynccontextmanager
     async def hold(self, key: Key, beside: Key | None = None) -> AsyncIterator["Model"]:

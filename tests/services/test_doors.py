@@ -449,7 +449,7 @@ def test_hostile_keys_are_wrong_keys(add, serve, value):
         place = urlsplit(server.url)
         with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
             connection.sendall(
-                b"GET /v2/models HTTP/1.1\r\nHost: x\r\nAuthorization: " + value + b"\r\nConnection: close\r\n\r\n"
+                b"GET /v2/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + value + b"\r\nConnection: close\r\n\r\n"
             )
             assert connection.makefile("rb").readline().split()[1] in (b"401", b"400")
         assert server.get("/v2/health/live").status_code == 200

@@ -160,7 +160,7 @@ def serving(bots):
     app.include_router(create_page(Aviary(bots)))
     app.add_api_route("/openai/v1/completions", completions.answer, methods=["POST"])
     app.add_exception_handler(Refusal, refused)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, log_level="warning", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

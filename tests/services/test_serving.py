@@ -548,20 +548,20 @@ def raw(server, *parts, pause=0.0, timeout=20):
     ],
 )
 def test_header_floods(server, client, headers):
-    said = raw(server, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", *headers, b"\r\n")
+    said = raw(server, b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", *headers, b"\r\n")
     assert said.startswith(b"HTTP/1.1 431 ")
     assert b'"error"' in said
     assert client.get("/v2/health/live").status_code == 200
 
 
 def test_a_long_path_is_refused(server, client):
-    said = raw(server, b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    said = raw(server, b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 431 ")
     assert client.get("/v2/health/live").status_code == 200
 
 
 def test_endless_trailers_of_a_chunked_body(server, client):
-    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     raw(server, head, b"2\r\n{}\r\n0\r\nX-Endless: ", *[b"x" * 65536] * 40)  # it closes; a client that went on would block
     assert client.get("/v2/health/live").status_code == 200
 
@@ -585,9 +585,9 @@ def test_a_body_of_200_mb_is_refused(server, client):
 def test_slow_heads_and_bodies(start):
     quick = "import serving.gate, serving.wire\nserving.gate.SLOWEST_BODY = serving.wire.SLOWEST_HEAD = 0.5\n"
     with start(quick) as server:
-        slow_head = raw(server, b"GET /v2/health/live HTTP/1.1\r\n", b"Host: x\r\n", pause=1)
+        slow_head = raw(server, b"GET /v2/health/live HTTP/1.1\r\n", b"Host: localhost\r\n", pause=1)
         assert slow_head.startswith(b"HTTP/1.1 408 ")
-        head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
+        head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
         slow_body = raw(server, head, b"{", pause=1)
         assert slow_body.startswith(b"HTTP/1.1 408 ")
         assert httpx.get(server.url + "/v2/health/live").status_code == 200
@@ -595,7 +595,7 @@ def test_slow_heads_and_bodies(start):
 
 def test_many_slow_bodies_block_nobody(server, client):
     address = urlsplit(server.url)
-    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
     held = [socket.create_connection((address.hostname, address.port)) for _ in range(100)]
     try:
         for connection in held:
