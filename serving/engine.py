@@ -144,7 +144,7 @@ class Engine:
                 size = run.size
                 try:
                     woken |= run.step()
-                except Exception:
+                except Exception:  # noqa: BLE001 - told in the log, and to those whom it is about
                     self._abandon(model, run.streams)
                     continue
                 self._told(run, size, time.perf_counter() - began)
@@ -187,10 +187,9 @@ class Engine:
                     self._queue.popleft()
         for model, groups in chosen.items():
             try:
-                self._wake(
-                    self._begin(model, groups)
-                )  # before the step: nobody waits for others' tokens to see the first of theirs
-            except Exception:  # out of memory, perhaps
+                # Before the step: nobody waits for others' tokens to see the first of theirs.
+                self._wake(self._begin(model, groups))
+            except Exception:  # noqa: BLE001 - out of memory, perhaps; told in the log, and to those whom it is about
                 self._abandon(model, {each.stream for each, _, _ in groups})
 
     def _begin(self, model: Model, groups: Sequence[tuple[_Waiting, int, list[int]]]) -> set[Stream]:

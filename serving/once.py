@@ -8,7 +8,7 @@ from components.generation import Sampling
 from components.names import is_unicode
 from serving.ask import Ask
 from serving.engine import Engine
-from serving.model import load_here, load_model
+from serving.model import decode_here, load_here, load_model
 from serving.refusals import Refusal
 
 
@@ -33,4 +33,5 @@ async def _answer(folder: Path, ask: Ask) -> list[str]:
         [answers] = await engine.submit(load_model(folder), ask).answers()
     finally:
         await engine.close(0)
+        decode_here()
     return [f"{ask.prompts[0]}{answer.text}".strip() for answer in answers]

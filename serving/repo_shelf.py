@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from components.errors import InputError, PlatformError
 from components.events import visible
+from serving import heap
 from serving.refusals import Refusal
 from serving.sources import Source
 
@@ -85,6 +86,7 @@ class Shelf:
     _slots: "OrderedDict[Key, Slot]" = field(default_factory=OrderedDict)  # the least recently used first
     _failures: dict[Key, _Failure] = field(default_factory=dict)
     _sizes: dict[Key, int] = field(default_factory=dict)  # bytes, of what was loaded once
+    _dropped: int = 0  # bytes of models since memory was last given back
     _reserved: int = 0  # bytes for models that are being read
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
     _fetchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(FETCHES_AT_ONCE, "fetch"))
@@ -142,10 +144,17 @@ class Shelf:
             slot.unwanted = True
             return
         del self._slots[key]
+        self._give_back(slot.model.nbytes)
         self.versions[key[0]].remove(key[1])
         if not self.versions[key[0]]:
             del self.versions[key[0]]
         self.observer.evicted(key[0])
+
+    def _give_back(self, dropped: int) -> None:
+        self._dropped += dropped
+        if self._dropped >= heap.AFTER:
+            self._dropped = 0
+            self._loaders.submit(heap.give_back)
 
     def forget(self, name: str, version: str = "") -> None:
         """Let a version of a bot go that is no more, or all of them, and what was known of it."""

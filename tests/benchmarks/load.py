@@ -8,6 +8,7 @@ Prints one JSON object: seconds of the whole, tokens, errors, and for each reque
 import asyncio
 import contextlib
 import json
+import random
 import sys
 import time
 from dataclasses import dataclass, field
@@ -86,7 +87,13 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
     result = Result()
     left = iter(range(plan["requests"])) if "requests" in plan else iter(int, 1)
     ends = time.perf_counter() + plan.get("seconds", 1e9)
-    progress: list[float] = []
+
+    def body_of(each: int) -> dict[str, Any]:
+        size, bot = plan["tokens"], plan["bots"][each % len(plan["bots"])]
+        return {
+            "model": bot, "prompt": PROMPT, "max_tokens": size, "min_tokens": size, "n": plan.get("n", 1), "temperature": 1.0,
+            "top_p": 0.95, "seed": each, "stream": plan.get("stream", False),
+        }  # fmt: skip
 
     async def one(number: int) -> None:
         async with Client(str(where.hostname), int(where.port or 80), result) as client:
@@ -94,16 +101,25 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
             for each in left:
                 if time.perf_counter() > ends:
                     return
-                size = plan["tokens"]
-                body = {
-                    "model": plan["bots"][each % len(plan["bots"])], "prompt": PROMPT, "max_tokens": size, "min_tokens": size,
-                    "n": plan.get("n", 1), "temperature": 1.0, "top_p": 0.95, "seed": each, "stream": plan.get("stream", False),
-                }  # fmt: skip
-                await client.ask(body)
-                progress.append(time.perf_counter())
+                await client.ask(body_of(each))
+
+    async def arriving() -> None:
+        """Requests that come when they come (a Poisson process of `rate` a second), whatever became of those before."""
+        chance, going = random.Random(0), set()
+        for each in left:
+            going.add(asyncio.create_task(alone(each)))
+            await asyncio.sleep(chance.expovariate(plan["rate"]))
+        await asyncio.gather(*going)
+
+    async def alone(each: int) -> None:
+        async with Client(str(where.hostname), int(where.port or 80), result) as client:
+            await client.ask(body_of(each))
 
     began = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(plan["clients"])))
+    if "rate" in plan:
+        await arriving()
+    else:
+        await asyncio.gather(*(one(number) for number in range(plan["clients"])))
     return {
         "wall": time.perf_counter() - began, "tokens": result.tokens, "errors": result.errors[:5], "failed": len(result.errors),
         "seconds": result.seconds, "first": result.first,

@@ -157,16 +157,24 @@ def first(folder: Path) -> None:
     with serving([("gpt2", folder)]) as (url, _, _):
         load(url, clients=4, requests=8, tokens=32, stream=True)
         idle = load(url, clients=1, requests=40, tokens=32, stream=True)["first"]
-        print("| clients | p50 ms | p99 ms | p50 against idle | bar |\n|---|---|---|---|---|")
-        print(f"| 1 | {1e3 * statistics.median(idle):.1f} | {1e3 * percentile(idle, 0.99):.1f} | | |")
-        for clients in (4, 16, 64):
-            seen = load(url, clients=clients, requests=8 * clients, tokens=32, stream=True, spread=0.01)
+        capacity = load(url, clients=16, requests=128, tokens=32)
+        most = capacity["tokens"] / capacity["wall"] / 32
+        print("| load | p50 ms | p99 ms | p50 against idle | bar |\n|---|---|---|---|---|")
+        print(f"| none | {1e3 * statistics.median(idle):.1f} | {1e3 * percentile(idle, 0.99):.1f} | | |")
+        loads: dict[str, dict[str, Any]] = {
+            f"{share:.0%} of what 16 clients get ({share * most:.0f} requests/s, Poisson)": {
+                "rate": share * most,
+                "requests": 400,
+            }
+            for share in (0.3, 0.6, 0.9)
+        }
+        loads |= {f"{clients} clients in lock-step": {"clients": clients, "requests": 8 * clients} for clients in (4, 16, 64)}
+        for what, plan in loads.items():
+            seen = load(url, tokens=32, stream=True, **plan)
             assert not seen["failed"], seen["errors"]
-            found = seen["first"]
-            middle = statistics.median(found)
-            print(
-                f"| {clients} | {1e3 * middle:.1f} | {1e3 * percentile(found, 0.99):.1f} | {middle / statistics.median(idle):.1f} | 3 |"
-            )
+            middle = statistics.median(seen["first"])
+            worst = 1e3 * percentile(seen["first"], 0.99)
+            print(f"| {what} | {1e3 * middle:.1f} | {worst:.1f} | {middle / statistics.median(idle):.1f} | 3 |")
 
 
 ENGINE = """
