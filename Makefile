@@ -21,6 +21,8 @@ check: lint test
 
 bench: $(VENV)/dev  ## what docs/benchmarks.md reports: minutes, and gigabytes of memory
 	$(BIN)/python -m tests.benchmarks.registry
+	$(BIN)/python -m tests.benchmarks.serving
+	$(BIN)/python -m tests.benchmarks.engines
 
 services: $(VENV)/laptop  ## real PostgreSQL, S3 and MLflow on this machine, for development; then: . .services/env
 	@$(BIN)/python -m scripts.services up .services > /dev/null  # what it prints holds passwords; .services/env has it too

@@ -73,7 +73,7 @@ class Stream:
 
     def cancel(self) -> None:
         """Give up: its samples leave the batch at the next step. Safe to call twice, and after the end."""
-        if not self.cancelled:
+        if self._unfinished and not self.cancelled:
             self.cancelled = True
             self._cancel(self)
 

@@ -280,7 +280,8 @@ def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernete
     assert (back.returncode, "endpoint bots/" in back.stderr) == (3, True)
 
 
-def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny_checkpoint, mynah):
+def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny_checkpoint, mynah, monkeypatch):
+    monkeypatch.setattr("components.tracking.PATIENCE", 2.0)  # the store itself lies on that disk, and stays away
     disk, outputs = small_disk(2600), make_outputs(tmp_path / "outputs", tiny_checkpoint)
     folders = [outputs / each for each in FOLDERS]
     open_store(disk / "work")  # the database itself takes a megabyte
