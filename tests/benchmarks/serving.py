@@ -183,8 +183,9 @@ from pathlib import Path
 from components.generation import Sampling
 from serving.ask import Ask
 from serving.engine import Engine
-from serving.model import load_model
+from serving.model import load_here, load_model
 async def main():
+    load_here()
     model = load_model(Path(sys.argv[1])); model.warm_up()
     engine = Engine(); engine.start()
     clients, requests, tokens = map(int, sys.argv[3:])
@@ -206,8 +207,8 @@ def overhead(folder: Path) -> None:
         "\nHTTP, JSON and scheduling against the engine alone (its own queue and thread, no HTTP), tokens a second, medians of 3\n"
     )
     print("| clients | new tokens | engine | over HTTP | cost | bar |\n|---|---|---|---|---|---|")
-    for clients, tokens in ((1, 128), (16, 128), (64, 128), (64, 32)):
-        requests = max(8, 4 * clients)
+    for clients, tokens in ((1, 128), (16, 128), (64, 128)):
+        requests = max(8, 2 * clients)
         arguments = [sys.executable, "-c", ENGINE, str(folder), PROMPT, str(clients), str(requests), str(tokens)]
         alone, served = [], []
         for _ in range(3):
