@@ -39,6 +39,7 @@ Poll = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between lo
 Queue = Annotated[int, typer.Option(min=1, help="Requests that may wait for their turn.")]
 MaxBody = Annotated[float, typer.Option(min=0.001, max=1024, help="MiB of a request's body.")]
 Grace = Annotated[float, typer.Option(min=0, max=3600, help="Seconds for running requests after SIGTERM or Ctrl-C.")]
+Deadline = Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds for a whole answer.")]
 Split = Annotated[float, typer.Option(min=0, max=100, help="Percent of a bot's requests that its challenger answers.")]
 Shadow = Annotated[
     float,
@@ -62,6 +63,7 @@ def serve(
     queue: Queue = 256,
     max_body: MaxBody = 1.0,
     grace: Grace = 25.0,
+    deadline: Deadline = 120.0,
     split: Split = 0.0,
     shadow: Shadow = 0.0,
     allow_verbatim: AllowVerbatim = False,
@@ -72,7 +74,7 @@ def serve(
     from serving.settings import Settings, default_memory
 
     settings = Settings(
-        host=host, port=port, grpc_port=grpc_port, keys_file=keys, most_waiting=queue, max_body=int(max_body * MIB), grace=grace,
+        host=host, port=port, grpc_port=grpc_port, keys_file=keys, most_waiting=queue, max_body=int(max_body * MIB), grace=grace, deadline=deadline,
         memory=int(memory * GIB) if memory else default_memory(), poll=poll, split=split / 100, shadow=shadow / 100,
         allow_verbatim=allow_verbatim, log_prompts=log_prompts,
     )  # fmt: skip

@@ -15,9 +15,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.refusals import Refusal
-from serving.watch import DEADLINE, Watch, seconds_for
+from serving.watch import Watch, seconds_for
 
-LARGEST_BODY = 1024 * 1024  # bytes; 64 prompts that fill GPT-2's context of 1,024 tokens are about 300 kB
 SLOWEST_BODY = 30.0  # seconds for the whole body to arrive
 SURROGATE = re.compile(r"\\u[dD]")  # how JSON spells half of a pair; whether the other half follows is looked at only then
 ASKING = (":predict", "/infer", "/completions")  # how paths end whose body is a request; no other's is looked at
@@ -26,7 +25,7 @@ ASKING = (":predict", "/infer", "/completions")  # how paths end whose body is a
 class Gate:
     """ASGI middleware that reads a POST's body itself, refuses what is not fit, and watches over the rest while it runs."""
 
-    def __init__(self, app: ASGIApp, largest_body: int = LARGEST_BODY, deadline: float = DEADLINE) -> None:
+    def __init__(self, app: ASGIApp, largest_body: int, deadline: float) -> None:
         self.app = app
         self._largest = largest_body
         self._deadline = deadline
@@ -50,7 +49,7 @@ class Gate:
             await Watch(self.app, seconds)(scope, receive, send)
 
 
-async def read_body(scope: Scope, receive: Receive, largest: int = LARGEST_BODY) -> bytes:
+async def read_body(scope: Scope, receive: Receive, largest: int) -> bytes:
     """The whole body, declared in length or chunked. Raises Refusal (413, 408, or 503 as the server stops) and ClientDisconnect."""
     declared = Headers(scope=scope).get("content-length", "0")
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > largest:

@@ -13,13 +13,11 @@ import grpc  # type: ignore[import-untyped]
 from grpc import aio
 
 from components.errors import PlatformError
-from serving.gate import LARGEST_BODY
 from serving.kserve_import import InferInput, InferRequest, InvalidInput, RequestedOutput, messages, stubs
 from serving.kserve_routes import SESSION_HEADER
 from serving.models import BotDataPlane
 from serving.refusals import Refusal
 from serving.service import CALL, Call, allow_admin
-from serving.watch import DEADLINE
 
 if TYPE_CHECKING:
     from serving.doors import Doors
@@ -43,9 +41,7 @@ log = logging.getLogger("mynah.grpc")
 class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kserve is untyped
     """The service's methods, each around KServe's DataPlane."""
 
-    def __init__(
-        self, plane: BotDataPlane, doors: "Doors | None" = None, signals: "Signals | None" = None, deadline: float = DEADLINE
-    ) -> None:
+    def __init__(self, plane: BotDataPlane, doors: "Doors", signals: "Signals", deadline: float) -> None:
         self._plane = plane
         self._doors = doors
         self._signals = signals
@@ -127,7 +123,7 @@ class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kse
     @contextmanager
     def _passed(self, method: str, headers: Mapping[str, str], state: MutableMapping[str, Any]) -> Iterator[None]:
         """Through the doors, as REST's requests are; the tokens that were written are charged at the end."""
-        if self._doors is None or method in PROBES:
+        if method in PROBES:
             yield
             return
         caller = state["caller"] = self._doors.admit(headers)
@@ -188,7 +184,7 @@ def _number(value: object) -> object:
         return value  # refused where parameters are read, by name
 
 
-async def start_grpc(servicer: Servicer, host: str, port: int, largest: int = LARGEST_BODY) -> tuple[aio.Server, int]:
+async def start_grpc(servicer: Servicer, host: str, port: int, largest: int) -> tuple[aio.Server, int]:
     """A running server that takes messages of `largest` bytes, and its port: `port`, or a free one for 0.
 
     Raises PlatformError when the address can't be had.

@@ -6,7 +6,6 @@ https://github.com/huggingface/transformers, models/gpt2.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ class Model:
         batch.add([[self.end]], [1])
         batch.step([self.end])
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.tokens.device

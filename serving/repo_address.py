@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from components.registry import CHAMPION
 from serving.refusals import Refusal
-from serving.sources import CHAMPION
 
 # Letters in both cases, dots and underscores make no bot's name, but names of models elsewhere have them (gpt-3.5-turbo): who asks
 # for one of those hears that it is not here. Whatever else is in a name is no name, and never reaches a registry or a disk.

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from components.errors import MynahError
 from components.events import visible
+from components.registry import CHAMPION
 from serving.refusals import Refusal
 from serving.repo_shelf import Key, RepositoryObserver, Shelf
-from serving.sources import CHAMPION, Aliases, Source
+from serving.sources import Aliases, Source
 
 log = logging.getLogger("mynah.repository")
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serving.sources import CHALLENGER, CHAMPION, PREVIOUS
+from components.registry import CHALLENGER, CHAMPION, PREVIOUS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import InputError, MynahError, PlatformError
+from components.registry import CHALLENGER, CHAMPION, PREVIOUS
 from serving.refusals import Refusal, unknown_bot
 from serving.repo_address import Address, parse, unknown_alias, unknown_version
 from serving.repo_follow import Follower
 from serving.repo_shelf import RepositoryObserver, Shelf
 from serving.repo_traffic import Traffic, challenger
-from serving.sources import CARD, CHALLENGER, CHAMPION, PICTURE, PREVIOUS, Source
+from serving.sources import CARD, PICTURE, Source
 
 if TYPE_CHECKING:
     from serving.model import Model

@@ -12,12 +12,12 @@ from components.aliases import all_aliases
 from components.errors import InputError
 from components.files import make_folder
 from components.names import bot_name
+from components.registry import CHAMPION
 from components.store import Store
 
 if TYPE_CHECKING:
     from components.registry import BotVersion, Registry
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 CARD, PICTURE = "README.md", "predictions.png"
 Aliases = Mapping[str, Mapping[str, str]]  # bot -> alias -> version
 

@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.refusals import Refusal
 
-DEADLINE = 120.0  # seconds for a whole answer, where nobody set another; the longest one of GPT-2 takes a few
 HEADER = "x-request-timeout"  # seconds, lower than the deadline
 
 
