@@ -8,7 +8,7 @@ import typer
 from pipelines.options import Json, result
 
 if TYPE_CHECKING:
-    from serving.keys import KeyRing, Limits
+    from serving.doors.keys import KeyRing, Limits
 
 app = typer.Typer(
     help="API keys for a server (mynah serve --keys FILE): add, list, revoke, limit.", no_args_is_help=True, rich_markup_mode=None
@@ -35,8 +35,8 @@ def add(
     from datetime import UTC, datetime
 
     from components.errors import InputError
-    from serving.key_file import add_key
-    from serving.keys import Limits, new_key
+    from serving.doors.key_file import add_key
+    from serving.doors.keys import Limits, new_key
 
     if not bots and not admin:
         raise InputError("the key could ask no bot", "Name those that it may ask with --bot; --bot '*' means all.")
@@ -52,7 +52,7 @@ def list_(file: File, as_json: Json = False) -> None:
     """The keys of a file: ids, tenants, bots and limits."""
     from dataclasses import asdict
 
-    from serving.key_file import read_keys
+    from serving.doors.key_file import read_keys
 
     ring = read_keys(file)
     records = [{name: value for name, value in asdict(key).items() if name != "hash"} for key in ring.keys.values()]
@@ -70,7 +70,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Take a key out of the file; servers that read it refuse the key at once."""
-    from serving.key_file import revoke_key
+    from serving.doors.key_file import revoke_key
 
     revoke_key(file, identity)
     result({"revoked": identity}, f"{identity} is revoked", as_json)
@@ -88,8 +88,8 @@ def limit(
     """Set what all keys of a tenant may ask together; what is not named is without limit."""
     from dataclasses import asdict
 
-    from serving.key_file import limit_tenant
-    from serving.keys import Limits
+    from serving.doors.key_file import limit_tenant
+    from serving.doors.keys import Limits
 
     limits = Limits(requests_per_minute, tokens_per_minute, concurrent)
     limit_tenant(file, tenant, limits)

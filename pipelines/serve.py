@@ -10,7 +10,7 @@ from components.files import there_is
 from pipelines.options import DEFAULT_WORKDIR, Workdir, existing
 
 if TYPE_CHECKING:
-    from serving.sources import FolderSource, RegistrySource, ServedBot
+    from serving.repository.sources import FolderSource, RegistrySource, ServedBot
 
 GIB, MIB = 1 << 30, 1 << 20
 
@@ -90,7 +90,7 @@ def serve(
 
 def of_folder(folder: Path, name: str, version: str) -> "FolderSource":
     """The bot whose checkpoint lies in `folder`, or in its model/ as in what MLflow keeps. Raises InputError when there is none."""
-    from serving.sources import FolderSource, ServedBot
+    from serving.repository.sources import FolderSource, ServedBot
 
     for place in (folder, folder / "model"):
         if there_is(place / "config.json"):
@@ -101,7 +101,7 @@ def of_folder(folder: Path, name: str, version: str) -> "FolderSource":
 def of_registry(workdir: Path, names: list[str]) -> "RegistrySource":
     """The bots of the registry that `workdir` or the environment names. Raises InputError when there is none, or a name is none."""
     from components.store import Store, server_address
-    from serving.sources import RegistrySource
+    from serving.repository.sources import RegistrySource
 
     existing(workdir)
     # Not opened as `open_store` does: it would import MLflow, and make an experiment that a server needs none of.
@@ -113,7 +113,7 @@ def champion(workdir: Path, name: str) -> "ServedBot":
     """The champion of the bot called `name`, on this machine's disk. Raises InputError when it has none or its files are gone."""
     from components.registry import Registry
     from components.store import open_store
-    from serving.sources import ServedBot
+    from serving.repository.sources import ServedBot
 
     registry = Registry(open_store(existing(workdir)))
     bot = registry.bot(name)

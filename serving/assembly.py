@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from serving.doors import Doors, is_loopback, warn_if_open
+from serving.doors.keys import Keys
 from serving.engine import Engine
-from serving.keys import Keys
-from serving.logs import Log
-from serving.metrics import Metrics
+from serving.protocols.wire import BoundedProtocol
 from serving.repository import Repository
 from serving.service import Service
 from serving.settings import Settings
 from serving.signals import Signals
-from serving.traces import traces_from_environment
-from serving.wire import BoundedProtocol
+from serving.signals.logs import Log
+from serving.signals.metrics import Metrics
+from serving.signals.traces import traces_from_environment
 
 if TYPE_CHECKING:
     from grpc import aio  # type: ignore[import-untyped]
 
-    from serving.sources import Source
+    from serving.repository.sources import Source
 
 MOST_SHOWN = 5  # bots by name in the line that says the server is ready
 
@@ -75,14 +75,14 @@ class Assembly:
             await self._start_grpc(doors, signals, self._settings.grpc_port)
 
     def _build(self) -> ASGIApp:
-        from serving.page import create_page
-        from serving.protocol import create_app
+        from serving.playground import create_page
+        from serving.protocols import create_app
 
         return create_app(self.service, self._settings, self.metrics, create_page(self.repository))
 
     async def _start_grpc(self, doors: Doors, signals: Signals, port: int) -> None:
-        from serving.grpc import Servicer, start_grpc
-        from serving.models import BotDataPlane
+        from serving.protocols.grpc import Servicer, start_grpc
+        from serving.protocols.kserve_models import BotDataPlane
 
         servicer = Servicer(BotDataPlane(self.service), doors, signals, self._settings.deadline)
         self._grpc, self._grpc_port = await start_grpc(servicer, self._settings.host, port, self._settings.max_body)

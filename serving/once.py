@@ -6,9 +6,9 @@ from pathlib import Path
 from components.errors import InputError
 from components.generation import Sampling
 from components.names import is_unicode
-from serving.ask import Ask
 from serving.engine import Engine
-from serving.model import decode_here, load_here, load_model
+from serving.engine.ask import Ask
+from serving.engine.model import decode_here, load_here, load_model
 from serving.refusals import Refusal
 
 

@@ -18,8 +18,8 @@ from components.errors import PlatformError
 from components.events import waiting
 
 if TYPE_CHECKING:
+    from serving.repository.sources import Source
     from serving.settings import Settings
-    from serving.sources import Source
 
 FLUSHING = 5  # seconds for what was answered to reach its readers, once the grace is over
 KEEP_ALIVE = 65  # seconds between requests of one connection; over the 60 of most load balancers

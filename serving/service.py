@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from serving.refusals import Refusal, unknown_bot
 
 if TYPE_CHECKING:
-    from serving.ask import Ask
     from serving.engine import Engine
+    from serving.engine.ask import Ask
+    from serving.engine.stream import Answer, Stream
     from serving.repository import Lease, Repository
-    from serving.stream import Answer, Stream
 
 MOST_COPIES = 4  # requests that a challenger works on beside those of readers
 STOPPING = "the server is stopping; try again later"

@@ -61,10 +61,10 @@ measure(lambda batch: generator.generate_batch([names] * batch, max_length=token
     "Mynah's slot decoder, bf16": """
 from pathlib import Path
 from components.generation import Sampling
-from serving.ask import Ask
-from serving.model import load_model
-from serving.run import Run, Sample
-from serving.stream import Stream
+from serving.engine.ask import Ask
+from serving.engine.model import load_model
+from serving.engine.run import Run, Sample
+from serving.engine.stream import Stream
 model = load_model(Path(folder), "cpu")
 def generate(batch):
     run = Run(model, "")

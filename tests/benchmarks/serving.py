@@ -62,7 +62,7 @@ print(json.dumps({f"{n} {tokens}": [generate(n, tokens) for _ in range(3)] for n
 
 def peer(folder: Path) -> dict[str, list[float]]:
     """Tokens a second of `generate`, by samples and tokens."""
-    code = "from serving.tokenizer import shared_tokenizer\nfrom pathlib import Path\nimport sys\n"
+    code = "from serving.engine.tokenizer import shared_tokenizer\nfrom pathlib import Path\nimport sys\n"
     code += "print(shared_tokenizer(Path(sys.argv[1])).encode(sys.argv[2]))"
     ids = subprocess.run([sys.executable, "-c", code, str(folder), PROMPT], check=True, capture_output=True, text=True).stdout
     done = subprocess.run([sys.executable, "-c", PEER, str(folder), ids], check=True, capture_output=True, text=True)
@@ -74,7 +74,7 @@ import sys, json
 from pathlib import Path
 from serving.server import serve
 from serving.settings import Settings
-from serving.sources import FolderSource, ServedBot
+from serving.repository.sources import FolderSource, ServedBot
 bots = [ServedBot(name, "1", Path(folder)) for name, folder in json.loads(Path(sys.argv[1]).read_text())]
 serve(FolderSource(bots), Settings(port=0, memory=int(sys.argv[2]) << 20))
 """
@@ -181,9 +181,9 @@ ENGINE = """
 import asyncio, json, sys, time
 from pathlib import Path
 from components.generation import Sampling
-from serving.ask import Ask
+from serving.engine.ask import Ask
 from serving.engine import Engine
-from serving.model import load_here, load_model
+from serving.engine.model import load_here, load_model
 async def main():
     load_here()
     model = load_model(Path(sys.argv[1])); model.warm_up()

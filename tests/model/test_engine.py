@@ -18,13 +18,13 @@ from components.evaluate.metrics import Memory
 from components.finetune.base_model import FLEDGLING, resolve
 from components.generation import Sampling
 from components.verbatim import FILE, read_bloom, words, write_bloom
-from serving.ask import Ask
-from serving.decoder import Batch
 from serving.engine import Engine
-from serving.model import load_model
+from serving.engine.ask import Ask
+from serving.engine.decoder import Batch
+from serving.engine.model import load_model
+from serving.engine.sampler import Draw, draw, own_random
+from serving.engine.text import Transcript
 from serving.refusals import Refusal
-from serving.sampler import Draw, draw, own_random
-from serving.text import Transcript
 
 PROMPTS = ["My dream is", "", "We hold these truths to be self-evident, that all", "I like", "The birds sing in the morning and"]
 

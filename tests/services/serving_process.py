@@ -16,7 +16,7 @@ HELD_SEED = 424242
 # A request with HELD_SEED gets no further than its first token until the test says so: no test has to guess how long one takes.
 HOLD = """
 import time
-from serving.run import Run
+from serving.engine.run import Run
 def held(run, step=Run.step):
     if any(each.ask.sampling.seed == {seed} for each in run._sequences):
         Path({folder!r}, "started").touch()
@@ -36,8 +36,8 @@ class RunningServer:
         before += HOLD.format(seed=HELD_SEED, folder=str(holding))
         settings = {"port": 0, "memory": 256 * 2**20} | settings
         code = (
-            "from pathlib import Path, PosixPath\nfrom serving.sources import FolderSource, ServedBot\nfrom serving.settings import Settings\n"
-            f"import serving.server as server\n{before}\n"
+            "from pathlib import Path, PosixPath\nfrom serving.repository.sources import FolderSource, ServedBot\n"
+            f"from serving.settings import Settings\nimport serving.server as server\n{before}\n"
             f"bots = [ServedBot(name, version, Path(folder)) for name, version, folder in {bots!r}]\n"
             f"server.serve(FolderSource(bots), Settings(**{settings!r}))\nprint('returned')"
         )

@@ -20,11 +20,11 @@ from components.promote import promote, rollback
 from components.registry import Registry
 from components.store import open_store
 from pipelines.serve import of_folder, of_registry
-from serving.model import load_model
+from serving.engine.model import load_model
 from serving.refusals import Refusal
 from serving.repository import Repository
+from serving.repository.sources import FolderSource, ServedBot
 from serving.settings import Settings, default_memory
-from serving.sources import FolderSource, ServedBot
 
 PLENTY = 1 << 30
 BOTS = ("dove", "heron", "wren")

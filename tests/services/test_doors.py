@@ -15,8 +15,8 @@ import pytest
 
 from components.errors import InputError
 from serving.doors import Doors, warn_if_open
-from serving.key_file import read_keys
-from serving.keys import Keys, Limits
+from serving.doors.key_file import read_keys
+from serving.doors.keys import Keys, Limits
 from serving.refusals import Refusal
 from tests.services.small_server import small_server, whole_server
 
@@ -60,8 +60,8 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(add, key_file, mynah):
 
 
 def test_two_keys_made_at_once_are_both_kept(key_file):
-    from serving.key_file import add_key
-    from serving.keys import new_key
+    from serving.doors.key_file import add_key
+    from serving.doors.keys import new_key
 
     made = [new_key("alice", ["wren"], False, Limits(), "")[0] for _ in range(8)]
     threads = [threading.Thread(target=add_key, args=(key_file, key)) for key in made]

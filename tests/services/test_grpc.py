@@ -8,8 +8,8 @@ import textwrap
 import httpx
 import pytest
 
-from serving.key_file import add_key
-from serving.keys import Limits, new_key
+from serving.doors.key_file import add_key
+from serving.doors.keys import Limits, new_key
 
 
 def run(server, body):

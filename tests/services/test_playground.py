@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from serving.page import create_page
+from serving.playground import create_page
 from serving.refusals import Refusal
 from tests.conftest import needs
 
@@ -835,7 +835,7 @@ def really_serving(folders, *options):
     """`mynah serve`'s own server in a process of its own, on a free port; yields its URL."""
     code = (
         "from pathlib import Path\nfrom serving.server import serve\nfrom serving.settings import Settings\n"
-        "from serving.sources import FolderSource, ServedBot\n"
+        "from serving.repository.sources import FolderSource, ServedBot\n"
         f"bots = [ServedBot(name, '3', Path(folder)) for name, folder in {folders!r}]\n"
         f"serve(FolderSource(bots), Settings(port=0, {', '.join(options)}))"
     )

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from components.errors import PlatformError
-from serving.key_file import add_key
-from serving.keys import Limits, new_key
+from serving.doors.key_file import add_key
+from serving.doors.keys import Limits, new_key
 from serving.server import address_errors, listening_socket
 from tests.services.serving_process import HELD_SEED, running
 
@@ -457,10 +457,10 @@ def test_side_by_side_requests_keep_their_seeds(server):
 @pytest.mark.parametrize("where", ["add", "step"])
 def test_an_unexpected_error_shows_nothing_and_is_logged(start, where):
     broken = f"""
-import serving.models
+import serving.protocols.kserve_models
 def from_v1(_): raise RuntimeError('the secret is in /etc/shadow')
-serving.models.from_v1 = from_v1
-from serving.run import Run
+serving.protocols.kserve_models.from_v1 = from_v1
+from serving.engine.run import Run
 def broken(*_): raise RuntimeError('the engine is broken in /etc/shadow')
 Run.{where} = broken
 """
@@ -583,7 +583,7 @@ def test_a_body_of_200_mb_is_refused(server, client):
 
 
 def test_slow_heads_and_bodies(start):
-    quick = "import serving.gate, serving.wire\nserving.gate.SLOWEST_BODY = serving.wire.SLOWEST_HEAD = 0.5\n"
+    quick = "import serving.protocols.gate, serving.protocols.wire\nserving.gate.SLOWEST_BODY = serving.protocols.wire.SLOWEST_HEAD = 0.5\n"
     with start(quick) as server:
         slow_head = raw(server, b"GET /v2/health/live HTTP/1.1\r\n", b"Host: localhost\r\n", pause=1)
         assert slow_head.startswith(b"HTTP/1.1 408 ")
@@ -665,7 +665,7 @@ def test_tokens_are_charged(keys, tiny_checkpoint, tmp_path):
 
 # A bot with a challenger, whose files are the champion's.
 RIVALS = """
-from serving.sources import Fetched
+from serving.repository.sources import Fetched
 FolderSource.aliases = lambda self: {"wren": {"champion": "3", "challenger": "4"}}
 FolderSource.versions = lambda self, name: ["4", "3"]
 FolderSource.fetch = lambda self, name, version: Fetched(self._bots[name].folder, passed=True)
@@ -760,7 +760,7 @@ from pathlib import Path
 from components.errors import PlatformError
 from serving.server import serve
 from serving.settings import Settings
-from serving.sources import FolderSource, ServedBot
+from serving.repository.sources import FolderSource, ServedBot
 for settings in (Settings(port={port}), Settings(port=0, grpc_port={grpc})):
     try:
         serve(FolderSource([ServedBot("wren", "1", Path({folder!r}))]), settings)
@@ -804,7 +804,7 @@ from pathlib import Path
 from components.errors import InputError
 from serving.server import serve
 from serving.settings import Settings
-from serving.sources import FolderSource, ServedBot
+from serving.repository.sources import FolderSource, ServedBot
 good, none = Path({str(tiny_checkpoint)!r}), Path({str(tmp_path / "none")!r})
 makers = [lambda: FolderSource([]), lambda: FolderSource([ServedBot("a", "1", good)] * 2),
           lambda: serve(FolderSource([ServedBot("a", "1", none)]), Settings(port=0)), lambda: ServedBot("../a", "1", good)]

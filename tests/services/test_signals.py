@@ -18,11 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from components.errors import InputError, PlatformError
-from serving.key_file import add_key
-from serving.keys import Keys, Limits, new_key
-from serving.logs import Log
-from serving.metrics import MOST_BOTS, Metrics
-from serving.traces import traces_from_environment
+from serving.doors.key_file import add_key
+from serving.doors.keys import Keys, Limits, new_key
+from serving.signals.logs import Log
+from serving.signals.metrics import MOST_BOTS, Metrics
+from serving.signals.traces import traces_from_environment
 from tests.services.small_server import BOTS, small_server, whole_server
 
 PROMPT = "My dream is a secret that nobody shall read"
@@ -418,8 +418,8 @@ def test_traces_are_there_by_configuration_only(monkeypatch):
 
 def test_what_nobody_configured_is_not_imported():
     code = (
-        "import sys, serving.doors, serving.signals, serving.traces\n"
-        "assert serving.traces.traces_from_environment() is None\n"
+        "import sys, serving.doors, serving.signals, serving.signals.traces\n"
+        "assert serving.signals.traces.traces_from_environment() is None\n"
         "print([name for name in ('opentelemetry.sdk', 'opentelemetry.exporter', 'torch', 'transformers', 'kserve', 'yaml') if name in sys.modules])"
     )
     environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path)}

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving.gate import Gate
-from serving.kserve_routes import create_v1, create_v2
-from serving.models import BotDataPlane
-from serving.openai import create_openai
-from serving.openapi import make_document
+from serving.protocols.gate import Gate
+from serving.protocols.kserve_models import BotDataPlane
+from serving.protocols.kserve_routes import create_v1, create_v2
+from serving.protocols.openai import create_openai
+from serving.protocols.openapi import make_document
 from serving.refusals import register_refusals
 from serving.service import Service
 
 if TYPE_CHECKING:
-    from serving.metrics import Metrics
     from serving.settings import Settings
+    from serving.signals.metrics import Metrics
 
 
 def create_app(

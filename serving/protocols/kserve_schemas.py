@@ -1,4 +1,4 @@
-"""What v1 and v2 bodies look like, for the OpenAPI document; `serving.ask` is what reads them, and words what is wrong."""
+"""What v1 and v2 bodies look like, for the OpenAPI document; `serving.engine.ask` is what reads them, and words what is wrong."""
 
 from typing import Annotated, Literal
 

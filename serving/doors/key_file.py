@@ -17,7 +17,7 @@ from typing import Any
 
 from components.errors import InputError
 from components.files import make_folder, storage_errors
-from serving.keys import Key, KeyRing, Limits, not_found
+from serving.doors.keys import Key, KeyRing, Limits, not_found
 
 MOST_KEYS = 10_000
 LARGEST_FILE = 8 << 20  # bytes

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from serving.ask import Ask
-from serving.model import Model, decode_here
+from serving.engine.ask import Ask
+from serving.engine.model import Model, decode_here
+from serving.engine.run import Run, Sample
+from serving.engine.stream import Stream
 from serving.refusals import Refusal
-from serving.run import Run, Sample
-from serving.stream import Stream
 
 MOST_PREFILL = 64  # prompt tokens that one step takes in, so that those who run do not wait long for those who come
 INTERNAL = Refusal(500, "internal error")

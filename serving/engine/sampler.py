@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from components.generation import Sampling
-from serving.model import PAD
+from serving.engine.model import PAD
 
 MOST_ROUNDS = 200  # of drawing for one step; each halves what is left, so this is never reached but by a defect
 

@@ -13,9 +13,9 @@ import grpc  # type: ignore[import-untyped]
 from grpc import aio
 
 from components.errors import PlatformError
-from serving.kserve_import import InferInput, InferRequest, InvalidInput, RequestedOutput, messages, stubs
-from serving.kserve_routes import SESSION_HEADER
-from serving.models import BotDataPlane
+from serving.protocols.kserve_import import InferInput, InferRequest, InvalidInput, RequestedOutput, messages, stubs
+from serving.protocols.kserve_models import BotDataPlane
+from serving.protocols.kserve_routes import SESSION_HEADER
 from serving.refusals import Refusal
 from serving.service import CALL, Call, allow_admin
 

@@ -13,16 +13,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from components.generation import NO_TEXT
-from serving.ask import Ask, read_sampling, read_stop
-from serving.kserve_routes import call_of
-from serving.openai_types import Completion, CompletionRequest, ModelCard, ModelList, OpenAIProblem, read_request
-from serving.openapi import documented
+from serving.engine.ask import Ask, read_sampling, read_stop
+from serving.engine.stream import Answer, Chosen, Piece
+from serving.protocols.kserve_routes import call_of
+from serving.protocols.openai_types import Completion, CompletionRequest, ModelCard, ModelList, OpenAIProblem, read_request
+from serving.protocols.openapi import documented
+from serving.protocols.sse import DONE, EventStream, event
 from serving.refusals import Refusal
 from serving.service import Call, Opened, Service, allow
-from serving.sse import DONE, EventStream, event
-from serving.stream import Answer, Chosen, Piece
 
-PART = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")  # how OpenAI, and `serving.run`, show a token that is part of a character
+PART = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")  # as OpenAI and `serving.engine.run` show a token that is part of a character
 COLDEST = 0.01  # the lowest temperature that is sampled at; below lies the likeliest token
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from components.generation import NO_TEXT
 from components.verbatim import Bloom, words
-from serving.tokenizer import Tokenizer
+from serving.engine.tokenizer import Tokenizer
 
 TAIL = 600  # characters; more than the longest run of words that could still become a memorised one
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from components.errors import InputError, MynahError, PlatformError
 from components.registry import CHALLENGER, CHAMPION, PREVIOUS
 from serving.refusals import Refusal, unknown_bot
-from serving.repo_address import Address, parse, unknown_alias, unknown_version
-from serving.repo_follow import Follower
-from serving.repo_shelf import RepositoryObserver, Shelf
-from serving.repo_traffic import Traffic, challenger
-from serving.sources import CARD, PICTURE, Source
+from serving.repository.address import Address, parse, unknown_alias, unknown_version
+from serving.repository.follow import Follower
+from serving.repository.shelf import RepositoryObserver, Shelf
+from serving.repository.sources import CARD, PICTURE, Source
+from serving.repository.traffic import Traffic, challenger
 
 if TYPE_CHECKING:
-    from serving.model import Model
+    from serving.engine.model import Model
 
 log = logging.getLogger("mynah.repository")
 
@@ -276,11 +276,11 @@ class _Nobody:
 
 
 def _load_model(folder: Path) -> "Model":
-    from serving.model import load_model
+    from serving.engine.model import load_model
 
     return load_model(folder)
 
 
 def _import_torch() -> None:
     """Two seconds, which no reader shall wait for."""
-    import serving.model  # noqa: F401
+    import serving.engine.model  # noqa: F401

@@ -32,7 +32,7 @@ class EventStream(Response):
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events. Whoever left, or is late, has this cancelled (see `serving.watch`)."""
+        """Send the events. Whoever left, or is late, has this cancelled (see `serving.protocols.watch`)."""
         async with self._stack, aclosing(self._events) as events:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for each in events:

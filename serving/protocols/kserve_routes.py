@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, ValidationError
 
-from serving import schemas
-from serving.kserve_import import InvalidInput, v2_datamodels
-from serving.models import BotDataPlane
-from serving.openapi import documented
+from serving.protocols import kserve_schemas
+from serving.protocols.kserve_import import InvalidInput, v2_datamodels
+from serving.protocols.kserve_models import BotDataPlane
+from serving.protocols.openapi import documented
 from serving.refusals import Refusal, describe_invalid
 from serving.service import CALL, Call, allow_admin
 
@@ -53,9 +53,11 @@ def create_v1(plane: BotDataPlane) -> APIRouter:
         call_of(request, "v1")
         return _json(await _ready(plane, model_name))
 
-    router.add_api_route("/models/{model_name}:predict", predict, **documented(schemas.PredictResponse, schemas.PredictRequest))
+    router.add_api_route(
+        "/models/{model_name}:predict", predict, **documented(kserve_schemas.PredictResponse, kserve_schemas.PredictRequest)
+    )
     router.add_api_route("/models", models, **documented(v2_datamodels.ListModelsResponse))
-    router.add_api_route("/models/{model_name}", ready, **documented(schemas.ReadyV1, refused=(404, 503)))
+    router.add_api_route("/models/{model_name}", ready, **documented(kserve_schemas.ReadyV1, refused=(404, 503)))
     return router
 
 
@@ -89,7 +91,7 @@ def create_v2(plane: BotDataPlane) -> APIRouter:
         return _json({"models": plane.service.names(call_of(request, "v2").caller)})
 
     one, version = "/models/{model_name}", "/models/{model_name}/versions/{model_version}"
-    asked = documented(schemas.InferResponseBody, schemas.InferRequestBody)
+    asked = documented(kserve_schemas.InferResponseBody, kserve_schemas.InferRequestBody)
     told = documented(v2_datamodels.ModelMetadataResponse, refused=(403, 404))
     readiness = documented(v2_datamodels.ModelReadyResponse, refused=(404, 503))
     router.add_api_route(f"{one}/infer", infer, **asked)
@@ -140,11 +142,13 @@ def _add_control(router: APIRouter, plane: BotDataPlane) -> None:
         return _json({"hint": True})
 
     refused = (400, 403, 404, 413, 503)
-    router.add_api_route("/repository/models/{model_name}/load", load, **documented(schemas.Loaded, refused=refused, post=True))
     router.add_api_route(
-        "/repository/models/{model_name}/unload", unload, **documented(schemas.Unloaded, refused=refused, post=True)
+        "/repository/models/{model_name}/load", load, **documented(kserve_schemas.Loaded, refused=refused, post=True)
     )
-    router.add_api_route("/repository/hint", hint, **documented(schemas.Hinted, refused=(403, 413), post=True))
+    router.add_api_route(
+        "/repository/models/{model_name}/unload", unload, **documented(kserve_schemas.Unloaded, refused=refused, post=True)
+    )
+    router.add_api_route("/repository/hint", hint, **documented(kserve_schemas.Hinted, refused=(403, 413), post=True))
 
 
 async def _infer(plane: BotDataPlane, address: str, request: Request) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from serving.keys import Limits
+from serving.doors.keys import Limits
 from serving.refusals import Refusal
 
 NEWEST = 0.2  # weight of the newest request in the average of how long requests take

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving.schemas import Problem
+from serving.protocols.kserve_schemas import Problem
 
 REFERENCE = "#/components/schemas/{model}"
 ASKED = (400, 403, 404, 408, 413, 415, 429, 503, 504)  # how a request for text may be refused

@@ -16,7 +16,7 @@ from torch.nn.functional import gelu, linear
 from components.checkpoint import check_folder
 from components.errors import InputError
 from components.verbatim import Bloom, read_bloom
-from serving.tokenizer import Tokenizer, shared_tokenizer
+from serving.engine.tokenizer import Tokenizer, shared_tokenizer
 
 THREADS = torch.get_num_threads()  # as the machine, the container or OMP_NUM_THREADS has it
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
@@ -80,7 +80,7 @@ class Model:
 
     def warm_up(self) -> None:
         """Generate a token for nothing, so that no caller waits for kernels that are chosen on their first use. Blocks."""
-        from serving.decoder import Batch
+        from serving.engine.decoder import Batch
 
         batch = Batch(self)
         batch.add([[self.end]], [1])

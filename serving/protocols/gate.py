@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.protocols.watch import Watch, seconds_for
 from serving.refusals import Refusal
-from serving.watch import Watch, seconds_for
 
 SLOWEST_BODY = 30.0  # seconds for the whole body to arrive
 SURROGATE = re.compile(r"\\u[dD]")  # how JSON spells half of a pair; whether the other half follows is looked at only then

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.logs import Log
-from serving.metrics import REASONS, Metrics
-from serving.traces import Traces, trace_of
+from serving.signals.logs import Log
+from serving.signals.metrics import REASONS, Metrics
+from serving.signals.traces import Traces, trace_of
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # UUIDs, ULIDs, trace ids; nothing that a log or a terminal could choke on
 READ = (b"x-request-id", b"traceparent", b"tracestate")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from serving.ask import Ask
-from serving.decoder import Batch
-from serving.model import Model
-from serving.sampler import Draw, draw, logprobs, own_random
-from serving.stream import Chosen, Piece, Stream
-from serving.text import Repeats, Transcript
+from serving.engine.ask import Ask
+from serving.engine.decoder import Batch
+from serving.engine.model import Model
+from serving.engine.sampler import Draw, draw, logprobs, own_random
+from serving.engine.stream import Chosen, Piece, Stream
+from serving.engine.text import Repeats, Transcript
 
 
 @dataclass(eq=False)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.ask import MOST_LOGPROBS
-from serving.openapi import ADDRESS
+from serving.engine.ask import MOST_LOGPROBS
+from serving.protocols.kserve_schemas import LIMITS, RepetitionPenalty, Stop
+from serving.protocols.openapi import ADDRESS
 from serving.refusals import Refusal, nearest
-from serving.schemas import LIMITS, RepetitionPenalty, Stop
 
 # What OpenAI's field means and Mynah does not do, in words for whoever asks for it.
 UNSERVED = {

@@ -84,7 +84,7 @@ class Keys:
         return self._ring
 
     def _read(self) -> KeyRing:
-        from serving.key_file import read_keys
+        from serving.doors.key_file import read_keys
 
         return read_keys(self._path)
 

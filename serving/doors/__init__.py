@@ -14,8 +14,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.keys import Key, KeyRing, Keys, Limits, matches
-from serving.limits import Denied, Meter, Visit
+from serving.doors.keys import Key, KeyRing, Keys, Limits, matches
+from serving.doors.limits import Denied, Meter, Visit
 
 MOST_HEADERS = 100
 LARGEST_HEADERS = 32 * 1024  # bytes of names and values; browsers and proxies send 2 to 8 KiB

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from serving.ask import Ask, from_v1, from_v2
-from serving.kserve_import import DataPlane, InferOutput, InferRequest, InferResponse, Model, ModelRepository
+from serving.engine.ask import Ask, from_v1, from_v2
+from serving.protocols.kserve_import import DataPlane, InferOutput, InferRequest, InferResponse, Model, ModelRepository
 from serving.refusals import Refusal
 from serving.service import CALL, Call, Service, allow, name_of
 

@@ -12,8 +12,8 @@ from components.errors import MynahError
 from components.events import visible
 from components.registry import CHAMPION
 from serving.refusals import Refusal
-from serving.repo_shelf import Key, RepositoryObserver, Shelf
-from serving.sources import Aliases, Source
+from serving.repository.shelf import Key, RepositoryObserver, Shelf
+from serving.repository.sources import Aliases, Source
 
 log = logging.getLogger("mynah.repository")
 
