@@ -13,7 +13,8 @@ import grpc  # type: ignore[import-untyped]
 from grpc import aio
 
 from components.errors import PlatformError
-from serving.protocols.kserve_import import InferInput, InferRequest, InvalidInput, RequestedOutput, messages, stubs
+from serving.protocols.grpc_messages import address_of, read, written
+from serving.protocols.kserve_import import InvalidInput, messages, stubs
 from serving.protocols.kserve_models import BotDataPlane
 from serving.protocols.kserve_routes import SESSION_HEADER
 from serving.refusals import Refusal
@@ -32,7 +33,6 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-FRACTIONS = ("temperature", "top_p", "repetition_penalty")  # gRPC's parameters have no fractions: "0.8" is the number here
 PROBES = ("ServerLive", "ServerReady", "ModelReady")  # without a key and unseen by the log, as over REST
 CLIENT_LEFT = 499
 log = logging.getLogger("mynah.grpc")
@@ -58,23 +58,23 @@ class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kse
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
         async def ready(_: Call) -> Any:  # noqa: ANN401
-            return messages.ModelReadyResponse(ready=await self._plane.model_ready(_address(request.name, request.version)))
+            return messages.ModelReadyResponse(ready=await self._plane.model_ready(address_of(request.name, request.version)))
 
         return await self._run("ModelReady", context, ready)
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
         async def metadata(_: Call) -> Any:  # noqa: ANN401
-            found = await self._plane.model_metadata(_address(request.name, request.version))
+            found = await self._plane.model_metadata(address_of(request.name, request.version))
             return messages.ModelMetadataResponse(**found)
 
         return await self._run("ModelMetadata", context, metadata)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
         async def infer(_: Call) -> Any:  # noqa: ANN401
-            address = _address(request.model_name, request.model_version)
-            answer, headers = await self._plane.infer(address, _read(request, address))
+            address = address_of(request.model_name, request.model_version)
+            answer, headers = await self._plane.infer(address, read(request, address))
             context.set_trailing_metadata([(name.lower(), value) for name, value in headers.items()])
-            return answer.to_grpc()
+            return written(answer, raw=bool(request.raw_input_contents))
 
         return await self._run("ModelInfer", context, infer)
 
@@ -143,45 +143,6 @@ def _refusal(error: Exception, deadline: float) -> Refusal:
         return Refusal(504, f"the answer took more than {deadline:g} seconds; ask for fewer tokens or texts")
     log.error("a request failed", exc_info=error)
     return Refusal(500, "internal error")
-
-
-def _address(name: str, version: str) -> str:
-    return f"{name}:{version}" if version else name
-
-
-def _read(request: Any, address: str) -> Any:  # noqa: ANN401 - a ModelInferRequest
-    """KServe's InferRequest of a message. Raises Refusal (400)."""
-    if request.raw_input_contents:
-        raise Refusal(400, "raw_input_contents is not served; send the prompts in contents.bytes_contents")
-    tensors = [
-        InferInput(
-            tensor.name, list(tensor.shape), tensor.datatype, _texts(tensor.contents.bytes_contents), _plain(tensor.parameters)
-        )
-        for tensor in request.inputs
-    ]
-    parameters = {name: _number(value) if name in FRACTIONS else value for name, value in _plain(request.parameters).items()}
-    outputs = [RequestedOutput(output.name, _plain(output.parameters)) for output in request.outputs]
-    return InferRequest(address, tensors, request.id or None, parameters=parameters, request_outputs=outputs)
-
-
-def _texts(contents: Any) -> list[str]:  # noqa: ANN401 - repeated bytes
-    try:
-        return [text.decode("utf-8") for text in contents]
-    except UnicodeDecodeError as error:
-        raise Refusal(400, f"a prompt is not valid UTF-8 (byte {error.start})") from error
-
-
-def _plain(parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a map of InferParameter
-    """Parameters as JSON would have them; one without a value is left out."""
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
-    return {name: getattr(parameters[name], kind) for name, kind in chosen.items() if kind}
-
-
-def _number(value: object) -> object:
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value  # refused where parameters are read, by name
 
 
 async def start_grpc(servicer: Servicer, host: str, port: int, largest: int) -> tuple[aio.Server, int]:

@@ -15,7 +15,7 @@ from serving.doors.keys import Limits, new_key
 def run(server, body):
     """Run the body of an async function in a process of its own, with `stub`, `pb` and `request`; what it printed, by lines."""
     code = f"""
-import asyncio, grpc, sys
+import asyncio, grpc, numpy, sys
 sys.argv = sys.argv[:1]
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb, grpc_predict_v2_pb2_grpc as stubs
@@ -58,6 +58,10 @@ def test_kserves_client(server):
         answer = await client.infer(InferRequest("wren", [tensor], request_id="abc", parameters={{"n": 2, "seed": 7, "max_tokens": 12}}))
         print(answer.id, answer.model_name, answer.model_version, answer.outputs[0].shape, answer.parameters["seed"].int64_param)
         print([text.decode() for text in answer.outputs[0].data])
+        raw = InferInput("prompt", [2], "BYTES")
+        raw.set_data_from_numpy(numpy.array([b"My dream is", "naïve 🐦".encode()], dtype=object))
+        answer = await client.infer(InferRequest("wren", [raw], parameters={{"n": 2, "seed": 7, "max_tokens": 12}}))
+        print([text.decode() for text in answer.outputs[0].as_numpy()], answer.outputs[0].data)
         await client.close()
         """,
     )
@@ -67,6 +71,7 @@ def test_kserves_client(server):
     body = {"inputs": [tensor], "parameters": {"n": 2, "seed": 7, "max_tokens": 12}}
     rest = httpx.post(f"{server.url}/v2/models/wren/infer", json=body).json()
     assert said[2] == str(rest["outputs"][0]["data"])
+    assert said[3] == f"{said[2]} []"  # raw for raw, as Triton's clients have it
 
 
 def test_the_stub(server):
@@ -108,9 +113,11 @@ def test_refusals_have_the_right_codes_and_no_tracebacks(server):
         await refused(stub.ModelInfer(pb.ModelInferRequest(model_name="wren")))
         numbers = pb.ModelInferRequest.InferInputTensor(name="prompt", datatype="INT32", shape=[1])
         await refused(stub.ModelInfer(pb.ModelInferRequest(model_name="wren", inputs=[numbers])))
-        raw = request("I")
-        raw.raw_input_contents.append(b"x")
-        await refused(stub.ModelInfer(raw))
+        for contents in ([b"x"], [b"\\x05\\0\\0\\0I"], [b"\\xff" * 4], [b"\\x01\\0\\0\\0I"] * 2, [b"\\x01\\0\\0\\0\\xff"]):
+            raw = request("I")
+            raw.inputs[0].ClearField("contents")
+            raw.raw_input_contents.extend(contents)
+            await refused(stub.ModelInfer(raw))
         await refused(stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="wren")))
         await refused(stub.ModelInfer(request("x" * 2**20)))
         print((await stub.ServerReady(pb.ServerReadyRequest())).ready)
@@ -132,7 +139,9 @@ def test_refusals_have_the_right_codes_and_no_tracebacks(server):
         ("INVALID_ARGUMENT", "1 to 64 prompts"),
         ("INVALID_ARGUMENT", 'one tensor named "prompt"'),
         ("INVALID_ARGUMENT", "must be BYTES"),
-        ("INVALID_ARGUMENT", "bytes_contents"),
+        *[("INVALID_ARGUMENT", "ends within an element")] * 3,
+        ("INVALID_ARGUMENT", "2 raw_input_contents for 1 inputs"),
+        ("INVALID_ARGUMENT", "UTF-8"),
         ("PERMISSION_DENIED", "admin"),
         ("RESOURCE_EXHAUSTED", "1048576"),
     ]
