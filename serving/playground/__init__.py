@@ -65,6 +65,10 @@ class Bot(Protocol):
     def previous(self) -> str:
         """The version that served before."""
 
+
+class Files(Protocol):
+    """A bot's own files; the repository's BotFiles is one."""
+
     @property
     def card(self) -> Path | None:
         """Its README.md."""
@@ -86,8 +90,8 @@ class Bots(Protocol):
     def describe(self, name: str) -> Bot:
         """Which versions of a bot there are. Raises Refusal when it is gone."""
 
-    async def look(self, name: str) -> Bot:
-        """The same with its card and picture, fetched if need be. Raises Refusal when it is gone."""
+    async def files(self, name: str) -> Files:
+        """Its card and picture, fetched if need be. Raises Refusal when it is gone."""
 
 
 def create_page(bots: Bots) -> APIRouter:
@@ -113,13 +117,13 @@ def create_page(bots: Bots) -> APIRouter:
 
     @router.get("/page/bots/{name}/card")
     async def card(request: Request, name: str) -> Response:
-        text = await _read((await _looked(bots, request, name)).card, LARGEST_CARD, f"there is no card of {name} here yet")
+        text = await _read((await _files(bots, request, name)).card, LARGEST_CARD, f"there is no card of {name} here yet")
         return _cached(request, text, "text/markdown; charset=utf-8", OF_THE_CALLER)
 
     @router.get("/page/bots/{name}/picture")
     async def picture(request: Request, name: str) -> Response:
         image = await _read(
-            (await _looked(bots, request, name)).picture, LARGEST_PICTURE, f"there is no picture of {name} here yet"
+            (await _files(bots, request, name)).picture, LARGEST_PICTURE, f"there is no picture of {name} here yet"
         )
         width, height = (int.from_bytes(image[start : start + 4]) for start in (16, 20))  # the PNG's header (RFC 2083)
         if not image.startswith(PNG) or max(width, height) > WIDEST_PICTURE:
@@ -177,11 +181,11 @@ def _may(request: Request, name: str) -> bool:
     return caller is None or bool(caller.may(name))
 
 
-async def _looked(bots: Bots, request: Request, name: str) -> Bot:
+async def _files(bots: Bots, request: Request, name: str) -> Files:
     names = [known for known in bots.names() if _may(request, known)]
     if name not in names:  # one answer for what isn't there and what isn't the caller's: names of others' bots stay theirs
         raise unknown_bot(name, names)
-    return await bots.look(name)
+    return await bots.files(name)
 
 
 async def _read(path: Path | None, most: int, missing: str) -> bytes:

@@ -43,7 +43,13 @@ class BotInfo:
     challenger: str
     previous: str
     loaded: tuple[str, ...]  # the versions in memory
-    card: Path | None  # README.md, and the picture of what it writes, where they lie on this machine's disk
+
+
+@dataclass(frozen=True, slots=True)
+class BotFiles:
+    """README.md of a bot's champion, or else of its challenger, and the picture of what it writes, on this machine's disk."""
+
+    card: Path | None
     picture: Path | None
 
 
@@ -137,17 +143,13 @@ class Repository:
         """What is known of a bot without asking anybody. Raises Refusal 404."""
         aliases = self._aliases(name)
         champion, rival, previous = (aliases.get(alias, "") for alias in (CHAMPION, CHALLENGER, PREVIOUS))
-        loaded = tuple(self._shelf.versions.get(name, ()))
-        card, picture = (self._file(name, champion or rival, file) for file in (CARD, PICTURE))
-        return BotInfo(name, champion, rival, previous, loaded, card, picture)
+        return BotInfo(name, champion, rival, previous, tuple(self._shelf.versions.get(name, ())))
 
-    async def look(self, name: str) -> BotInfo:
-        """As `describe`, with the card and picture fetched where they are elsewhere and can be had. Raises Refusal 404."""
-        info = self.describe(name)
-        if not info.card and (info.champion or info.challenger):
-            with contextlib.suppress(MynahError):
-                await asyncio.to_thread(self._source.fetch_card, name, info.champion or info.challenger)
-        return self.describe(name)
+    async def files(self, name: str) -> BotFiles:
+        """Its card and picture, fetched where they are elsewhere and can be had. Raises Refusal 404 for an unknown bot."""
+        aliases = self._aliases(name)
+        version = aliases.get(CHAMPION) or aliases.get(CHALLENGER)
+        return await asyncio.to_thread(self._files, name, version) if version else BotFiles(None, None)
 
     async def load(self, address: str) -> None:
         """Load the model at `address` now rather than on its first use. Raises Refusal as `lease` does."""
@@ -228,9 +230,12 @@ class Repository:
         if version not in known:
             raise unknown_version(name, version, known)
 
-    def _file(self, name: str, version: str, file: str) -> Path | None:
-        folder = self._source.local(name, version)
-        return folder / file if folder and (folder / file).is_file() else None
+    def _files(self, name: str, version: str) -> BotFiles:
+        folder = None
+        with contextlib.suppress(MynahError):
+            folder = self._source.card_folder(name, version)
+        card, picture = (folder / file if folder and (folder / file).is_file() else None for file in (CARD, PICTURE))
+        return BotFiles(card, picture)
 
     async def _load_at_start(self) -> None:
         """Those that the source wants; else the only one there is. Past the memory limit, the files' being there is enough."""

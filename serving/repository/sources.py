@@ -46,7 +46,7 @@ class Fetched:
 
 
 class Source(Protocol):
-    """Where bots come from. All but `local` block, and may be called on several threads at once."""
+    """Where bots come from. What it does blocks, and may be asked on several threads at once."""
 
     @property
     def eager(self) -> Sequence[str]:
@@ -68,11 +68,8 @@ class Source(Protocol):
         Raises InputError when its files are gone or not whole, PlatformError when they cannot be had now.
         """
 
-    def local(self, name: str, version: str) -> Path | None:
-        """The folder with a version's card, where this process knows of one on this machine's disk; at once."""
-
-    def fetch_card(self, name: str, version: str) -> None:
-        """Have the card and picture of a version where `local` says, without the weights. Raises as `fetch` does."""
+    def card_folder(self, name: str, version: str) -> Path | None:
+        """The folder with a version's card and picture, fetched where need be without the weights. Raises as `fetch` does."""
 
     def prepare(self) -> None:
         """Do what would keep the first reader waiting. Raises PlatformError when the source is away."""
@@ -108,13 +105,10 @@ class FolderSource:
         """The bot's folder. Whether it is a whole checkpoint, loading it shows."""
         return Fetched(self._bots[name].folder, passed=True)
 
-    def local(self, name: str, version: str) -> Path | None:
+    def card_folder(self, name: str, version: str) -> Path | None:
         """The bot's folder."""
         bot = self._bots.get(name)
         return bot.folder if bot and bot.version == version else None
-
-    def fetch_card(self, name: str, version: str) -> None:
-        """Nothing: what there is lies in the folder."""
 
     def prepare(self) -> None:
         """Nothing."""
@@ -166,24 +160,19 @@ class RegistrySource:
         self._fetched[name, version] = fetched
         return fetched
 
-    def local(self, name: str, version: str) -> Path | None:
-        """The folder of a version that this process has fetched, or that of its card alone."""
-        known = self._fetched.get((name, version))
-        return known.folder if known else self._cards.get((name, version))
-
-    def fetch_card(self, name: str, version: str) -> None:
-        """Find the card in a laptop's store, or download it and the picture: some kilobytes."""
+    def card_folder(self, name: str, version: str) -> Path | None:
+        """The folder of a version that was fetched or lies in a laptop's store; else its card and picture alone, some kilobytes."""
         from components.artifact_folder import FolderPlace
         from components.checkpoint_cache import MODEL, cache_folder
         from components.files import atomic_folder
 
-        if self.local(name, version):
-            return
+        known = self._fetched.get((name, version))
+        if known or (name, version) in self._cards:
+            return known.folder if known else self._cards[name, version]
         found = self._version(name, version)
         files = self._open().files(found)
         if isinstance(files, FolderPlace):
-            self._cards[name, version] = files.folder / MODEL
-            return
+            return self._cards.setdefault((name, version), files.folder / MODEL)
         target = cache_folder(self.store) / f"{found.model_id or f'{name}-{version}'}.card"  # `mynah forget` finds it by its name
         if not target.is_dir():
             make_folder(target.parent)
@@ -191,7 +180,7 @@ class RegistrySource:
                 for file in (CARD, PICTURE):
                     with contextlib.suppress(InputError):  # not every version has both
                         files.get(f"{MODEL}{file}", folder / file)
-        self._cards[name, version] = target
+        return self._cards.setdefault((name, version), target)
 
     def prepare(self) -> None:
         """Import MLflow, a second, and ask it where some version lies, for its database layers take 0.4 s over their first answer."""

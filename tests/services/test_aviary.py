@@ -570,15 +570,14 @@ async def test_what_is_told_of_a_bot(workdir):
     async with started(workdir) as repository:
         info = repository.describe("wren")
         assert (info.name, info.champion, info.challenger, info.previous, info.loaded) == ("wren", "1", "2", "", ())
-        assert info.card is None
-        info = await repository.look("wren")
-        assert ("A bot of ann" in info.card.read_text(), info.picture, info.loaded) == (True, None, ())
+        files = await repository.files("wren")
+        assert ("A bot of ann" in files.card.read_text(), files.picture, repository.describe("wren").loaded) == (True, None, ())
         await repository.load("wren")
         assert repository.describe("wren").loaded == ("1",)
-        assert repository.describe("wren").card == info.card
+        assert (await repository.files("wren")).card.read_text() == files.card.read_text()
         assert (repository.knows("wren"), repository.knows("wrem")) == (True, False)
         with pytest.raises(Refusal, match="did you mean 'wren'"):
-            await repository.look("wrem")
+            await repository.files("wrem")
 
 
 # Bots from folders
@@ -593,7 +592,7 @@ async def test_a_bot_from_a_folder(tiny_checkpoint, tmp_path):
         assert await asked(repository, "wren") == ("wren", "7", "champion")
         assert await asked(repository, "wren:7") == ("wren", "7", "")
         assert (await refused(repository, "wren:8")).message == "wren has no version 8; it has 7"
-        assert repository.describe("wren").card.read_text() == "# wren\n"
+        assert (await repository.files("wren")).card.read_text() == "# wren\n"
     (tmp_path / "mnt" / "model" / "model.safetensors").write_bytes(b"none")
     with pytest.raises(InputError, match="cannot be read"):
         await Repository(of_folder(tmp_path / "mnt", "wren", "7"), PLENTY).start()
@@ -670,10 +669,10 @@ async def test_the_aviary_on_an_mlflow_server_with_s3(on_server, tmp_path, tiny_
     registry = Registry(store)
     assert all_aliases(store) == {bot.name: bot.aliases for bot in registry.bots()}
     async with started(workdir, seconds_between_polls=0.5) as repository:
-        assert (await repository.look(name)).card.read_text()
+        assert (await repository.files(name)).card.read_text()
         assert [path.name.endswith(".card") for path in cache_folder(store).iterdir()] == [True]  # not the weights
         assert await asked(repository, name) == (name, "1", "champion")
-        assert repository.describe(name).card.read_text()
+        assert (await repository.files(name)).card.read_text()
         promote(name, store)
         await until(lambda: repository.describe(name).champion == "2", seconds=10)
         assert await asked(repository, name) == (name, "2", "champion")

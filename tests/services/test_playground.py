@@ -80,7 +80,7 @@ class Aviary:
     def describe(self, name):
         return self.bots[name]
 
-    async def look(self, name):
+    async def files(self, name):
         return self.bots[name]
 
 
