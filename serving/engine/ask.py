@@ -32,6 +32,7 @@ class Ask:
     stop: tuple[str, ...] = ()  # an answer ends before the first of them
     repetition_penalty: float = 1.0  # CTRL's (Keskar et al. 2019), over prompt and answer; 1: none
     logprobs: int | None = None  # of each token chosen, and of that many likeliest ones; None: of none
+    prompt_logprobs: bool = False  # the same of the prompts' own tokens
 
     def __post_init__(self) -> None:
         _check_stop(self.stop)

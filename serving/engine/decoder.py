@@ -42,6 +42,11 @@ class Batch:
 
         A prompt is computed once however many sequences begin with it.
         """
+        hidden = self._prefill(prompts, copies)
+        return self._last(hidden[torch.tensor([*accumulate(map(len, prompts))], device=hidden.device) - 1])
+
+    def _prefill(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> Tensor:
+        """The last layer's states of every prompt token, one prompt after the other."""
         model, shape, start = self.model, self.model.shape, self.size
         lengths = [len(prompt) for prompt in prompts]
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
@@ -66,8 +71,7 @@ class Batch:
                 mixed[members] = found.transpose(1, 2).reshape(*members.shape, shape.width).to(qkv.dtype)
             return mixed
 
-        hidden = self._layers(hidden, attend)
-        return self._last(hidden[torch.tensor(begins[1:], device=model.device) - 1])
+        return self._layers(hidden, attend)
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -144,6 +148,13 @@ class Batch:
             else:
                 self._caches.append(grown)
         self._slots, self._keys = slots, keys
+
+
+@torch.inference_mode()
+def prompt_states(model: Model, prompt: Sequence[int]) -> Tensor:
+    """fp32 hidden states [len(prompt), width]: those at a place are what the token after it is drawn from."""
+    batch = Batch(model)
+    return batch._last(batch._prefill([prompt], [1]))
 
 
 def _alike(lengths: Sequence[int], begins: Sequence[int], device: torch.device) -> list[Tensor]:

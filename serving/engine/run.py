@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from serving.engine.ask import Ask
-from serving.engine.decoder import Batch
+from serving.engine.decoder import Batch, prompt_states
 from serving.engine.model import Model
 from serving.engine.sampler import Draw, draw, logprobs, own_random
 from serving.engine.stream import Chosen, Piece, Stream
 from serving.engine.text import Repeats, Transcript
+
+ROWS_AT_ONCE = 64  # of logits; GPT-2's take 200 kB each
 
 
 @dataclass(eq=False)
@@ -74,6 +76,18 @@ def _shown(model: Model, token: int) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in found)
 
 
+@torch.inference_mode()
+def score(model: Model, prompt: Sequence[int], top: int) -> tuple[Chosen, ...]:
+    """Each token of a prompt after its first, with its logprob and that of the `top` likeliest in its place."""
+    batch, tokens, found = Batch(model), prompt[1:], []
+    hidden = prompt_states(model, prompt)
+    for start in range(0, len(tokens), ROWS_AT_ONCE):
+        some = tokens[start : start + ROWS_AT_ONCE]
+        told = logprobs(batch.logits(hidden[start : start + len(some)]), range(len(some)), some, top)
+        found += [_chosen(model, token, each) for token, each in zip(some, told, strict=True)]
+    return tuple(found)
+
+
 class Run:
     """The sequences of one model that run now, in the order of the cache's slots."""
 
@@ -101,6 +115,9 @@ class Run:
         """Take in prompts together, with the sequences that begin with each, and draw their first tokens. Returns whom to wake."""
         start = self.size
         copies = [len(each) for each in sequences]
+        for ids, (first, *_) in zip(prompts, sequences, strict=True):
+            if first.ask.prompt_logprobs and first.prompt not in first.stream.read:
+                first.stream.read[first.prompt] = score(self._batch.model, ids, first.ask.logprobs or 0)
         self._sequences += [sequence for several in sequences for sequence in several]
         hidden = self._batch.add(prompts, copies)
         each_row = torch.repeat_interleave(

@@ -43,6 +43,9 @@ class Stream:
 
     def __init__(self, prompts: int, samples: int, prompt_tokens: int, cancel: Callable[["Stream"], None]) -> None:
         self.prompt_tokens = prompt_tokens
+        self.read: dict[
+            int, tuple[Chosen, ...]
+        ] = {}  # each prompt's own tokens, there before its first piece, where they were asked for
         self._prompts, self._samples = prompts, samples
         self._unfinished = prompts * samples
         self._pieces: deque[Piece] = deque()

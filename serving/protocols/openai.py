@@ -36,13 +36,15 @@ def ask_of(request: CompletionRequest) -> Ask:
         given |= {"top_p": 1.0, "top_k": 1}
     penalty = 1.0 if request.repetition_penalty is None else request.repetition_penalty
     stop = read_stop(request.stop) if request.stop is not None else ()
-    return Ask(request.prompts, read_sampling(given), stop, penalty, request.logprobs)
+    scored = bool(request.echo) and request.logprobs is not None
+    return Ask(request.prompts, read_sampling(given), stop, penalty, request.logprobs, scored)
 
 
 class Offsets:
     """Where in a text each token begins, counted as the text is made: by characters, of which a token may be a part."""
 
     def __init__(self) -> None:
+        self.first = True  # nothing was sent of this text yet
         self._at = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -79,9 +81,13 @@ class Reply:
     def choice(
         self, prompt: int, sample: int, text: str, tokens: Sequence[Chosen], finish: str, offsets: Offsets
     ) -> dict[str, Any]:
-        """One choice, or what an event adds to one."""
+        """One choice, or what an event adds to one, the first for its sample also the prompt where it is echoed."""
         self.tokens += len(tokens)
+        if offsets.first and self.request.echo:
+            text = self.ask.prompts[prompt] + text
+            tokens = (*self.opened.stream.read.get(prompt, ()), *tokens)
         told = logprobs_of(tokens, offsets) if self.ask.logprobs is not None else None
+        offsets.first = False
         index = prompt * self.ask.sampling.n + sample
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish or None}
 
@@ -89,9 +95,8 @@ class Reply:
         """The answer that is not streamed."""
         choices = []
         for prompt, several in enumerate(answers):
-            before = self.ask.prompts[prompt] if self.request.echo else ""
             for sample, one in enumerate(several):
-                choices.append(self.choice(prompt, sample, before + one.text, one.tokens, one.finish, Offsets()))
+                choices.append(self.choice(prompt, sample, one.text, one.tokens, one.finish, Offsets()))
         return {**self.head(), "choices": choices, "usage": self.usage()}
 
 
@@ -127,12 +132,9 @@ async def events_of(reply: Reply, call: Call) -> AsyncGenerator[bytes, None]:
 def _added(reply: Reply, piece: Piece, offsets: dict[tuple[int, int], Offsets]) -> dict[str, Any] | None:
     """The choice that a piece adds to, or None when it says nothing yet: part of a character, or of a stop string."""
     place = (piece.prompt, piece.sample)
-    text = piece.text
-    if place not in offsets:
-        offsets[place] = Offsets()
-        text = (reply.ask.prompts[piece.prompt] if reply.request.echo else "") + text
-    choice = reply.choice(piece.prompt, piece.sample, text, piece.tokens, piece.finish, offsets[place])
-    return choice if text or piece.finish or choice["logprobs"] else None
+    at = offsets.setdefault(place, Offsets())
+    choice = reply.choice(piece.prompt, piece.sample, piece.text, piece.tokens, piece.finish, at)
+    return choice if choice["text"] or piece.finish or choice["logprobs"] else None
 
 
 def create_openai(service: Service) -> APIRouter:

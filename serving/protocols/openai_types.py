@@ -47,7 +47,7 @@ class CompletionRequest(BaseModel):
     prompt: str | Prompts
     n: Annotated[int, LIMITS["n"]] | None = Field(None, description="Texts per prompt (1); prompts x n is at most 100.")
     best_of: int | None = Field(None, ge=1, description="Served only when it equals n.")
-    echo: bool | None = Field(None, description="Whether texts begin with their prompt; not together with logprobs.")
+    echo: bool | None = Field(None, description="Whether texts begin with their prompt, and logprobs with those of its tokens.")
     stream: bool | None = Field(None, description="Send the text token by token, as server-sent events that end with [DONE].")
     stream_options: StreamOptions | None = None
     stop: Stop | None = None
@@ -90,8 +90,6 @@ def read_request(body: dict[str, Any]) -> CompletionRequest:
         raise Refusal(400, _said(name, first["type"], first["msg"], first["loc"]), param=name[:80]) from error
     if request.best_of is not None and request.best_of != (request.n or 1):
         raise Refusal(400, "best_of is served only when it equals n: the texts are not ranked", param="best_of")
-    if request.echo and request.logprobs is not None:
-        raise Refusal(400, "echo together with logprobs is not served: a prompt's own logprobs are not computed", param="echo")
     if request.stream_options and not request.stream:
         raise Refusal(400, "stream_options needs stream: true", param="stream_options")
     return request

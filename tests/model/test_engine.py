@@ -22,6 +22,7 @@ from serving.engine import Engine
 from serving.engine.ask import Ask
 from serving.engine.decoder import Batch
 from serving.engine.model import load_model
+from serving.engine.run import score
 from serving.engine.sampler import Draw, draw, own_random
 from serving.engine.text import Transcript
 from serving.refusals import Refusal
@@ -120,6 +121,18 @@ def greedy(model, prompt, **options):
     tokens = options.pop("max_tokens", 30)
     question = ask(prompt, top_k=1, max_tokens=tokens, **options)
     return run(model, lambda engine: engine.submit(model, question).answers(), allow_verbatim=True)[0][0]
+
+
+def test_a_prompts_own_logprobs_are_those_of_transformers(fledgling):
+    reference = load(resolve(FLEDGLING).folder).model
+    (ids,) = ids_of(fledgling, ["It was the best of times, it was the worst of times. " * 6])  # more than a block of rows
+    with torch.inference_mode():
+        expected = torch.log_softmax(reference(torch.tensor([ids])).logits[0].float(), 1)
+    found = score(fledgling, ids, 3)
+    assert [token.id for token in found] == ids[1:]
+    for place, token in enumerate(found):
+        assert token.logprob == pytest.approx(float(expected[place, token.id]), abs=0.15)
+        assert token.top[0][1] == pytest.approx(float(expected[place].max()), abs=0.15)
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.5, 0.7])

@@ -112,10 +112,21 @@ def test_logprobs(ask):
     assert ask(logprobs=0).choices[0].logprobs.top_logprobs[0] == {}
 
 
-def test_logprobs_are_the_same_streamed(ask):
-    whole = ask(logprobs=2).choices[0].logprobs
+def test_echo_tells_the_logprobs_of_the_prompt_too(ask):
+    plain, echoed = ask(logprobs=2, n=2), ask(logprobs=2, n=2, echo=True)
+    for alone, choice in zip(plain.choices, echoed.choices, strict=True):
+        told = choice.logprobs
+        assert (told.tokens[:2], told.text_offset[:3]) == (["I", " like"], [0, 1, 6])
+        assert all(number < 0 and len(top) == 2 for number, top in zip(told.token_logprobs, told.top_logprobs, strict=True))
+        assert (told.tokens[2:], told.token_logprobs[2:]) == (alone.logprobs.tokens, alone.logprobs.token_logprobs)
+    assert echoed.usage == plain.usage
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_logprobs_are_the_same_streamed(ask, echo):
+    whole = ask(logprobs=2, echo=echo).choices[0].logprobs
     tokens, offsets, numbers = [], [], []
-    for chunk in ask(logprobs=2, stream=True):
+    for chunk in ask(logprobs=2, echo=echo, stream=True):
         if chunk.choices and (told := chunk.choices[0].logprobs):
             tokens += told.tokens
             offsets += told.text_offset
@@ -213,7 +224,6 @@ def test_the_end_of_the_grace_ends_a_stream_with_an_error(start):
         ({"prompt": ["x"] * 51, "n": 2}, None, ["102"]),
         ({"prompt": "x " * 100}, None, ["context of 64", "Shorten"]),
         ({"logprobs": 6}, "logprobs", ["5"]),
-        ({"logprobs": 1, "echo": True}, "echo", ["logprobs"]),
         ({"temperature": -0.1}, "temperature", ["0"]),
         ({"temperature": 1e300}, "temperature", ["10"]),
         ({"top_p": 1.5}, "top_p", ["1"]),
