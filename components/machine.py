@@ -42,7 +42,8 @@ def price_per_hour(kind: str) -> float:
     known = prices(Path(os.environ.get("MYNAH_PRICES") or PRICES_FILE))
     if kind not in known:
         raise InputError(
-            f"MYNAH_NODE_KIND is {kind!r}, which has no price", f"Known: {', '.join(sorted(known))}; see prices.yaml."
+            f"the node kind {kind!r} has no price",
+            f"Known: {', '.join(sorted(known))}; MYNAH_PRICES names another file like prices.yaml.",
         )
     return known[kind]
 

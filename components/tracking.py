@@ -72,7 +72,7 @@ def steps_of(store: Store, run_id: str) -> dict[str, Any]:
 def cost_tags(store: Store, run_id: str) -> dict[str, str]:
     """Seconds and US dollars of a pipeline run's steps so far, as tags; {} where no step tells its own."""
     tags = [step.data.tags for step in steps_of(store, run_id).values() if SECONDS_TAG in step.data.tags]
-    totals = {key: sum(_number(each.get(key, "")) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
+    totals = {key: sum(number(each.get(key, "")) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
     return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.3f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
 
 
@@ -181,8 +181,8 @@ def _texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
     return {key: str(value)[:longest] for key, value in values.items()}
 
 
-def _number(text: str) -> float:
-    """The number in a tag; 0 where it holds none, for anybody can write tags."""
+def number(text: str) -> float:
+    """The number in a tag, 0 at least; 0 where it holds none, for anybody can write tags."""
     with contextlib.suppress(ValueError):
         return max(0.0, float(text))
     return 0.0
@@ -257,5 +257,5 @@ def _open(name: str, store: Store, parent_id: str) -> _Opened:
         attempt = attempts(earlier.data.tags) + 1
         api.set_tag(earlier.info.run_id, "mynah.attempts", str(attempt))
         api.update_run(earlier.info.run_id, status="RUNNING")
-    spent = {key: _number(earlier.data.tags.get(key, "")) for key in (SECONDS_TAG, COST_TAG)}
+    spent = {key: number(earlier.data.tags.get(key, "")) for key in (SECONDS_TAG, COST_TAG)}
     return _Opened(str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt, spent)

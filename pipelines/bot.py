@@ -23,12 +23,16 @@ def bot(
     recipe: dict[str, Any] = {},  # noqa: B006 - Kubeflow reads the default into the compiled pipeline
     limit: int = 0,
     seed: int = 42,
+    budget: float = 0.0,
     parent_run: str = "",
 ) -> None:
-    """`recipe`: {"preset": …, "changes": {…}}. `parent_run`: the MLflow run of this pipeline run; "" records nothing."""
+    """`recipe`: {"preset": …, "changes": {…}}. `budget`: US dollars for the whole run; 0 sets no limit.
+
+    `parent_run`: the MLflow run of this pipeline run; "" records nothing.
+    """
     raw = fetch(sources=sources, limit=limit, parent_run=parent_run, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     data = filter_posts(rules=rules, seed=seed, parent_run=parent_run, raw=raw.outputs["raw"])
-    model = finetune(base_model=base_model, recipe=recipe, parent_run=parent_run, data=data.outputs["data"])
+    model = finetune(base_model=base_model, recipe=recipe, budget=budget, parent_run=parent_run, data=data.outputs["data"])
     report = evaluate(
         base_model=base_model, seed=seed, parent_run=parent_run, model=model.outputs["model"], data=data.outputs["data"]
     )

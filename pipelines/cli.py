@@ -16,9 +16,11 @@ from components.errors import INTERRUPTED, GateRefused, MynahError, interrupt_on
 from components.events import visible, waiting
 from components.files import there_is
 from pipelines import bots, keys, steps
+from pipelines.costs import costs
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
+    Budget,
     Json,
     Limit,
     Name,
@@ -51,6 +53,7 @@ def run(
     recipe: RecipeFile = None,
     sets: Sets = None,
     limit: Limit = 0,
+    budget: Budget = 0.0,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +62,7 @@ def run(
     from pipelines.launch import Order, launch
     from pipelines.show import outcome_record, show_outcome
 
-    order = Order(name, sources, workdir, base_model, rules, read(recipe, sets or []), limit)
+    order = Order(name, sources, workdir, base_model, rules, read(recipe, sets or []), limit, budget)
     outcome = launch(order)
     if as_json:
         print_json(outcome_record(outcome))
@@ -104,6 +107,7 @@ def generate(
 
 
 app.command()(serve)
+app.command()(costs)
 
 for bots_name, bots_command in bots.COMMANDS.items():
     app.command(name=bots_name)(bots_command)

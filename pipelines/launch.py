@@ -43,10 +43,18 @@ class Order:
     rules: str = "default"
     recipe: Recipe = field(default_factory=Recipe)
     limit: int = 0
+    budget: float = 0.0  # US dollars for the whole run; 0: no limit
 
     def __post_init__(self) -> None:
         bot_name(self.name)
         judge_for(self.rules)
+        require_budget(self.budget)
+
+
+def require_budget(budget: float) -> None:
+    """Raise InputError for what is no amount of money."""
+    if not 0 <= budget < 1e9:
+        raise InputError(f"the budget is {budget}, and must be US dollars from 0 (no limit)", "Write for example --budget 2.50.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,7 @@ def _arguments(order: Order, run_id: str) -> dict[str, Any]:
         "name": order.name, "sources": [_for_another_folder(name) for name in order.sources],
         "base_model": str(base.absolute()) if base.is_dir() and order.base_model != FLEDGLING else order.base_model,
         "rules": order.rules, "recipe": {"preset": preset, "changes": record}, "limit": order.limit, "seed": order.recipe.seed,
-        "parent_run": run_id,
+        "budget": order.budget, "parent_run": run_id,
     }  # fmt: skip
 
 

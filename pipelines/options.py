@@ -26,6 +26,9 @@ RecipeFile = Annotated[Path | None, typer.Option(help="YAML file: a preset and w
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe. Repeatable.")]
 Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
 Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
+Budget = Annotated[
+    float, typer.Option(metavar="USD", help="What the run may cost: fine-tuning stops in time and keeps its best model; 0: no limit.")
+]
 Out = Annotated[Path, typer.Option(help="Folder to write; one that a step wrote before is replaced.")]
 Name = Annotated[str, typer.Option(help="The bot's name: a-z, 0-9 and hyphens.")]
 DEFAULT_WORKDIR = Path.home() / ".mynah"

@@ -18,8 +18,9 @@ def card(
     from pathlib import Path
 
     from components.card import card as work
+    from components.costs import spent
     from components.steps import step
 
     with step("card", parent_run, card=card.path) as run:
-        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path))
+        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path), spent(parent_run))
         run.artifacts(Path(card.path), "card")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.card.escape import clean
+from components.costs import usd_per_1000_answers
 from components.fields import Field
 from components.filter.funnel import rows
 
@@ -103,10 +104,14 @@ class Facts:
     checks: tuple[Check, ...]
     prompt: str
     samples: tuple[str, ...]
+    cost_usd: float | None = None  # of the steps before the card; None where they were not recorded
+    usd_per_1000_answers: float | None = None
 
 
-def read_facts(name: str, model: Path, data: Path, report: Path) -> Facts:
-    """Read what the card shows. Raises InputError naming the file, and the key where the file has another shape."""
+def read_facts(name: str, model: Path, data: Path, report: Path, cost_usd: float | None = None) -> Facts:
+    """Read what the card shows, but for what the steps cost, which no folder tells.
+
+    Raises InputError naming the file, and the key where the file has another shape."""
     sources = Field.read(data / "sources.json", "fetch").list()
     funnel = Field.read(data / "funnel.json", "filter")
     table = _table(funnel)
@@ -130,7 +135,13 @@ def read_facts(name: str, model: Path, data: Path, report: Path) -> Facts:
         checks=tuple(_check(check) for check in verdict["checks"].list()),
         prompt=prompt,
         samples=samples,
+        cost_usd=cost_usd,
+        usd_per_1000_answers=_serving_cost(metrics.get("answers_per_second").maybe_number()),
     )
+
+
+def _serving_cost(answers_per_second: float | None) -> float | None:
+    return usd_per_1000_answers(answers_per_second) if answers_per_second and answers_per_second > 0 else None
 
 
 def _table(funnel: Field) -> tuple[tuple[str, list[int]], ...]:

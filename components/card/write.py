@@ -103,6 +103,10 @@ def training(facts: Facts) -> str:
         ("Device", markdown(f"{made.device}, {made.precision}")),
         ("Time", f"{made.seconds:,.1f} s, {made.tokens_per_second:,.0f} tokens per second"),
     ]
+    if facts.cost_usd is not None:
+        rows.append(("Cost", f"${facts.cost_usd:,.4f}, from fetching the posts to evaluating the model"))
+    if facts.usd_per_1000_answers is not None:
+        rows.append(("Serving", f"about ${facts.usd_per_1000_answers:,.4f} per 1,000 answers, on a node that is busy with them"))
     losses = [
         [f"{epoch}{' (kept)' if epoch == made.best_epoch else ''}", _number(ours), _number(held)]
         for epoch, ours, held in made.history

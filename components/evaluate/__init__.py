@@ -4,6 +4,7 @@ Writes metrics.json, verdict.json, samples.json and report.md into its output fo
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,13 @@ def evaluate(model: Path, data: Path, out: Path, settings: EvaluateSettings) -> 
         metrics["loss_gain"] = metrics["base_held_out_loss"] - metrics["held_out_loss"]
         _require_numbers(model, metrics)
         advance(1, "the base model's")
-        samples = []
+        samples, began = [], time.monotonic()
         for prompt in PROMPTS:
             samples.append(_sample(loaded, prompt, settings))
             advance(1, "samples")
-    metrics |= sample_metrics([text for group in samples for text in group["texts"]], train)
+        seconds = time.monotonic() - began
+    texts = [text for group in samples for text in group["texts"]]
+    metrics |= {**sample_metrics(texts, train), "answers_per_second": len(texts) / seconds}
     verdict = judge(metrics, gate)
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", metrics)

@@ -5,6 +5,8 @@ checkpoint training.json (recipe, history, digests: the record the card quotes) 
 """
 
 import importlib.metadata
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,7 @@ class FinetuneSettings:
 
     base_model: str = FLEDGLING
     recipe: Recipe = field(default_factory=Recipe)
+    seconds: float | None = None  # that it may take in all; it then keeps the best model that it had by then
 
 
 def finetune(
@@ -37,6 +40,7 @@ def finetune(
     Raises InputError for data or a base model that cannot be used, PlatformError for a full disk (asked before the first
     step) or an unreachable hub, MynahError when the loss explodes. Nothing is left in `out` unless all went well.
     """
+    deadline = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
     texts, held_out = read_texts(data, "train"), read_texts(data, "held_out")
     base = resolve(settings.base_model)
     refuse_foreign_folder(out)
@@ -52,7 +56,7 @@ def finetune(
         if on_step:
             on_step(step, metrics)
 
-    result = train(loaded, texts, held_out, settings.recipe, observe)
+    result = train(loaded, texts, held_out, settings.recipe, observe, deadline)
     record = {
         "recipe": settings.recipe.to_record(),
         "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},
@@ -62,6 +66,8 @@ def finetune(
         **result.to_record(),
         "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
     }
+    if result.out_of_time:
+        say(f"the time for fine-tuning was over at step {result.steps}: the best model until then is kept", "warning")
     if result.best_epoch == 0:
         say("fine-tuning did not lower the held-out loss: the checkpoint is the base model as it was", "warning")
     with atomic_folder(out) as folder:

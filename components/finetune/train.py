@@ -40,17 +40,26 @@ class Result:
     seconds: float  # training only, without the held-out evaluations
     device: str
     precision: str
+    out_of_time: bool = False  # it ended at its deadline, before the recipe's last step
 
     def to_record(self) -> dict[str, Any]:
         """The result as a JSON object."""
         return asdict(self) | {"tokens_per_second": round(self.tokens / self.seconds, 1), "seconds": round(self.seconds, 2)}
 
 
-def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str], recipe: Recipe, on_step: OnStep) -> Result:
+def train(
+    checkpoint: Checkpoint,
+    texts: Sequence[str],
+    held_out: Sequence[str],
+    recipe: Recipe,
+    on_step: OnStep,
+    deadline: float = math.inf,
+) -> Result:
     """Fine-tune `checkpoint.model` in place on `texts`, and leave it at the epoch with the lowest held-out loss.
 
     `on_step(step, metrics)` is called after every optimiser step, and at step 0 with the base model's held-out loss. Deterministic
-    for a seed on one machine.
+    for a seed on one machine, where it ends before `deadline` (of `time.monotonic`): there it stops after a step, one at least, in time
+    to measure and keep what it has.
     Raises MynahError when the loss is no longer a number, and InputError when it never was one.
     """
     torch.manual_seed(recipe.seed)
@@ -64,7 +73,9 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step, steps))
     bf16 = recipe.bf16 and computes_in_bf16(device)
 
+    began = time.monotonic()
     history = [Epoch(0, None, _base_loss(checkpoint, held_out))]
+    deadline -= 2 * (time.monotonic() - began)  # the last epoch is measured too, and saved
     on_step(0, {"held_out_loss": history[0].held_out_loss})
     best = {name: value.clone() for name, value in model.state_dict().items()}
     step, tokens, seconds = 0, 0, 0.0
@@ -85,6 +96,8 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
                 step, epoch_nats, epoch_tokens = step + 1, epoch_nats + nats.item(), epoch_tokens + count
                 on_step(step, metrics)
                 advance(1, f"epoch {epoch}/{recipe.epochs}, loss {loss:.3f}")
+                if time.monotonic() >= deadline:
+                    break
             seconds, tokens = seconds + time.monotonic() - began, tokens + epoch_tokens
             # The last step's own update shows here first.
             held_out_loss = _number(score(checkpoint, held_out).loss, step, learning_rate)
@@ -92,10 +105,12 @@ def train(checkpoint: Checkpoint, texts: Sequence[str], held_out: Sequence[str],
             on_step(step, {"held_out_loss": history[-1].held_out_loss})
             if history[-1].held_out_loss == min(past.held_out_loss for past in history):
                 best = {name: value.clone() for name, value in model.state_dict().items()}
+            if time.monotonic() >= deadline:
+                break
     model.load_state_dict(best)
     model.to("cpu").eval()
     best_epoch = min(history, key=lambda past: past.held_out_loss).epoch
-    return Result(history, best_epoch, step, tokens, seconds, device, "bf16" if bf16 else "fp32")
+    return Result(history, best_epoch, step, tokens, seconds, device, "bf16" if bf16 else "fp32", step < steps)
 
 
 def _base_loss(checkpoint: Checkpoint, held_out: Sequence[str]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.artifacts import sha256, visible_files
 from components.checkpoint import check_folder
+from components.costs import usd_per_1000_answers
 from components.errors import InputError
 from components.evaluate.gate import Verdict, finite
 from components.events import waiting
@@ -45,6 +46,8 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
     metrics = _metrics(report)
     if "bits_per_character" in metrics:
         tags["mynah.bits_per_character"] = repr(metrics["bits_per_character"])
+    if metrics.get("answers_per_second", 0) > 0:
+        tags["mynah.usd_per_1000_answers"] = f"{usd_per_1000_answers(metrics['answers_per_second']):.6f}"
     tags["mynah.model_digest"] = digest_of({file: sha256(path) for file, path in visible_files(model).items()})
     if earlier := _registered_by(name, store, run_id):  # this step was killed after its last act, and is tried again
         return earlier

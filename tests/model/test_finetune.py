@@ -63,6 +63,17 @@ def test_same_seed_same_weights_and_another_seed_others(trained, tiny_checkpoint
     assert digest(tmp_path / "other" / "model.safetensors") != digest(out / "model.safetensors")
 
 
+def test_out_of_time_it_keeps_what_it_has(trained, tiny_checkpoint, data, tmp_path, capsys):
+    whole, out = trained
+    late = finetune(data, tmp_path / "late", FinetuneSettings(str(tiny_checkpoint), FAST, seconds=0.0))
+    assert (late["steps"], late["out_of_time"], len(late["history"])) == (1, True, 2)
+    assert "over at step 1" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "late").context == 64
+    in_time = finetune(data, tmp_path / "in-time", FinetuneSettings(str(tiny_checkpoint), FAST, seconds=3600.0))
+    assert (in_time["out_of_time"], whole["out_of_time"]) == (False, False)
+    assert digest(tmp_path / "in-time" / "model.safetensors") == digest(out / "model.safetensors")
+
+
 def test_the_originals_recipe_runs(tiny_checkpoint, data, tmp_path):
     record = finetune(data, tmp_path / "model", FinetuneSettings(str(tiny_checkpoint), build("huggingtweets", {"epochs": 1})))
     assert record["precision"] == "fp32"
