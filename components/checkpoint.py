@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import InputError
 from components.files import read_json, there_is
+from components.machine import cores_to_use
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
@@ -66,8 +67,10 @@ def check_folder(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> Checkpoint:
     """Load a checkpoint from a local folder, fp32, on the CPU. Raises InputError when it is not whole."""
     check_folder(folder)
+    import torch
     from transformers import AutoTokenizer, GPT2LMHeadModel  # takes seconds, with torch: only when a model is loaded
 
+    torch.set_num_threads(cores_to_use(torch.get_num_threads()))
     quiet_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import os
 import threading
 import time
@@ -46,6 +47,24 @@ def price_per_hour(kind: str) -> float:
             f"Known: {', '.join(sorted(known))}; MYNAH_PRICES names another file like prices.yaml.",
         )
     return known[kind]
+
+
+def cores_to_use(most: int, control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many of `most` cores the container may use at once, 1 at least: its CPU limit rounded up, where it has one.
+
+    OpenMP counts the cores of the node, and a pod with a limit of 2 on a node of 64 would be throttled most of the time.
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files; before: /sys/fs/cgroup/cpu/cpu.cfs_quota_us
+    """
+    try:
+        quota, period = (control_groups / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((control_groups / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        except OSError:
+            return most
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):  # "max", and -1 before: no limit
+        return most
+    return max(1, min(most, math.ceil(int(quota) / int(period))))
 
 
 class Meter:

@@ -15,10 +15,11 @@ from torch.nn.functional import gelu, linear
 
 from components.checkpoint import check_folder
 from components.errors import InputError
+from components.machine import cores_to_use
 from components.verbatim import Bloom, read_bloom
 from serving.engine.tokenizer import Tokenizer, shared_tokenizer
 
-THREADS = torch.get_num_threads()  # as the machine, the container or OMP_NUM_THREADS has it
+THREADS = cores_to_use(torch.get_num_threads())  # as the machine, the container or OMP_NUM_THREADS has it
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
 Op = Callable[[Tensor], Tensor]
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from components.errors import InputError, PlatformError
 from components.events import progress, say, waiting
 from components.files import atomic_folder, digest, read_json, read_lines, require_space, write_lines, write_text
+from components.machine import cores_to_use
 from components.names import BOT_NAME, author_name, bot_name, suggested_name
 from components.posts import Kind, Post, newest
 
@@ -254,3 +255,25 @@ def test_news_that_cannot_be_written_does_not_stop_the_work(small_disk, monkeypa
     for _ in range(20):
         say("x" * 1000)
     assert 0 < (disk / "events.jsonl").stat().st_size < 20_000  # the disk did fill
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "10000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({"cpu.max": "100 0"}, 8),
+        ({}, 8),
+    ],
+)
+def test_no_more_threads_than_the_containers_cpu_limit(tmp_path, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores_to_use(8, tmp_path) == cores
