@@ -1,5 +1,6 @@
 """`mynah serve`: where the bots come from, and how the server runs. Nothing heavy is imported before it is needed."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,18 @@ Memory = Annotated[
     float | None,
     typer.Option(min=0.01, max=1_000_000, help="GiB for models in memory; half of what is free unless told."),
 ]
+Cache = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, max=1_000_000, help="GiB for running requests' keys and values; a quarter of what is free unless told."
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="/metrics on a port of its own, open to who reaches it; with keys /metrics is for admins."
+    ),
+]
 Poll = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between looks at the registry.")]
 Queue = Annotated[int, typer.Option(min=1, help="Requests that may wait for their turn.")]
 MaxBody = Annotated[float, typer.Option(min=0.001, max=1024, help="MiB of a request's body.")]
@@ -59,6 +72,8 @@ def serve(
     grpc_port: GrpcPort = None,
     keys: Keys = None,
     memory: Memory = None,
+    cache: Cache = None,
+    metrics_port: MetricsPort = None,
     poll: Poll = 2.0,
     queue: Queue = 256,
     max_body: MaxBody = 1.0,
@@ -71,11 +86,12 @@ def serve(
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Serve bots by KServe's v1 and v2 protocols and OpenAI's completions."""
-    from serving.settings import Settings, default_memory
+    from serving.settings import Settings, default_cache, default_memory
 
     settings = Settings(
         host=host, port=port, grpc_port=grpc_port, keys_file=keys, most_waiting=queue, max_body=int(max_body * MIB), grace=grace, deadline=deadline,
-        memory=int(memory * GIB) if memory else default_memory(), poll=poll, split=split / 100, shadow=shadow / 100,
+        memory=int(memory * GIB) if memory else default_memory(), cache=int(cache * GIB) if cache else default_cache(),
+        metrics_port=metrics_port, webhook_secret=os.environ.get("MYNAH_WEBHOOK_SECRET", ""), poll=poll, split=split / 100, shadow=shadow / 100,
         allow_verbatim=allow_verbatim, log_prompts=log_prompts,
     )  # fmt: skip
     if name and not model_dir:

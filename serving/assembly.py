@@ -1,6 +1,7 @@
 """A server's parts, put together, started and stopped in their order."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
@@ -10,6 +11,7 @@ from serving.doors.keys import Keys
 from serving.engine import Engine
 from serving.protocols.wire import BoundedProtocol
 from serving.repository import Repository
+from serving.server import address_errors
 from serving.service import Service
 from serving.settings import Settings
 from serving.signals import Signals
@@ -38,7 +40,12 @@ class Assembly:
         self._traces = traces_from_environment()
         self._log = Log(prompts=settings.log_prompts)
         self.metrics = Metrics(lambda name: self.repository.knows(name))
-        self.engine = Engine(most_waiting=settings.most_waiting, observer=self.metrics, allow_verbatim=settings.allow_verbatim)
+        self.engine = Engine(
+            most_waiting=settings.most_waiting,
+            observer=self.metrics,
+            cache=settings.cache,
+            allow_verbatim=settings.allow_verbatim,
+        )
         self.repository = Repository(
             source, settings.memory, settings.poll, settings.split, settings.shadow, observer=self.metrics
         )
@@ -49,6 +56,7 @@ class Assembly:
             models_bytes=lambda: self.repository.nbytes,
         )
         self.service = Service(self.engine, self.repository)
+        self._stop_metrics: Callable[[], None] = lambda: None
         self._grpc: aio.Server | None = None
         self._grpc_port = 0
 
@@ -71,6 +79,9 @@ class Assembly:
         signals = Signals(doors, self.metrics, self._log, self._traces)
         self.app = signals
         warn_if_open(self._settings.host, self._keys)
+        if self._settings.metrics_port is not None:
+            with address_errors(self._settings.host, self._settings.metrics_port, "--metrics-port"):
+                self._stop_metrics = self.metrics.listen(self._settings.host, self._settings.metrics_port)
         if self._settings.grpc_port is not None:
             await self._start_grpc(doors, signals, self._settings.grpc_port)
 
@@ -89,6 +100,7 @@ class Assembly:
 
     async def close(self) -> None:
         """Stop everything, at once where it was not drained before."""
+        self._stop_metrics()
         if self._grpc:
             await self._grpc.stop(grace=1)
         await self.service.close()

@@ -96,7 +96,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def address_errors(host: str, port: int) -> Iterator[None]:
+def address_errors(host: str, port: int, option: str = "--port") -> Iterator[None]:
     """Turn the operating system's refusals of an address into a PlatformError that names it and the fix."""
     try:
         yield
@@ -104,9 +104,11 @@ def address_errors(host: str, port: int) -> Iterator[None]:
         raise PlatformError(f"the host {host[:80]!r} is unknown here", "Name another with --host.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PlatformError(f"port {port} on {host} is in use", "Name another with --port, or 0 for any free one.") from error
+            raise PlatformError(
+                f"port {port} on {host} is in use", f"Name another with {option}, or 0 for any free one."
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise PlatformError(f"port {port} on {host} needs privileges", "Name another from 1024 up with --port.") from error
+            raise PlatformError(f"port {port} on {host} needs privileges", f"Name another from 1024 up with {option}.") from error
         if error.errno == errno.EADDRNOTAVAIL:
             raise PlatformError(f"{host} is no address of this machine", "Name another with --host.") from error
         raise

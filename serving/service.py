@@ -73,6 +73,11 @@ class Service:
         """Whether a request that comes now is answered."""
         return not self.draining and self.engine.alive
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is of any use to wait for this process."""
+        return not self.engine.device_lost
+
     def names(self, caller: Any = None) -> list[str]:  # noqa: ANN401 - see Call.caller
         """The bots that the caller may ask, by name."""
         names = self.repository.names()
@@ -106,6 +111,7 @@ class Service:
                     yield Opened(lease, stream)
                 finally:
                     stream.cancel()
+                    call.count(stream.written)  # also of an answer that was given up
         finally:
             self.running -= 1
             if not self.running:
@@ -114,9 +120,7 @@ class Service:
     async def answer(self, address: str, ask: "Ask", call: Call) -> "tuple[Opened, list[list[Answer]]]":
         """The whole answer: a list for each prompt. Raises as `open` does."""
         async with self.open(address, ask, call) as opened:
-            answers = await opened.stream.answers()
-        call.count(sum(len(answer.tokens) for several in answers for answer in several))
-        return opened, answers
+            return opened, await opened.stream.answers()
 
     async def drain(self, grace: float) -> None:
         """Refuse what is new, and let what runs finish within `grace` seconds; then end it."""

@@ -19,6 +19,11 @@ def free_memory() -> int:
     return max(0, min(found))
 
 
+def default_cache() -> int:
+    """Bytes for the keys and values of running requests where nobody says: a quarter of what is free."""
+    return max(LEAST_MEMORY, free_memory() // 4)
+
+
 def default_memory() -> int:
     """Bytes for models where nobody says: half of what is free, for requests and Python need room too."""
     return max(LEAST_MEMORY, free_memory() // 2)
@@ -37,17 +42,21 @@ class Settings:
     grace: float = 25.0  # seconds for running requests after SIGTERM; Kubernetes kills after 30
     deadline: float = 120.0  # seconds for a whole answer; a caller may ask for fewer
     memory: int = field(default_factory=default_memory)  # bytes for loaded models
+    cache: int = field(default_factory=default_cache)  # bytes for running requests' keys and values
+    metrics_port: int | None = None  # where /metrics is open to all who reach it; None: on the port, and with keys for admins
     poll: float = 2.0  # seconds between looks at the registry's aliases
     split: float = 0.0  # share of a bot's requests that its challenger answers, 0 to 1
     shadow: float = 0.0  # share of a bot's requests that its challenger gets a copy of, unanswered, 0 to 1
     allow_verbatim: bool = False  # may a bot repeat a post that it was trained on?
     log_prompts: bool = False
+    webhook_secret: str = field(default="", repr=False)  # of MLflow's webhooks, whose hints it signs
 
     def __post_init__(self) -> None:
         for name, kind, low, high in RANGES:
             _check(name, getattr(self, name), kind, low, high)
-        if self.grpc_port and self.grpc_port == self.port:
-            raise InputError(f"port and grpc_port are both {self.port}", "HTTP and gRPC each need a port of their own.")
+        ports = [port for port in (self.port, self.grpc_port, self.metrics_port) if port]
+        if len(set(ports)) < len(ports):
+            raise InputError(f"the ports {', '.join(map(str, ports))} are not all different", "Each needs one of its own.")
         if not self.host or len(self.host) > 255:
             raise InputError(f"{self.host[:80]!r} is no address to bind", "127.0.0.1 is this machine alone; 0.0.0.0 the network.")
         if self.keys_file and not there_is(self.keys_file):
@@ -62,6 +71,8 @@ RANGES: tuple[tuple[str, type, float, float], ...] = (
     ("grace", float, 0, 3600),
     ("deadline", float, 0.1, 86_400),
     ("memory", int, MIB, 1 << 50),
+    ("cache", int, MIB, 1 << 50),
+    ("metrics_port", int, 0, 65535),
     ("poll", float, 0.1, 3600),
     ("split", float, 0, 1),
     ("shadow", float, 0, 1),
@@ -69,7 +80,7 @@ RANGES: tuple[tuple[str, type, float, float], ...] = (
 
 
 def _check(name: str, value: object, kind: type, low: float, high: float) -> None:
-    if value is None and name == "grpc_port":
+    if value is None and name in ("grpc_port", "metrics_port"):
         return
     number = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]

@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.doors.keys import Key, KeyRing, Keys, Limits, matches
+from serving.doors.keys import KeyRing, Keys, Limits, matches
 from serving.doors.limits import Denied, Meter, Visit
 
 MOST_HEADERS = 100
@@ -23,6 +23,7 @@ LARGEST_HEADERS = 32 * 1024  # bytes of names and values; browsers and proxies s
 OPEN = re.compile(
     r"/|/v2/health/(live|ready)|/v1/models/[^/]+|/v2/models/[^/]+(/versions/[^/]+)?/ready|/openapi\.json|/page/(?!bots\.json$)[^/]+"
 )
+HINT, SIGNATURE = "/v2/repository/hint", b"x-mlflow-signature"  # MLflow's webhooks sign what they send, and have no key
 HOW = "send the API key as Authorization: Bearer mynah_…"
 log = logging.getLogger("mynah.doors")
 
@@ -59,24 +60,14 @@ STRANGER = Caller("", ())  # somebody without a key where keys are asked for, at
 class Doors:
     """ASGI middleware, and for gRPC `admit` and `passing`: who a caller is, and whether it is their turn.
 
-    `default` is what keys may ask that have no limits of their own, and what the anonymous caller may. `local` says that the server
-    binds loopback: without keys it then answers only requests for a name of this machine, or any web page that its owner looks at
-    could have its own name point here and read the answers (DNS rebinding).
+    `local` says that the server binds loopback: without keys it then answers only requests for a name of this machine, or any web
+    page that its owner looks at could have its own name point here and read the answers (DNS rebinding).
     """
 
-    def __init__(
-        self,
-        app: ASGIApp | None,
-        keys: Keys | None,
-        default: Limits | None = None,
-        metrics_open: bool = True,
-        local: bool = False,
-    ) -> None:
+    def __init__(self, app: ASGIApp | None, keys: Keys | None, local: bool = False) -> None:
         self._app = app
         self._local = local and keys is None
         self._keys = keys
-        self._default = default or Limits()
-        self._metrics_open = metrics_open
         self._meter = Meter()
         self._metered: KeyRing | None = None
 
@@ -104,16 +95,25 @@ class Doors:
         if self._local:
             _check_host(scope)
         if self._open(scope):
-            state["caller"] = ANONYMOUS if self._keys is None else STRANGER
+            state["caller"] = self.stranger
             return Visit((), 0.0)  # on nobody's account
         caller = state["caller"] = self.admit(_headers(scope))
+        if scope["path"] == "/metrics":
+            caller.require_admin()  # they name every tenant's bots
         return self._enter(caller)
 
+    @property
+    def stranger(self) -> Caller:
+        """Who comes without a key to what is open to all."""
+        return ANONYMOUS if self._keys is None else STRANGER
+
     def _open(self, scope: Scope) -> bool:
-        if scope["method"] not in ("GET", "HEAD"):
-            return False
         path = scope["path"]
-        return OPEN.fullmatch(path) is not None or (path == "/metrics" and self._metrics_open)
+        if scope["method"] == "POST":
+            return path == HINT and any(name == SIGNATURE for name, _ in scope["headers"])  # the handler looks at the signature
+        return scope["method"] in ("GET", "HEAD") and (
+            OPEN.fullmatch(path) is not None or (path == "/metrics" and not self._keys)
+        )
 
     def admit(self, headers: Mapping[str, str]) -> Caller:
         """Who sent `headers` (lower-case names; gRPC: the metadata). Raises Denied (401)."""
@@ -138,18 +138,15 @@ class Doors:
 
     def _enter(self, caller: Caller) -> Visit:
         if self._keys is None:
-            return self._meter.enter({"this server": self._default})
+            return Visit((), 0.0)
         ring = self._keys.ring
         if ring is not self._metered:
             self._metered = ring
             self._meter.keep({_by_key(key.id) for key in ring.keys.values()} | {_by_tenant(name) for name in ring.tenants})
         limited = {_by_tenant(caller.tenant): ring.tenants.get(caller.tenant, Limits())}
         if key := ring.keys.get(caller.id):  # else revoked a moment ago
-            limited[_by_key(key.id)] = self._limits_of(key)
+            limited[_by_key(key.id)] = key.limits
         return self._meter.enter(limited)
-
-    def _limits_of(self, key: Key) -> Limits:
-        return self._default if key.limits == Limits() else key.limits
 
 
 def _by_key(identity: str) -> str:
@@ -190,12 +187,6 @@ def _presented(headers: Mapping[str, str]) -> str:
     if scheme.lower() == "bearer":
         return credentials.strip()
     return headers.get("x-api-key", "").strip()
-
-
-def charge(scope: Scope, tokens: int) -> None:
-    """Count `tokens` that the request in `scope` generated, for its caller's tokens a minute, the metrics and the log."""
-    state = scope.setdefault("state", {})
-    state["tokens"] = state.get("tokens", 0) + tokens
 
 
 def warn_if_open(host: str, keys: Keys | None) -> bool:

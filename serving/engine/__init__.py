@@ -8,16 +8,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from serving.engine.ask import Ask
 from serving.engine.model import Model, decode_here
+from serving.engine.queue import Group, Waiting, choose
 from serving.engine.run import Run, Sample
 from serving.engine.stream import Stream
 from serving.refusals import Refusal
 
-MOST_PREFILL = 64  # prompt tokens that one step takes in, so that those who run do not wait long for those who come
+LONG_PREFILL = 0.05  # seconds; after one that takes longer, who runs goes on for as long before the next
+CACHE = 1 << 30  # bytes
 INTERNAL = Refusal(500, "internal error")
 log = logging.getLogger("mynah.engine")
 
@@ -32,31 +33,27 @@ class Observer(Protocol):
         """Prompts were taken in."""
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """A request with samples that have no slot yet: [(prompt's number, sample's number)]."""
-
-    model: Model
-    ask: Ask
-    label: str
-    stream: Stream
-    prompts: list[list[int]]
-    left: deque[tuple[int, int]] = field(default_factory=deque)
-
-
 class Engine:
     """Decodes for all models of a process. `start` and `submit` belong to the event loop."""
 
     def __init__(
-        self, most_running: int = 64, most_waiting: int = 256, observer: Observer | None = None, *, allow_verbatim: bool = False
+        self,
+        most_running: int = 64,
+        most_waiting: int = 256,
+        observer: Observer | None = None,
+        *,
+        cache: int = CACHE,
+        allow_verbatim: bool = False,
     ) -> None:
-        self._most_running, self._most_waiting = most_running, most_waiting
+        """`cache`: bytes that the running samples' keys and values may take in all; a sample alone is never refused for them."""
+        self._most_running, self._most_waiting, self._cache = most_running, most_waiting, cache
         self._observer, self._allow_verbatim = observer, allow_verbatim
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._cancelled: list[Stream] = []
         self._runs: dict[Model, Run] = {}
         self._changed = threading.Condition()
-        self._closing = self._ended = False
+        self._closing = self._ended = self._device_lost = False
+        self._rest_until = 0.0
         self._pace = 0.05  # seconds a sample takes of the whole, smoothed; for the wait that a full queue is told
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, daemon=True, name="engine")
@@ -69,7 +66,12 @@ class Engine:
     @property
     def alive(self) -> bool:
         """Whether it decodes, and takes requests."""
-        return self._thread.is_alive() and not self._closing
+        return self._thread.is_alive() and not self._closing and not self._device_lost
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether the GPU has failed in a way that only a new process mends."""
+        return self._device_lost
 
     @property
     def waiting(self) -> int:
@@ -94,7 +96,7 @@ class Engine:
         stream = Stream(len(prompts), ask.sampling.n, sum(map(len, prompts)) - len(prompts), self._cancel)
         left = deque((prompt, sample) for prompt in range(len(prompts)) for sample in range(ask.sampling.n))
         with self._changed:
-            self._queue.append(_Waiting(model, ask, label, stream, prompts, left))
+            self._queue.append(Waiting(model, ask, label, stream, prompts, left))
             self._changed.notify()
         return stream
 
@@ -144,8 +146,8 @@ class Engine:
                 size = run.size
                 try:
                     woken |= run.step()
-                except Exception:  # noqa: BLE001 - told in the log, and to those whom it is about
-                    self._abandon(model, run.streams)
+                except Exception as error:  # noqa: BLE001 - told in the log, and to those whom it is about
+                    self._abandon(model, run.streams, error)
                     continue
                 self._told(run, size, time.perf_counter() - began)
             if not run.size:
@@ -170,49 +172,46 @@ class Engine:
                     del self._runs[model]
 
     def _admit(self) -> None:
-        """Take in waiting samples, first come first served, as far as slots and this step's prompt tokens go."""
-        free, tokens = self._most_running - self.running, 0
-        chosen: dict[Model, list[tuple[_Waiting, int, list[int]]]] = {}
-        while free > 0 and self._queue and tokens < MOST_PREFILL:
-            first = self._queue[0]
-            prompt = first.left[0][0]
-            samples = []
-            while first.left and first.left[0][0] == prompt and free > 0:
-                samples.append(first.left.popleft()[1])
-                free -= 1
-            chosen.setdefault(first.model, []).append((first, prompt, samples))
-            tokens += len(first.prompts[prompt])
-            if not first.left:
-                with self._changed:
-                    self._queue.popleft()
-        for model, groups in chosen.items():
+        """Take in what waits, as far as there is room for it; not at once after prompts so long that who runs waited for them."""
+        if self._runs and time.perf_counter() < self._rest_until:
+            return
+        with self._changed:
+            chosen = choose(self._queue, self._runs, self._most_running, self._cache)
+        by_model: dict[Model, list[Group]] = {}
+        for group in chosen:
+            by_model.setdefault(group.request.model, []).append(group)
+        for model, groups in by_model.items():
             try:
                 # Before the step: nobody waits for others' tokens to see the first of theirs.
                 self._wake(self._begin(model, groups))
-            except Exception:  # noqa: BLE001 - out of memory, perhaps; told in the log, and to those whom it is about
-                self._abandon(model, {each.stream for each, _, _ in groups})
+            except Exception as error:  # noqa: BLE001 - out of memory, perhaps; told in the log, and to those whom it is about
+                self._abandon(model, {group.request.stream for group in groups}, error)
 
-    def _begin(self, model: Model, groups: Sequence[tuple[_Waiting, int, list[int]]]) -> set[Stream]:
-        began = time.perf_counter()
-        run = self._runs.setdefault(model, Run(model, groups[0][0].label))
+    def _begin(self, model: Model, groups: Sequence[Group]) -> set[Stream]:
+        began, alone = time.perf_counter(), not self._runs
+        run = self._runs.setdefault(model, Run(model, groups[0].request.label))
         made = [
             [
                 Sample.begin(
-                    each.stream, each.ask, model, prompt, sample, each.prompts[prompt], allow_verbatim=self._allow_verbatim
+                    group.request.stream, group.request.ask, model, group.prompt, sample, group.ids,
+                    allow_verbatim=self._allow_verbatim,
                 )
-                for sample in samples
+                for sample in group.samples
             ]
-            for each, prompt, samples in groups
-        ]
-        woken = run.add([each.prompts[prompt] for each, prompt, _ in groups], made)
+            for group in groups
+        ]  # fmt: skip
+        woken = run.add([group.ids for group in groups], made)
+        seconds = time.perf_counter() - began
+        if seconds > LONG_PREFILL and not alone:
+            self._rest_until = time.perf_counter() + seconds
         if self._observer:
-            tokens = sum(len(each.prompts[prompt]) for each, prompt, _ in groups)
-            self._observer.prefill(run.label, len(groups), tokens, time.perf_counter() - began)
+            self._observer.prefill(run.label, len(groups), sum(len(group.ids) for group in groups), seconds)
         return woken
 
-    def _abandon(self, model: Model, streams: set[Stream]) -> None:
+    def _abandon(self, model: Model, streams: set[Stream], error: Exception) -> None:
         """Give up the requests to `model`, whose cache nobody knows the state of now; the others go on."""
         log.exception("the engine failed at a step; the requests that it was about are given up")
+        self._device_lost |= "CUDA error" in str(error)  # each later call fails as well
         run = self._runs.pop(model, None)
         streams |= run.streams if run else set()
         with self._changed:

@@ -31,22 +31,13 @@ class Batch:
         """How many sequences run."""
         return len(self._lengths)
 
-    @property
-    def nbytes(self) -> int:
-        """The cache's size."""
-        return sum(cache.nbytes for cache in self._caches)
-
     @torch.inference_mode()
     def add(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> Tensor:
-        """Prefill `prompts` together, `copies[i]` sequences from prompt i, in the next slots; fp32 hidden states [prompts, width].
+        """Prefill `prompts` together, `copies[i]` sequences from prompt i, in the next slots; fp32 hidden states [tokens, width].
 
+        The states of all prompts' tokens, one prompt after the other: from that of a prompt's last token its first new one is drawn.
         A prompt is computed once however many sequences begin with it.
         """
-        hidden = self._prefill(prompts, copies)
-        return self._last(hidden[torch.tensor([*accumulate(map(len, prompts))], device=hidden.device) - 1])
-
-    def _prefill(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> Tensor:
-        """The last layer's states of every prompt token, one prompt after the other."""
         model, shape, start = self.model, self.model.shape, self.size
         lengths = [len(prompt) for prompt in prompts]
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
@@ -71,7 +62,7 @@ class Batch:
                 mixed[members] = found.transpose(1, 2).reshape(*members.shape, shape.width).to(qkv.dtype)
             return mixed
 
-        return self._layers(hidden, attend)
+        return self._last(self._layers(hidden, attend))
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -150,11 +141,10 @@ class Batch:
         self._slots, self._keys = slots, keys
 
 
-@torch.inference_mode()
-def prompt_states(model: Model, prompt: Sequence[int]) -> Tensor:
-    """fp32 hidden states [len(prompt), width]: those at a place are what the token after it is drawn from."""
-    batch = Batch(model)
-    return batch._last(batch._prefill([prompt], [1]))
+def cache_bytes(model: Model, slots: int, tokens: int) -> int:
+    """What the cache of `slots` sequences takes, the longest of `tokens`: slots are doubled, and tokens come by blocks."""
+    keys = -(-tokens // BLOCK) * BLOCK
+    return model.shape.layers * 2 * (1 << max(0, slots - 1).bit_length()) * model.shape.width * keys * 2
 
 
 def _alike(lengths: Sequence[int], begins: Sequence[int], device: torch.device) -> list[Tensor]:

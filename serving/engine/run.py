@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from serving.engine.ask import Ask
-from serving.engine.decoder import Batch, prompt_states
+from serving.engine.decoder import Batch, cache_bytes
 from serving.engine.model import Model
 from serving.engine.sampler import Draw, draw, logprobs, own_random
 from serving.engine.stream import Chosen, Piece, Stream
@@ -25,6 +26,7 @@ class Sample:
     prompt: int
     sample: int
     most: int  # tokens that it may write
+    longest: int  # tokens that it and its prompt may come to
     draw: Draw
     transcript: Transcript
     repeats: Repeats | None
@@ -37,12 +39,14 @@ class Sample:
         """The sample `sample` of prompt `prompt`, before its first token."""
         repeats = None if allow_verbatim or not model.bloom else Repeats(model.bloom, model.tokenizer, ask.prompts[prompt])
         penalized = ask.repetition_penalty != 1.0
+        # Prompts that are alike get texts that are not, as n samples of one of them would be; another prompt changes nothing.
+        turn = ask.prompts[:prompt].count(ask.prompts[prompt])
         drawing = Draw(
-            ask.sampling, own_random(ask.sampling.seed, sample), model.end, ask.repetition_penalty,
+            ask.sampling, own_random(ask.sampling.seed, turn * ask.sampling.n + sample), model.end, ask.repetition_penalty,
             seen=set(ids) if penalized else set(), refuses=repeats.would if repeats else None,
         )  # fmt: skip
         most = min(ask.sampling.max_tokens, model.context - len(ids))
-        return cls(stream, ask, prompt, sample, most, drawing, Transcript(model.tokenizer, ask.stop), repeats)
+        return cls(stream, ask, prompt, sample, most, len(ids) + most, drawing, Transcript(model.tokenizer, ask.stop), repeats)
 
     def take(self, token: int, model: Model, told: tuple[float, list[tuple[int, float]]] | None) -> Piece:
         """Write `token`: the piece that it makes."""
@@ -76,18 +80,6 @@ def _shown(model: Model, token: int) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in found)
 
 
-@torch.inference_mode()
-def score(model: Model, prompt: Sequence[int], top: int) -> tuple[Chosen, ...]:
-    """Each token of a prompt after its first, with its logprob and that of the `top` likeliest in its place."""
-    batch, tokens, found = Batch(model), prompt[1:], []
-    hidden = prompt_states(model, prompt)
-    for start in range(0, len(tokens), ROWS_AT_ONCE):
-        some = tokens[start : start + ROWS_AT_ONCE]
-        told = logprobs(batch.logits(hidden[start : start + len(some)]), range(len(some)), some, top)
-        found += [_chosen(model, token, each) for token, each in zip(some, told, strict=True)]
-    return tuple(found)
-
-
 class Run:
     """The sequences of one model that run now, in the order of the cache's slots."""
 
@@ -101,6 +93,10 @@ class Run:
         """How many run."""
         return len(self._sequences)
 
+    def bytes_with(self, more: int, longest: int) -> int:
+        """What its cache may come to with `more` sequences of at most `longest` tokens each."""
+        return cache_bytes(self._batch.model, self.size + more, max([longest, *(each.longest for each in self._sequences)]))
+
     @property
     def mean_length(self) -> float:
         """Tokens that its sequences may write, on average."""
@@ -111,15 +107,18 @@ class Run:
         """Whose they are."""
         return {each.stream for each in self._sequences}
 
+    @torch.inference_mode()
     def add(self, prompts: Sequence[Sequence[int]], sequences: Sequence[Sequence[Sample]]) -> set[Stream]:
         """Take in prompts together, with the sequences that begin with each, and draw their first tokens. Returns whom to wake."""
         start = self.size
         copies = [len(each) for each in sequences]
-        for ids, (first, *_) in zip(prompts, sequences, strict=True):
-            if first.ask.prompt_logprobs and first.prompt not in first.stream.read:
-                first.stream.read[first.prompt] = score(self._batch.model, ids, first.ask.logprobs or 0)
         self._sequences += [sequence for several in sequences for sequence in several]
-        hidden = self._batch.add(prompts, copies)
+        states = self._batch.add(prompts, copies)
+        ends = [*accumulate(map(len, prompts))]
+        for ids, end, (first, *_) in zip(prompts, ends, sequences, strict=True):
+            if first.ask.prompt_logprobs and first.prompt not in first.stream.read:
+                first.stream.read[first.prompt] = self._score(ids, states[end - len(ids) : end - 1], first.ask.logprobs or 0)
+        hidden = states[torch.tensor(ends, device=states.device) - 1]
         each_row = torch.repeat_interleave(
             torch.arange(len(prompts), device=hidden.device), torch.tensor(copies, device=hidden.device)
         )
@@ -134,6 +133,16 @@ class Run:
         """Give up the sequences of `streams`."""
         for slot in reversed([slot for slot, each in enumerate(self._sequences) if each.stream in streams]):
             self._remove(slot)
+
+    @torch.inference_mode()
+    def _score(self, prompt: Sequence[int], states: Tensor, top: int) -> tuple[Chosen, ...]:
+        """Each token of a prompt after its first, with its logprob and those of the `top` likeliest in its place."""
+        tokens, found = prompt[1:], []
+        for start in range(0, len(tokens), ROWS_AT_ONCE):
+            some = tokens[start : start + ROWS_AT_ONCE]
+            told = logprobs(self._batch.logits(states[start : start + len(some)]), range(len(some)), some, top)
+            found += [_chosen(self._batch.model, token, each) for token, each in zip(some, told, strict=True)]
+        return tuple(found)
 
     @torch.inference_mode()
     def _write(self, hidden: Tensor, logits: Tensor, rows: Tensor, start: int) -> set[Stream]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from components.generation import Sampling
 from serving.engine.model import PAD
 
-MOST_ROUNDS = 200  # of drawing for one step; each halves what is left, so this is never reached but by a defect
+MOST_ROUNDS = 200  # of drawing for one step; a row that is left then ends: each round halves what there is, or refuses a token
 
 
 @dataclass(eq=False)
@@ -49,12 +49,17 @@ def draw(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]],
     asks for, since it takes positive and negative logits differently.
     """
     _prepare(logits, draws, shift)
+    unlimited = _limit(logits, draws)
     weights = _weights(logits)
-    tokens = [0] * len(draws)
-    left = list(range(len(draws)))
+    tokens = [each.end for each in draws]
     total = _blocks(weights).cumsum(1)[:, -1]
+    left = [row for row, sound in enumerate(torch.isfinite(total).tolist()) if sound]  # broken weights say nothing more
+    if len(left) < len(draws):
+        weights, total = weights[left], total[left]
     whole = weights  # what the nucleus is measured by
     for _ in range(MOST_ROUNDS):
+        if not left:
+            break
         drawn = _draw_once(weights, [draws[row] for row in left])
         outside = _outside(whole, total, drawn, [draws[row] for row in left])
         again: list[int] = []
@@ -63,16 +68,15 @@ def draw(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]],
             if outside[place]:
                 again.append(place)
             elif _is_refused(draws[row], token):
-                logits[row, token] = -torch.inf
-                again.append(place)
+                if _refuse(logits, unlimited, row, token, draws[row]):
+                    again.append(place)
             else:
                 tokens[row] = token
-        if not again:
-            return tokens
         rows = [left[place] for place in again]
-        weights, total = _again(logits, weights, total, rows, again, drawn, outside)
+        if rows:
+            weights, total = _again(logits, weights, total, rows, again, drawn, outside)
         whole, left = weights, rows
-    raise AssertionError(f"{len(left)} rows drew {MOST_ROUNDS} times in vain")
+    return tokens
 
 
 def logprobs(logits: Tensor, rows: Sequence[int], tokens: Sequence[int], top: int) -> list[tuple[float, list[tuple[int, float]]]]:
@@ -98,12 +102,33 @@ def _prepare(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[in
     temperatures = [each.sampling.temperature for each in draws]
     if any(temperature != 1.0 for temperature in temperatures):
         logits /= torch.tensor(temperatures, device=logits.device)[:, None]
-    limited = [row for row, each in enumerate(draws) if 0 < each.sampling.top_k < logits.shape[1]]
-    if limited:
-        counts = torch.tensor([draws[row].sampling.top_k for row in limited], device=logits.device)
-        best = torch.topk(logits[limited], int(counts.max()), 1).values
-        least = best.gather(1, counts[:, None] - 1)
-        logits[limited] = logits[limited].masked_fill_(logits[limited] < least, -torch.inf)
+
+
+def _limit(logits: Tensor, draws: Sequence[Draw]) -> dict[int, Tensor]:
+    """Leave each row with a top-k its k likeliest tokens; what these rows were before, for when one of the k is refused.
+
+    Of tokens that are as likely as one another, which bf16 makes of many, always the same stay: greedy is top-k 1.
+    """
+    limited = {row: each.sampling.top_k for row, each in enumerate(draws) if 0 < each.sampling.top_k < logits.shape[1]}
+    before = {row: logits[row].clone() for row in limited}
+    for row, count in limited.items():
+        _keep_best(logits, row, count)
+    return before
+
+
+def _keep_best(logits: Tensor, row: int, count: int) -> None:
+    best = torch.topk(logits[row], count)
+    logits[row] = logits[row].fill_(-torch.inf).scatter_(0, best.indices, best.values)
+
+
+def _refuse(logits: Tensor, unlimited: dict[int, Tensor], row: int, token: int, each: Draw) -> bool:
+    """Make `token` impossible in a row; the next likeliest takes its place among the k. False when none is left."""
+    logits[row, token] = -torch.inf
+    if row in unlimited:
+        unlimited[row][token] = -torch.inf
+        logits[row] = unlimited[row]
+        _keep_best(logits, row, each.sampling.top_k)
+    return bool(logits[row].max() > -torch.inf)
 
 
 def _weights(logits: Tensor) -> Tensor:

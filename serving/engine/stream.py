@@ -46,6 +46,7 @@ class Stream:
         self.read: dict[
             int, tuple[Chosen, ...]
         ] = {}  # each prompt's own tokens, there before its first piece, where they were asked for
+        self.written = 0  # tokens so far
         self._prompts, self._samples = prompts, samples
         self._unfinished = prompts * samples
         self._pieces: deque[Piece] = deque()
@@ -60,6 +61,7 @@ class Stream:
     def put(self, piece: Piece) -> bool:
         """Add a piece; returns whether the reader must be woken."""
         self._pieces.append(piece)
+        self.written += len(piece.tokens)
         if piece.finish:
             self._unfinished -= 1
         return self._eager or not self._unfinished

@@ -31,7 +31,7 @@ def create_app(
     """The application behind the doors; whoever serves it wraps it in them (see `serving.server`)."""
     # The pages of /docs would load scripts from a foreign host.
     app = FastAPI(title="Mynah", docs_url=None, redoc_url=None, openapi_url=None)
-    plane = BotDataPlane(service)
+    plane = BotDataPlane(service, settings.webhook_secret)
     for router in (create_openai(service), create_v2(plane), create_v1(plane), page or _alive()):
         app.include_router(router)
     if metrics:

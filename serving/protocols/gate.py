@@ -40,6 +40,8 @@ class Gate:
             if scope["path"].endswith(ASKING):
                 check_headers(Headers(scope=scope))
                 scope.setdefault("state", {})["body"] = json_object(body)
+            else:
+                scope.setdefault("state", {})["raw"] = body
             seconds = seconds_for(scope, self._deadline)
         except Refusal as refusal:
             await refusal.response_to(scope)(scope, receive, send)

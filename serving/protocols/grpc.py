@@ -48,7 +48,7 @@ class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kse
         self._deadline = deadline
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
-        return messages.ServerLiveResponse(live=True)
+        return messages.ServerLiveResponse(live=self._plane.service.alive)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
         return messages.ServerReadyResponse(ready=await self._plane.ready())
@@ -124,6 +124,7 @@ class Servicer(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # kse
     def _passed(self, method: str, headers: Mapping[str, str], state: MutableMapping[str, Any]) -> Iterator[None]:
         """Through the doors, as REST's requests are; the tokens that were written are charged at the end."""
         if method in PROBES:
+            state["caller"] = self._doors.stranger
             yield
             return
         caller = state["caller"] = self._doors.admit(headers)

@@ -90,9 +90,11 @@ class BotRepository(ModelRepository):  # type: ignore[misc]  # kserve is untyped
 class BotDataPlane(DataPlane):  # type: ignore[misc]  # kserve is untyped, so its DataPlane is Any
     """KServe's DataPlane, with answers that tell the truth about this server."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, webhook_secret: str = "") -> None:
+        """`webhook_secret`: what MLflow's webhooks sign their hints with; "" takes none."""
         super().__init__(BotRepository(service))
         self.service = service
+        self.webhook_secret = webhook_secret
 
     def metadata(self) -> dict[str, Any]:
         """Server metadata: name, version, and the extension that admins may use."""
@@ -118,9 +120,12 @@ class BotDataPlane(DataPlane):  # type: ignore[misc]  # kserve is untyped, so it
 
     def _versions(self, address: str) -> list[str]:
         """The versions that an address may mean, of those with an alias or in memory. Raises Refusal (404) when there is none."""
-        name = self.service.known(address, _caller())
+        caller = _caller()
+        name = self.service.known(address, caller)
         info = self.service.repository.describe(name)
         versions = list(dict.fromkeys(_versions_at(address, info)))
+        if not versions and not (caller is None or caller.may(name)):
+            raise Refusal(404, f"{name} has no {address[len(name) + 1 :][:80]!r} with an alias or in memory")
         if not versions:
             known = ", ".join(dict.fromkeys(_versions_at(name, info))) or "none"
             raise Refusal(404, f"{name} has no {address[len(name) + 1 :][:80]!r} with an alias or in memory; known: {known}")

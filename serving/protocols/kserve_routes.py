@@ -14,6 +14,7 @@ from serving.protocols import kserve_schemas
 from serving.protocols.kserve_import import InvalidInput, v2_datamodels
 from serving.protocols.kserve_models import BotDataPlane
 from serving.protocols.openapi import documented
+from serving.protocols.webhook import is_signed
 from serving.refusals import Refusal, describe_invalid
 from serving.service import CALL, Call, allow_admin
 
@@ -111,6 +112,8 @@ def _add_server(router: APIRouter, plane: BotDataPlane) -> None:
         return _json(plane.metadata())
 
     async def live() -> Response:
+        if not plane.service.alive:
+            raise Refusal(503, "the GPU has failed; a new process mends it")
         return _json({"live": True})
 
     async def ready() -> Response:
@@ -119,7 +122,7 @@ def _add_server(router: APIRouter, plane: BotDataPlane) -> None:
         return _json({"ready": True})
 
     router.add_api_route("", server, **documented(v2_datamodels.ServerMetadataResponse))
-    router.add_api_route("/health/live", live, **documented(v2_datamodels.ServerLiveResponse))
+    router.add_api_route("/health/live", live, **documented(v2_datamodels.ServerLiveResponse, refused=(503,)))
     router.add_api_route("/health/ready", ready, **documented(v2_datamodels.ServerReadyResponse, refused=(503,)))
 
 
@@ -137,7 +140,9 @@ def _add_control(router: APIRouter, plane: BotDataPlane) -> None:
         return _json({"name": model_name, "unload": True})
 
     async def hint(request: Request) -> Response:
-        allow_admin(call_of(request, "v2").state)
+        call = call_of(request, "v2")
+        if not is_signed(request.headers, request.state.raw, plane.webhook_secret):
+            allow_admin(call.state)
         repository.hint()
         return _json({"hint": True})
 

@@ -48,12 +48,12 @@ class Offsets:
         self._at = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def next(self, token: Chosen) -> int:
-        """Where `token` begins."""
+    def next(self, token: Chosen, read: bool = False) -> int:
+        """Where `token` begins; one that was `read` stands in the text as it is, and what is written loses what is no text."""
         begins = self._at
         part = PART.fullmatch(token.text)
-        written = bytes.fromhex(part[1].replace("\\x", "")) if part else token.text.encode()
-        self._at += len(NO_TEXT.sub("", self._decoder.decode(written)))
+        text = self._decoder.decode(bytes.fromhex(part[1].replace("\\x", "")) if part else token.text.encode())
+        self._at += len(text if read else NO_TEXT.sub("", text))
         return begins
 
 
@@ -83,10 +83,11 @@ class Reply:
     ) -> dict[str, Any]:
         """One choice, or what an event adds to one, the first for its sample also the prompt where it is echoed."""
         self.tokens += len(tokens)
+        read: Sequence[Chosen] = ()
         if offsets.first and self.request.echo:
             text = self.ask.prompts[prompt] + text
-            tokens = (*self.opened.stream.read.get(prompt, ()), *tokens)
-        told = logprobs_of(tokens, offsets) if self.ask.logprobs is not None else None
+            read = self.opened.stream.read.get(prompt, ())
+        told = logprobs_of(read, tokens, offsets) if self.ask.logprobs is not None else None
         offsets.first = False
         index = prompt * self.ask.sampling.n + sample
         return {"index": index, "text": text, "logprobs": told, "finish_reason": finish or None}
@@ -100,18 +101,19 @@ class Reply:
         return {**self.head(), "choices": choices, "usage": self.usage()}
 
 
-def logprobs_of(tokens: Sequence[Chosen], offsets: Offsets) -> dict[str, Any]:
+def logprobs_of(read: Sequence[Chosen], written: Sequence[Chosen], offsets: Offsets) -> dict[str, Any]:
     """The logprobs of tokens, as OpenAI's completions write them."""
+    tokens = [*read, *written]
     return {
-        "text_offset": [offsets.next(token) for token in tokens],
+        "text_offset": [*(offsets.next(token, read=True) for token in read), *(offsets.next(token) for token in written)],
         "tokens": [token.text for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [dict(token.top) for token in tokens],
     }
 
 
-async def events_of(reply: Reply, call: Call) -> AsyncGenerator[bytes, None]:
-    """The events of a streamed answer; counts what was written, also when its reader leaves."""
+async def events_of(reply: Reply) -> AsyncGenerator[bytes, None]:
+    """The events of a streamed answer."""
     rest = "," + json.dumps(reply.head() | ({"usage": None} if reply.request.usage_in_stream else {}))[1:]
     began, ended = b'data: {"choices":[', f"]{rest}\n\n".encode()
     offsets: dict[tuple[int, int], Offsets] = {}
@@ -122,8 +124,6 @@ async def events_of(reply: Reply, call: Call) -> AsyncGenerator[bytes, None]:
     except Refusal as refusal:  # the engine gave it up; the status has been sent already
         yield event(refusal.body("/openai/"))
         return
-    finally:
-        call.count(reply.tokens)
     if reply.request.usage_in_stream:
         yield event({**reply.head(), "choices": [], "usage": reply.usage()})
     yield DONE
@@ -156,9 +156,8 @@ def create_openai(service: Service) -> APIRouter:
             reply = Reply(body, ask, opened)
             headers = {"X-Mynah-Version": opened.address}
             if body.stream:
-                return EventStream(events_of(reply, call), headers, stack.pop_all())
+                return EventStream(events_of(reply), headers, stack.pop_all())
             whole = reply.whole(await opened.stream.answers())
-        call.count(reply.tokens)
         content = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
         return Response(content, headers=headers, media_type="application/json")
 

@@ -14,7 +14,7 @@ from components.registry import CHALLENGER, CHAMPION, PREVIOUS
 from serving.refusals import Refusal, unknown_bot
 from serving.repository.address import Address, parse, unknown_alias, unknown_version
 from serving.repository.follow import Follower
-from serving.repository.shelf import RepositoryObserver, Shelf
+from serving.repository.shelf import SECONDS_UNTIL_ROOM, RepositoryObserver, Shelf
 from serving.repository.sources import CARD, PICTURE, Source
 from serving.repository.traffic import Traffic, challenger
 
@@ -71,7 +71,7 @@ class Repository:
         told = observer or _Nobody()
         self._shelf = Shelf(source, memory, load or _load_model, told)
         self._follower = Follower(source, self._shelf, told, seconds_between_polls)
-        self._versions: dict[str, list[str]] = {}  # by bot, as they were at the poll number below
+        self._versions: dict[str, asyncio.Task[list[str]]] = {}  # by bot, as they were at the poll number below
         self._versions_at = 0
 
     async def start(self) -> None:
@@ -163,7 +163,7 @@ class Repository:
         plain = not asked.alias and not asked.version
         for name, version in self._shelf.loaded():
             if name == asked.name and (plain or version == (asked.version or aliases.get(asked.alias))):
-                self._shelf.drop((name, version))
+                self._shelf.expel((name, version))
 
     def hint(self) -> None:
         """Something moved in the registry: look now."""
@@ -194,10 +194,15 @@ class Repository:
         while True:
             version = self._pointed(asked)
             try:
-                return Lease(asked.name, version, alias, await stack.enter_async_context(self._shelf.hold((asked.name, version))))
-            except Refusal:
-                if self._aliases(asked.name).get(alias) == version:
-                    raise  # else it was replaced while we waited for it
+                model = await stack.enter_async_context(self._shelf.hold((asked.name, version)))
+                self._follower.proved(asked.name, alias)
+                return Lease(asked.name, version, alias, model)
+            except Refusal as refusal:
+                if self._aliases(asked.name).get(alias) != version:
+                    continue  # it was replaced while we waited for it
+                no_room = refusal.retry_after == SECONDS_UNTIL_ROOM
+                if no_room or not self._follower.retreat(asked.name, alias, version):
+                    raise
 
     def _pointed(self, asked: Address) -> str:
         aliases = self._aliases(asked.name)
@@ -219,14 +224,15 @@ class Repository:
             return
         if self._versions_at != self._follower.polls:
             self._versions, self._versions_at = {}, self._follower.polls
-        known = self._versions.get(name)
-        if known is None:
-            try:
-                known = self._versions[name] = await asyncio.to_thread(self._source.versions, name)
-            except InputError as error:
-                raise unknown_bot(name, self.names()) from error
-            except PlatformError as error:
-                raise Refusal(503, f"the versions of {name} cannot be looked up now; try again", retry_after=5) from error
+        asking = self._versions.get(name)
+        if asking is None:
+            asking = self._versions[name] = asyncio.create_task(asyncio.to_thread(self._source.versions, name))
+        try:
+            known = await asyncio.shield(asking)
+        except InputError as error:
+            raise unknown_bot(name, self.names()) from error
+        except PlatformError as error:
+            raise Refusal(503, f"the versions of {name} cannot be looked up now; try again", retry_after=5) from error
         if version not in known:
             raise unknown_version(name, version, known)
 
@@ -278,6 +284,7 @@ class _Nobody:
     def loaded(self, name: str, seconds: float) -> None: ...
     def evicted(self, name: str) -> None: ...
     def swapped(self, name: str) -> None: ...
+    def forgotten(self, name: str) -> None: ...
 
 
 def _load_model(folder: Path) -> "Model":

@@ -4,6 +4,7 @@ Aliases are looked at again and again, as MLflow's webhooks are hints: retried f
 """
 
 import asyncio
+import bisect
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from serving.refusals import Refusal
 from serving.repository.shelf import Key, RepositoryObserver, Shelf
 from serving.repository.sources import Aliases, Source
 
+CHECKED_AT_ONCE = 8  # bots a poll; each is a request to the registry, and aliases are to be seen within seconds
 log = logging.getLogger("mynah.repository")
 
 
@@ -32,6 +34,8 @@ class Follower:
         self._wanted: dict[str, Mapping[str, str]] = {}
         self._swaps: dict[Key, asyncio.Task[None]] = {}  # by bot and alias
         self._stuck: dict[Key, str] = {}  # by bot and alias: the version that cannot be loaded, told once
+        self._before: dict[Key, str] = {}  # by bot and alias: what served before a version that nobody has loaded yet
+        self._next_check = ""  # the bot whose unnamed versions are looked at next
         self._away = False
         self._hinted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -58,8 +62,24 @@ class Follower:
         """Let a bot go that is no more, from memory with its last reader."""
         self.serving.pop(name, None)
         self._shelf.forget(name)
-        for key in [key for key in self._stuck if key[0] == name]:
-            del self._stuck[key]
+        self._observer.forgotten(name)
+        for known in (self._stuck, self._before):
+            for key in [key for key in known if key[0] == name]:
+                del known[key]
+
+    def proved(self, name: str, alias: str) -> None:
+        """The version that an alias points to has been loaded: there is no going back from it."""
+        self._before.pop((name, alias), None)
+
+    def retreat(self, name: str, alias: str, version: str) -> bool:
+        """Serve again what served before `version`, which cannot be loaded. False when there is nothing to go back to."""
+        before = self._before.pop((name, alias), None)
+        serving = self.serving.get(name, {})
+        if before is None or serving.get(alias) != version:
+            return False
+        self._tell_stuck(name, alias, before, version)
+        serving[alias] = before
+        return True
 
     async def _follow(self) -> None:
         while True:
@@ -108,8 +128,15 @@ class Follower:
             now = serving.get(alias)
             if now == version:
                 continue
-            if now is None or not self._shelf.has((name, now)) or self._shelf.has((name, version)):
+            cold = now is not None and not self._shelf.has((name, now))
+            untried = self._stuck.get((name, alias)) != version or (now and self._shelf.failure((name, now)))
+            if now is None or self._shelf.has((name, version)) or (cold and untried):
+                before = self._before.get((name, alias), now)
                 self._point(name, alias, version)
+                if cold and before:  # its first reader will see whether the new one can be loaded
+                    self._before[name, alias] = before
+            elif cold:
+                continue  # it cannot; it is tried again when there is a model to answer meanwhile
             elif (name, alias) not in self._swaps:
                 swap = self._swaps[name, alias] = asyncio.create_task(self._swap(name, alias, now, version))
                 swap.add_done_callback(lambda _, key=(name, alias): self._swaps.pop(key, None))  # type: ignore[misc]
@@ -123,14 +150,18 @@ class Follower:
                     self._point(name, alias, version)
                 self._drop_unnamed(name, [old, version])
         except Refusal:
-            if self._stuck.get((name, alias)) != version:
-                log.warning("version %s stays %s of %s, for version %s cannot be loaded", old, alias, name, version)
-            self._stuck[name, alias] = version
+            self._tell_stuck(name, alias, old, version)
+
+    def _tell_stuck(self, name: str, alias: str, old: str, version: str) -> None:
+        if self._stuck.get((name, alias)) != version:
+            log.warning("version %s stays %s of %s, for version %s cannot be loaded", old, alias, name, version)
+        self._stuck[name, alias] = version
 
     def _point(self, name: str, alias: str, version: str) -> None:
         old = self.serving[name].get(alias)
         self.serving[name][alias] = version
         self._stuck.pop((name, alias), None)
+        self._before.pop((name, alias), None)
         if alias == CHAMPION and old:
             log.info("%s is answered by version %s, and was by %s", name, version, old)
             self._observer.swapped(name)
@@ -141,9 +172,13 @@ class Follower:
                 self._shelf.drop((name, version))
 
     async def _check_unnamed(self) -> None:
-        """Let go of versions that were asked for by their number and have been deleted since: no alias tells."""
+        """Let go of versions that were asked for by their number and have been deleted since: no alias tells. A few bots a poll."""
         unnamed = [(name, version) for name, version in self._shelf.loaded() if not self._is_named(name, version)]
-        for name in {name for name, _ in unnamed}:
+        bots = sorted({name for name, _ in unnamed})
+        turn = bisect.bisect_left(bots, self._next_check)
+        bots = [*bots[turn:], *bots[:turn]]
+        self._next_check = bots[CHECKED_AT_ONCE] if len(bots) > CHECKED_AT_ONCE else ""
+        for name in bots[:CHECKED_AT_ONCE]:
             with contextlib.suppress(MynahError):
                 there = await asyncio.to_thread(self._source.versions, name)
                 for key in unnamed:

@@ -53,6 +53,9 @@ class RepositoryObserver(Protocol):
     def swapped(self, name: str) -> None:
         """The bot's readers are answered by another version from now on."""
 
+    def forgotten(self, name: str) -> None:
+        """There is no such bot any more."""
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -84,6 +87,7 @@ class Shelf:
     failed_gate: set[Key] = field(default_factory=set)  # versions that the gate did not pass, as far as they were fetched
     versions: dict[str, list[str]] = field(default_factory=dict)  # those in memory, by bot
     _slots: "OrderedDict[Key, Slot]" = field(default_factory=OrderedDict)  # the least recently used first
+    _leaving: "set[Slot]" = field(default_factory=set)  # no request gets them any more; they go with their last user
     _failures: dict[Key, _Failure] = field(default_factory=dict)
     _sizes: dict[Key, int] = field(default_factory=dict)  # bytes, of what was loaded once
     _dropped: int = 0  # bytes of models since memory was last given back
@@ -120,6 +124,7 @@ class Shelf:
                 self._slots.move_to_end(key)
                 if slot.unwanted:
                     self.drop(key)
+            self._leave(slot)
 
     def has(self, key: Key) -> bool:
         """Whether the model is in memory."""
@@ -133,24 +138,38 @@ class Shelf:
     @property
     def used(self) -> int:
         """Bytes of the models in memory and of those on their way."""
-        return self._reserved + sum(slot.model.nbytes for slot in self._slots.values() if slot.model)
+        return self._reserved + sum(slot.model.nbytes for slot in (*self._slots.values(), *self._leaving) if slot.model)
 
     def drop(self, key: Key) -> None:
-        """Let a version go: now, or with its last user."""
+        """Let a version go: now, or with its last user, unless somebody asks for it meanwhile."""
         slot = self._slots.get(key)
+        if slot and (slot.users or not slot.model):
+            slot.unwanted = True
+        elif slot:
+            self.expel(key)
+
+    def expel(self, key: Key) -> None:
+        """Let a version go: no further request gets this model; it leaves memory with its last user."""
+        slot = self._slots.pop(key, None)
         if not slot:
             return
+        if slot.model:
+            self.versions[key[0]].remove(key[1])
+            if not self.versions[key[0]]:
+                del self.versions[key[0]]
         if slot.users or not slot.model:
-            slot.unwanted = True
-            return
-        del self._slots[key]
-        self._give_back(slot.model.nbytes)
-        self.versions[key[0]].remove(key[1])
-        if not self.versions[key[0]]:
-            del self.versions[key[0]]
-        self.observer.evicted(key[0])
+            self._leaving.add(slot)
+        else:
+            self._let_go(slot.model.nbytes, key[0])
 
-    def _give_back(self, dropped: int) -> None:
+    def _leave(self, slot: Slot) -> None:
+        """Take note when the last user of a model that was expelled has gone."""
+        if slot in self._leaving and slot.model and not slot.users:
+            self._leaving.discard(slot)
+            self._let_go(slot.model.nbytes, slot.key[0])
+
+    def _let_go(self, dropped: int, name: str) -> None:
+        self.observer.evicted(name)
         self._dropped += dropped
         if self._dropped >= heap.AFTER:
             self._dropped = 0
@@ -163,7 +182,7 @@ class Shelf:
                 self._failures.pop(key, None)
                 self._sizes.pop(key, None)
                 self.failed_gate.discard(key)
-                self.drop(key)
+                self.expel(key)
 
     def failure(self, key: Key) -> Exception | None:
         """Why the version could not be loaded a moment ago; for who runs the server, it may name paths."""
@@ -172,11 +191,12 @@ class Shelf:
 
     async def close(self) -> None:
         """Stop loading, and let every model go."""
-        loading = [slot.loading for slot in self._slots.values() if slot.loading]
+        loading = [slot.loading for slot in (*self._slots.values(), *self._leaving) if slot.loading]
         for task in loading:
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
         self._slots.clear()
+        self._leaving.clear()
         self.versions.clear()
         for pool in (self._fetchers, self._loaders):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -191,18 +211,22 @@ class Shelf:
             self._sizes[slot.key] = model.nbytes  # the files' weight was a guess
             self._make_room(slot.key, model.nbytes, beside)
             slot.model = model
-            self.versions.setdefault(slot.key[0], []).append(slot.key[1])
+            if self._slots.get(slot.key) is slot:
+                self.versions.setdefault(slot.key[0], []).append(slot.key[1])
         except Exception as error:  # whatever it is, it concerns this model alone
             if isinstance(error, InputError):  # a copy that is damaged on this disk is fetched again the next time
                 await self._thread(self._fetchers, self.source.discard, *slot.key)
-            self._slots.pop(slot.key, None)
+            if self._slots.get(slot.key) is slot:
+                del self._slots[slot.key]
+            self._leaving.discard(slot)
             raise self._failed(slot.key, error) from error
         finally:
             slot.loading = None
         self._failures.pop(slot.key, None)
         self.observer.loaded(slot.key[0], time.monotonic() - began)
-        if slot.unwanted and not slot.users:
+        if slot.unwanted and not slot.users and slot not in self._leaving:
             self.drop(slot.key)
+        self._leave(slot)
 
     async def _read(self, key: Key, folder: Path, weight: int, beside: Key | None) -> "Model":
         size = self._sizes.get(key, weight)

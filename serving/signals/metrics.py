@@ -9,11 +9,18 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version as installed
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 MOST_BOTS = 100  # series per metric
 OTHER = "other"
@@ -45,14 +52,24 @@ class Metrics:
         self._rejected = Counter("mynah_rejected", "Requests refused, by reason.", ["reason"], registry=registry)
         self._tokens = Counter("mynah_tokens", "Tokens generated.", ["bot"], registry=registry)
         self._loads = Counter("mynah_loads", "Models loaded.", ["bot"], registry=registry)
-        self._evictions = Counter("mynah_evictions", "Models that made room for others.", ["bot"], registry=registry)
+        self._evictions = Counter(
+            "mynah_evictions",
+            "Models that left memory, for whatever reason.",
+            ["bot"],
+            registry=registry,
+        )
         self._swaps = Counter("mynah_swaps", "Versions that took another's place.", ["bot"], registry=registry)
         self._seconds = self._histogram("mynah_request_seconds", "Seconds of a request.", REQUEST_SECONDS)
-        self._first = self._histogram("mynah_first_token_seconds", "Seconds until a request's first token.", FIRST_TOKEN_SECONDS)
+        self._first = self._histogram(
+            "mynah_first_token_seconds", "Seconds until a streamed answer's first token.", FIRST_TOKEN_SECONDS
+        )
         self._step = self._histogram("mynah_token_seconds", "Seconds of a step: one token of each sample.", TOKEN_SECONDS)
         self._load_seconds = Histogram("mynah_load_seconds", "Seconds of a load.", buckets=LOAD_SECONDS, registry=registry)
         self._batch = Histogram("mynah_batch_size", "Samples that a step decoded together.", buckets=BATCHES, registry=registry)
         self._prefilled = Counter("mynah_prompt_tokens", "Tokens of prompts read.", ["bot"], registry=registry)
+        self._by_bot = (
+            self._requests, self._tokens, self._loads, self._evictions, self._swaps, self._seconds, self._first, self._step, self._prefilled,
+        )  # fmt: skip
 
     def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, told, ["bot"], buckets=buckets, registry=self.registry)
@@ -143,7 +160,21 @@ class Metrics:
             await asyncio.to_thread(encode, self.registry), headers={"content-type": kind, "cache-control": "no-store"}
         )
 
-    async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The same as an ASGI application."""
-        answer = await self.route(Request(scope, receive))
-        await answer(scope, receive, send)
+    def listen(self, host: str, port: int) -> Callable[[], None]:
+        """Answer scrapers on a port of their own too, by threads; what to call to stop. Raises OSError when it can't be had."""
+        server, thread = start_http_server(port, host, self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join(5)
+
+        return stop
+
+    def forgotten(self, name: str) -> None:
+        """The repository's: there is no such bot any more, and its name is not kept."""
+        with self._lock:
+            if self._bots.pop(name, None) is None:
+                return
+        for metric in self._by_bot:
+            metric.remove_by_labels({"bot": name})

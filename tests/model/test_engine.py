@@ -3,6 +3,7 @@ for who has left."""
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import random
 
@@ -20,10 +21,11 @@ from components.generation import Sampling
 from components.verbatim import FILE, read_bloom, words, write_bloom
 from serving.engine import Engine
 from serving.engine.ask import Ask
-from serving.engine.decoder import Batch
+from serving.engine.decoder import Batch, cache_bytes
 from serving.engine.model import load_model
-from serving.engine.run import score
+from serving.engine.run import Run, Sample
 from serving.engine.sampler import Draw, draw, own_random
+from serving.engine.stream import Stream
 from serving.engine.text import Transcript
 from serving.refusals import Refusal
 
@@ -73,7 +75,7 @@ def test_its_logits_are_those_of_transformers(fledgling):
     reference = load(resolve(FLEDGLING).folder).model
     half = load(resolve(FLEDGLING).folder).model.to(torch.bfloat16)
     batch, sequences = Batch(fledgling), ids_of(fledgling, PROMPTS)
-    hidden = batch.add(sequences, [1] * len(sequences))
+    hidden = batch.add(sequences, [1] * len(sequences))[[*itertools.accumulate(map(len, sequences), initial=-1)][1:]]
     ours, theirs = [], []
     for _ in range(40):
         with torch.no_grad():
@@ -100,13 +102,13 @@ def test_a_rows_numbers_do_not_depend_on_its_neighbours(fledgling):
     torch.manual_seed(0)
     script = torch.randint(1, 6000, (60,)).tolist()
     alone, seen = Batch(fledgling), []
-    seen.append(alone.add([[fledgling.end, 5, 6]], [1]))
+    seen.append(alone.add([[fledgling.end, 5, 6]], [1])[-1:])
     seen += [alone.step([token]) for token in script]
     crowd = Batch(fledgling)
     crowd.add([[fledgling.end, *range(100, 250)], [fledgling.end]], [3, 9])
     hidden = crowd.add([[fledgling.end], [fledgling.end, 5, 6], [fledgling.end, 7, 8]], [2, 1, 4])
     row, others = 14, random.Random(1)
-    assert torch.equal(hidden[1], seen[0][0])
+    assert torch.equal(hidden[3], seen[0][0])  # the second prompt's last token
     for number, token in enumerate(script):
         tokens = [others.randrange(1, 6000) for _ in range(crowd.size)]
         tokens[row] = token
@@ -128,7 +130,10 @@ def test_a_prompts_own_logprobs_are_those_of_transformers(fledgling):
     (ids,) = ids_of(fledgling, ["It was the best of times, it was the worst of times. " * 6])  # more than a block of rows
     with torch.inference_mode():
         expected = torch.log_softmax(reference(torch.tensor([ids])).logits[0].float(), 1)
-    found = score(fledgling, ids, 3)
+    stream = Stream(1, 1, len(ids), lambda _: None)
+    asks = Ask(("",), Sampling(min_tokens=0, max_tokens=1), logprobs=3, prompt_logprobs=True)
+    Run(fledgling, "").add([ids], [[Sample.begin(stream, asks, fledgling, 0, 0, ids, allow_verbatim=True)]])
+    found = stream.read[0]
     assert [token.id for token in found] == ids[1:]
     for place, token in enumerate(found):
         assert token.logprob == pytest.approx(float(expected[place, token.id]), abs=0.15)
@@ -319,6 +324,67 @@ def test_more_samples_than_slots_take_turns(fledgling):
     assert few == many
 
 
+def test_a_hundred_samples_do_not_keep_a_newcomer_waiting(fledgling):
+    async def work(engine):
+        long = engine.submit(fledgling, ask("I like", n=100, min_tokens=240, max_tokens=240))
+        async for _ in long:
+            break
+        late = [engine.submit(fledgling, ask("My dream is", seed=seed, max_tokens=5)) for seed in range(3)]
+        for each in late:
+            await each.answers()
+        return long.written
+
+    assert run(fledgling, work) < 100 * 240 / 2
+
+
+def test_those_who_wait_take_turns(fledgling):
+    async def work(engine):
+        crowds = [engine.submit(fledgling, ask("I like", n=30, seed=seed, min_tokens=20, max_tokens=20)) for seed in range(3)]
+        while not all(crowd.written for crowd in crowds):
+            await asyncio.sleep(0.001)
+        first = max(crowd.written for crowd in crowds)
+        for crowd in crowds:
+            await crowd.answers()
+        return first
+
+    assert run(fledgling, work, most_running=16) < 30 * 20  # the last had begun before the first was through
+
+
+def test_the_caches_bytes_are_bounded_and_what_is_too_large_runs_alone(fledgling):
+    one = cache_bytes(fledgling, 1, fledgling.context)
+    seen = []
+
+    class Look:
+        def step(self, label, batch, seconds):
+            seen.append(batch)
+
+        def prefill(self, *_):
+            pass
+
+    async def work(engine):
+        many = engine.submit(fledgling, ask("I like", n=20, min_tokens=200, max_tokens=240))
+        few = engine.submit(fledgling, ask("My dream is", max_tokens=5))
+        return await many.answers(), await few.answers()
+
+    [several], [[short]] = run(fledgling, work, cache=4 * one, observer=Look())
+    assert (len(several), max(seen)) == (20, 4)
+    assert short.tokens
+    seen.clear()
+    assert len(run(fledgling, work, cache=1, observer=Look())[0][0]) == 20
+    assert max(seen) == 1
+
+
+def test_prompts_that_are_alike_get_texts_that_are_not(fledgling):
+    async def work(engine):
+        thrice = await engine.submit(fledgling, ask("I like", "I", "I like", "I like", seed=5, max_tokens=20)).answers()
+        samples = await engine.submit(fledgling, ask("I like", n=3, seed=5, max_tokens=20)).answers()
+        return texts(thrice), texts(samples)
+
+    (first, _, second, third), [samples] = run(fledgling, work)
+    assert [first[0], second[0], third[0]] == samples
+    assert len(set(samples)) == 3
+
+
 def test_who_leaves_makes_room_at_once(fledgling):
     async def work(engine):
         long = engine.submit(fledgling, ask("I like", n=100, min_tokens=200, max_tokens=240))
@@ -378,6 +444,35 @@ def test_closing_finishes_what_runs_and_ends_what_takes_too_long(fledgling):
     assert long.status == 503
 
 
+def test_a_lost_gpu_is_told_to_who_waits_for_this_process(fledgling):
+    def lost(hidden):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def work(engine):
+        with pytest.raises(Refusal):
+            await engine.submit(dataclasses.replace(fledgling, head=lost), ask("I like")).answers()
+        with pytest.raises(Refusal) as late:
+            engine.submit(fledgling, ask("I like"))
+        return late.value.status, engine.alive, engine.device_lost
+
+    assert run(fledgling, work) == (503, False, True)
+
+
+def test_weights_that_are_no_numbers_end_their_own_answers_alone(fledgling):
+    def broken(hidden):
+        logits = fledgling.head(hidden)
+        logits[-1] = torch.nan
+        return logits
+
+    async def work(engine):
+        model = dataclasses.replace(fledgling, head=broken)
+        return await engine.submit(model, ask("I like", n=2, min_tokens=5, max_tokens=9, seed=3)).answers()
+
+    [[well, ill]] = run(fledgling, work)
+    assert (ill.text, ill.finish) == ("", "stop")
+    assert len(well.tokens) <= 9
+
+
 def test_a_defect_in_a_step_ends_its_requests_and_not_the_engine(fledgling):
     broken = dataclasses.replace(fledgling, head=None)
 
@@ -419,6 +514,38 @@ def test_a_bot_does_not_repeat_a_post_that_it_knows_by_heart(fledgling, tmp_path
         said = run(model, work)
         assert memory.memorised(said) is repeated, said
         assert "When the morning comes" in said
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_what_is_refused_leaves_its_place_among_the_k_likeliest(fledgling, k):
+    """Greedy, on a model that knows a post by heart: the next likeliest token takes the place, and never one that there is not."""
+    first = [5.0, 4.0, 3.0, 2.0]
+
+    def drawn(refused):
+        logits = torch.full((2, 512), -torch.inf)
+        logits[:, :4] = torch.tensor(first)
+        each = [
+            Draw(
+                Sampling(top_k=k, top_p=1.0, seed=1), own_random(seed, 0), 400, written=20, refuses=lambda token: token in refused
+            )
+            for seed in range(2)
+        ]
+        return set(draw(logits, each))
+
+    for refused in ((), (0,), (0, 1), (0, 1, 2)):
+        left = [token for token in range(4) if token not in refused]
+        assert drawn(refused) <= set(left[:k])
+    assert drawn((0, 1, 2, 3)) == {400}  # there is nothing left to say
+
+
+def test_greedy_is_the_same_whoever_asks(fledgling):
+    """Of tokens that bf16 makes equal, always the same is taken."""
+
+    async def work(engine):
+        asked = [engine.submit(fledgling, ask("The birds", n=20, seed=seed, top_k=1, max_tokens=60)) for seed in range(3)]
+        return [await each.answers() for each in asked]
+
+    assert len({answer.text for [several] in run(fledgling, work) for answer in several}) == 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from serving.doors import Doors, charge
+from serving.doors import Doors
 from serving.refusals import Refusal
 from serving.signals import Signals
 
@@ -51,7 +51,7 @@ def application(held: Held) -> FastAPI:
         if body.get("hold"):
             held.inside.release()
             await asyncio.to_thread(held.release.wait, 30)
-        charge(request.scope, body.get("tokens", 0))
+        state["tokens"] = state.get("tokens", 0) + body.get("tokens", 0)
         if body.get("stream"):
             return StreamingResponse(_pieces(body), media_type="text/event-stream")
         return {"tenant": state["caller"].tenant}

@@ -91,6 +91,9 @@ class Seen:
     def swapped(self, name):
         self.events.append(("swapped", name))
 
+    def forgotten(self, name):
+        self.events.append(("forgotten", name))
+
 
 def aviary(workdir, names=(), memory=PLENTY, **options):
     """A repository of the registry in `workdir`, which looks when it is hinted (and every minute)."""
@@ -415,6 +418,25 @@ async def test_a_new_version_that_cannot_be_loaded_leaves_the_old_one_serving(wo
         assert await asked(repository, "wren") == ("wren", str(number), "champion")
 
 
+@on_loop
+async def test_a_bot_that_is_not_in_memory_falls_back_to_what_served_before(workdir, tmp_path, caplog):
+    folder = tmp_path / "files"
+    number = add_broken(workdir, folder)
+    async with started(workdir, seconds_between_polls=0.1) as repository:
+        set_alias(workdir, "wren", "champion", number)
+        await until(lambda: repository.describe("wren").champion == str(number))  # nobody has asked yet
+        assert await asked(repository, "wren") == ("wren", "1", "champion")
+        assert "stays champion" in caplog.text
+        await repository.unload("wren")
+        await asyncio.sleep(0.5)
+        assert repository.describe("wren").champion == "1"  # and not the broken one, each time that nobody asks for a while
+        assert await asked(repository, "wren") == ("wren", "1", "champion")
+        [first] = Registry(open_store(workdir)).head("wren", 1).versions
+        shutil.copytree(Registry(open_store(workdir)).files(first).folder, folder)
+        await until(lambda: repository.describe("wren").champion == str(number))
+        assert await asked(repository, "wren") == ("wren", str(number), "champion")
+
+
 # The registry changes, or is away
 
 
@@ -467,6 +489,37 @@ async def test_a_deleted_version_that_was_asked_for_by_its_number_leaves_memory(
         repository.hint()
         await until(lambda: not repository.ready(f"wren:{number}"))
         assert (await refused(repository, f"wren:{number}")).status == 404
+
+
+@on_loop
+async def test_no_new_reader_gets_what_was_deleted_or_unloaded_while_others_read(workdir):
+    number = add_version(workdir, 4.1)
+    set_alias(workdir, "wren", "challenger", 1)
+    load = Loads()
+    async with started(workdir, load=load) as repository:
+        async with repository.lease(f"wren:{number}") as lease:
+            await repository.unload(f"wren:{number}")
+            async with repository.lease(f"wren:{number}") as again:
+                assert again.model is not lease.model  # loaded anew
+            Registry(open_store(workdir)).client.delete_model_version("wren", str(number))
+            repository.hint()
+            await until(lambda: not repository.ready(f"wren:{number}"))
+            assert (await refused(repository, f"wren:{number}")).status == 404
+            assert lease.model.encode("a")
+            assert repository.nbytes == lease.model.nbytes  # it counts as long as it is there
+        assert repository.nbytes == 0
+
+
+@on_loop
+async def test_the_registry_is_asked_once_for_the_versions_however_many_ask_at_once(workdir):
+    number = add_version(workdir, 4.1)
+    set_alias(workdir, "wren", "challenger", 1)
+    source, asked_for = of_registry(workdir, []), []
+    versions = source.versions
+    source.versions = lambda name: asked_for.append(name) or versions(name)
+    async with Started(Repository(source, PLENTY, seconds_between_polls=60.0)) as repository:
+        await asyncio.gather(*(asked(repository, f"wren:{number}") for _ in range(30)))
+    assert asked_for == ["wren"]
 
 
 @on_loop
@@ -618,7 +671,7 @@ def test_folders_that_are_no_bots(tiny_checkpoint, tmp_path):
         (["--name", "wren"], "--model-dir"),
         (["wren", "--model-dir", "."], "cannot be served at once"),
         (["--model-dir", "."], "there is no checkpoint in"),
-        (["--port", "8080", "--grpc-port", "8080"], "a port of their own"),
+        (["--port", "8080", "--grpc-port", "8080"], "Each needs one of its own"),
         (["--keys", "none.txt"], "there is no file none.txt"),
         (["--poll", "nan"], "--poll"),
         (["--memory", "inf"], "--memory"),

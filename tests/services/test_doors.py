@@ -17,6 +17,7 @@ from components.errors import InputError
 from serving.doors import Doors, warn_if_open
 from serving.doors.key_file import read_keys
 from serving.doors.keys import Keys, Limits
+from serving.protocols.webhook import is_signed
 from serving.refusals import Refusal
 from tests.services.small_server import small_server, whole_server
 
@@ -409,13 +410,6 @@ def test_limits_change_with_the_file_and_accounts_go_with_their_keys(add, key_fi
     assert len(doors._meter) == 1  # a server that runs for years holds what the file holds
 
 
-def test_limits_by_default_hold_for_keys_without_their_own(add, serve):
-    plain, own = add("--bot", "wren"), add("--bot", "wren", "--requests-per-minute", "1000")
-    with serve(default=Limits(requests_per_minute=2)) as server:
-        assert [server.ask(key=plain).status_code for _ in range(3)] == [200, 200, 429]
-        assert [server.ask(key=own).status_code for _ in range(3)] == [200] * 3
-
-
 def test_grpc_gets_the_same_answers(add, key_file):
     key = add("--bot", "wren", "--concurrent", "1")
     doors = Doors(None, Keys(key_file))
@@ -465,11 +459,39 @@ def test_an_open_server_is_warned_about(host, is_open, caplog, add, key_file):
     assert warn_if_open(host, Keys(key_file)) is False
 
 
-def test_metrics_can_ask_for_a_key_too(add, serve):
-    key = add("--bot", "wren")
-    with serve(metrics_open=False) as server:
+def test_metrics_name_every_tenants_bots_and_are_for_admins(add, serve):
+    key, admin = add("--bot", "wren"), add("--admin", tenant="ops")
+    with serve() as server:
         assert server.get("/metrics").status_code == 401
-        assert server.get("/metrics", **{"X-API-Key": key}).status_code == 404  # past the doors; this application has none
+        assert server.get("/metrics", **{"X-API-Key": key}).status_code == 403
+        assert server.get("/metrics", **{"X-API-Key": admin}).status_code == 404  # past the doors; this application has none
+
+
+def signed_by_mlflow(secret):
+    """A delivery as MLflow's own sender makes it, to be posted by httpx."""
+    from mlflow.webhooks.constants import WEBHOOK_DELIVERY_ID_HEADER, WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER
+    from mlflow.webhooks.delivery import _generate_hmac_signature
+
+    body, moment = '{"entity": "model_version_alias", "action": "created"}', str(int(time.time()))
+    signature = _generate_hmac_signature(secret, "delivery-1", moment, body)
+    headers = {WEBHOOK_DELIVERY_ID_HEADER: "delivery-1", WEBHOOK_TIMESTAMP_HEADER: moment, WEBHOOK_SIGNATURE_HEADER: signature}
+    return {"content": body, "headers": headers | {"Content-Type": "application/json"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "good"),
+    [
+        ({}, True), ({"body": b"{}"}, False), ({"secret": "other"}, False), ({"secret": ""}, False), ({"later": 301}, False),
+        ({"later": -301}, False), ({"x-mlflow-timestamp": "soon"}, False), ({"x-mlflow-timestamp": "9" * 40}, False),
+        ({"x-mlflow-signature": ""}, False), ({"x-mlflow-signature": "v1,\xe9"}, False), ({"x-mlflow-delivery-id": "2"}, False),
+    ],
+)  # fmt: skip
+def test_what_mlflow_signed(change, good):
+    sent = signed_by_mlflow("s")
+    headers = {name.lower(): value for name, value in sent["headers"].items()}
+    headers |= {name: value for name, value in change.items() if name.startswith("x-")}
+    now = int(sent["headers"]["X-MLflow-Timestamp"]) + change.get("later", 0)
+    assert is_signed(headers, change.get("body", sent["content"].encode()), change.get("secret", "s"), now) is good
 
 
 def test_the_whole_server_asks_for_keys_in_every_protocol(add, key_file, tmp_path, tiny_checkpoint):
@@ -479,7 +501,10 @@ def test_the_whole_server_asks_for_keys_in_every_protocol(add, key_file, tmp_pat
     from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
     key, other, admin = add("--bot", "w*"), add("--bot", "heron"), add("--admin", tenant="ops")
-    with whole_server(tiny_checkpoint, tmp_path, "--keys", str(key_file)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        metrics_port = listener.getsockname()[1]
+    options = ["--keys", str(key_file), "--metrics-port", str(metrics_port)]
+    with whole_server(tiny_checkpoint, tmp_path, *options, MYNAH_WEBHOOK_SECRET="s3cret-of-mlflow") as server:
         for presented, status in (("", 401), ("mynah_ffffffff_x", 401), (other, 403), (key, 200)):
             headers = {"Authorization": f"Bearer {presented}"} if presented else {}
             assert server.infer("I", headers).status_code == status
@@ -503,7 +528,17 @@ def test_the_whole_server_asks_for_keys_in_every_protocol(add, key_file, tmp_pat
             client.completions.create(model="wren", prompt="I")
         with openai.OpenAI(base_url=f"{server.url}/openai/v1", api_key=key, max_retries=0) as client:
             assert client.completions.create(model="wren", prompt="I", max_tokens=3).usage.completion_tokens == 3
+        assert "mynah_tokens_total" in httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text  # for who reaches that port
+        assert [httpx.get(f"{server.url}/metrics", headers={"X-API-Key": one}).status_code for one in (key, admin)] == [403, 200]
+        hint = f"{server.url}/v2/repository/hint"
+        assert httpx.post(hint, headers={"X-API-Key": key}).status_code == 403
+        assert httpx.post(hint, **signed_by_mlflow("s3cret-of-mlflow")).json() == {"hint": True}
+        assert httpx.post(hint, **signed_by_mlflow("another")).status_code == 403
         with grpc.insecure_channel(server.grpc) as channel:
+            for probe in (stubs.GRPCInferenceServiceStub(channel).ModelReady,):
+                with pytest.raises(grpc.RpcError) as refused:
+                    probe(messages.ModelReadyRequest(name="wrem"), timeout=60)
+                assert "wren" not in refused.value.details()
             stub = stubs.GRPCInferenceServiceStub(channel)
             tensor = messages.ModelInferRequest.InferInputTensor(
                 name="prompt", datatype="BYTES", shape=[1], contents=messages.InferTensorContents(bytes_contents=[b"I"])

@@ -583,7 +583,7 @@ def test_a_body_of_200_mb_is_refused(server, client):
 
 
 def test_slow_heads_and_bodies(start):
-    quick = "import serving.protocols.gate, serving.protocols.wire\nserving.gate.SLOWEST_BODY = serving.protocols.wire.SLOWEST_HEAD = 0.5\n"
+    quick = "import serving.protocols.gate, serving.protocols.wire\nserving.protocols.gate.SLOWEST_BODY = serving.protocols.wire.SLOWEST_HEAD = 0.5\n"
     with start(quick) as server:
         slow_head = raw(server, b"GET /v2/health/live HTTP/1.1\r\n", b"Host: localhost\r\n", pause=1)
         assert slow_head.startswith(b"HTTP/1.1 408 ")
@@ -591,6 +591,40 @@ def test_slow_heads_and_bodies(start):
         slow_body = raw(server, head, b"{", pause=1)
         assert slow_body.startswith(b"HTTP/1.1 408 ")
         assert httpx.get(server.url + "/v2/health/live").status_code == 200
+
+
+def test_a_reader_who_stops_reading_is_let_go(long_checkpoint, tmp_path):
+    """An answer larger than the buffers, of which nothing is read: the connection ends, and with it the request."""
+    quick = "import serving.protocols.wire\nserving.protocols.wire.SLOWEST_READER = 0.5\n"
+    body = json.dumps(
+        {"model": "crane", "prompt": "I", "n": 100, "stream": True, "logprobs": 5, "min_tokens": 250, "max_tokens": 250}
+    )
+    head = f"POST /openai/v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running([("crane", "1", str(long_checkpoint))], tmp_path, quick) as server:
+        address = urlsplit(server.url)
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((address.hostname, address.port))
+            connection.sendall((head + body).encode())
+            deadline = time.monotonic() + 60
+            while '"cut": true' not in server.log:
+                assert time.monotonic() < deadline, server.log
+                time.sleep(0.05)
+        server.wait_until_idle()
+        assert "Exception" not in server.log
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_offer_of_another_protocol_is_declined_and_its_body_read(server, parts):
+    """As Java's client and `curl --http2` send every first request, bodies and all."""
+    body = json.dumps({"instances": ["I"], "parameters": {"seed": 1, "max_tokens": 3}}).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    head = b"POST /v1/models/wren:predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + offer
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    step = -(-len(whole) // parts)
+    said = raw(server, *(whole[start : start + step] for start in range(0, len(whole), step)), pause=0.1)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b'"predictions"' in said
 
 
 def test_many_slow_bodies_block_nobody(server, client):

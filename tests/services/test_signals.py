@@ -74,8 +74,8 @@ def scraped(text):
     }
 
 
-def scrape(server):
-    answer = server.get("/metrics")
+def scrape(server, **headers):
+    answer = server.get("/metrics", **headers)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     return scraped(answer.text)
@@ -255,9 +255,11 @@ def test_metrics_of_requests(server):
 def test_metrics_of_rejections(tmp_path, metrics, log):
     key, presented = new_key("alice", ["wren"], False, Limits(requests_per_minute=1), "")
     add_key(tmp_path / "keys.json", key)
+    admin, its = new_key("ops", [], True, Limits(), "")
+    add_key(tmp_path / "keys.json", admin)
     with small_server(Keys(tmp_path / "keys.json"), metrics, log) as server:
         statuses = [server.ask().status_code, server.ask(key=presented).status_code, server.ask(key=presented).status_code]
-        found = scrape(server)
+        found = scrape(server, **{"X-API-Key": its})
     assert statuses == [401, 200, 429]
     assert found["mynah_rejected_total", ("reason", "key")] == 1
     assert found["mynah_rejected_total", ("reason", "requests")] == 1
@@ -276,6 +278,8 @@ def test_metrics_of_the_engine_and_the_repository(server, metrics):
     metrics.evicted("heron")
     metrics.swapped("wren")
     found = scrape(server)
+    metrics.forgotten("heron")
+    assert "heron" not in str(scrape(server))
     assert found["mynah_token_seconds_count", ("bot", "wren")] == 2000
     assert found["mynah_batch_size_sum",] == 8000
     assert found["mynah_prompt_tokens_total", ("bot", "wren")] == 11
