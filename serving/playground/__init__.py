@@ -11,12 +11,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from serving.refusals import Refusal, nearest, unknown_bot
+
+if TYPE_CHECKING:
+    from serving.repository import BotFiles, Repository
 
 FOLDER = Path(__file__).parent / "page"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -50,51 +53,7 @@ HEADERS = {
 OF_THE_CALLER = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, X-API-Key"}
 
 
-class Bot(Protocol):
-    """What the page shows of a bot; the repository's BotInfo is one. A version is text, and "" where there is none."""
-
-    @property
-    def champion(self) -> str:
-        """The version that serves."""
-
-    @property
-    def challenger(self) -> str:
-        """The version that is being compared with it."""
-
-    @property
-    def previous(self) -> str:
-        """The version that served before."""
-
-
-class Files(Protocol):
-    """A bot's own files; the repository's BotFiles is one."""
-
-    @property
-    def card(self) -> Path | None:
-        """Its README.md."""
-
-    @property
-    def picture(self) -> Path | None:
-        """Its predictions.png."""
-
-
-class Bots(Protocol):
-    """What the page asks of the repository."""
-
-    def names(self) -> list[str]:
-        """Every bot that can be asked."""
-
-    def ready(self, address: str) -> bool:
-        """Whether it can answer without being loaded first."""
-
-    def describe(self, name: str) -> Bot:
-        """Which versions of a bot there are. Raises Refusal when it is gone."""
-
-    async def files(self, name: str) -> Files:
-        """Its card and picture, fetched if need be. Raises Refusal when it is gone."""
-
-
-def create_page(bots: Bots) -> APIRouter:
+def create_page(bots: "Repository") -> APIRouter:
     """The routes of the playground: `/`, its files, the list of bots, and a bot's card and picture."""
     router = APIRouter(include_in_schema=False)
     files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
@@ -149,7 +108,7 @@ def _cached(request: Request, body: bytes, kind: str, headers: Mapping[str, str]
     return Response(body, headers=whole)
 
 
-def _list(bots: Bots) -> list[dict[str, Any]]:
+def _list(bots: "Repository") -> list[dict[str, Any]]:
     found = []
     for name in bots.names():
         try:
@@ -181,7 +140,7 @@ def _may(request: Request, name: str) -> bool:
     return caller is None or bool(caller.may(name))
 
 
-async def _files(bots: Bots, request: Request, name: str) -> Files:
+async def _files(bots: "Repository", request: Request, name: str) -> "BotFiles":
     names = [known for known in bots.names() if _may(request, known)]
     if name not in names:  # one answer for what isn't there and what isn't the caller's: names of others' bots stay theirs
         raise unknown_bot(name, names)

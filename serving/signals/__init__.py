@@ -20,7 +20,7 @@ QUIET = re.compile(r"/|/metrics|/v2/health/(live|ready)|/v1/models/[^/:]+|/v2/mo
 PREFIXES = {"/openai/": "openai", "/v2": "v2", "/v1/": "v1", "/page/": "page"}
 
 
-class Watch:
+class Seen:
     """One request under way. `state` is where handlers put bot, version, tokens, first_token (seconds), prompts, caller, rejected."""
 
     def __init__(
@@ -88,9 +88,9 @@ class Signals:
         self.log = log
         self.traces = traces
 
-    def begin(self, protocol: str, method: str, path: str, headers: Mapping[str, str], state: MutableMapping[str, Any]) -> Watch:
+    def begin(self, protocol: str, method: str, path: str, headers: Mapping[str, str], state: MutableMapping[str, Any]) -> Seen:
         """Watch a request from now on; `headers` have lower-case names."""
-        return Watch(self, protocol, method, path, headers, state)
+        return Seen(self, protocol, method, path, headers, state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on, and tell what came of it."""
@@ -116,7 +116,7 @@ class Signals:
 class _Answer:
     """What an application sends, on its way: status, first piece, end; and the request's id among the headers."""
 
-    def __init__(self, send: Send, watch: Watch) -> None:
+    def __init__(self, send: Send, watch: Seen) -> None:
         self._send = send
         self._watch = watch
         self._streams = False
