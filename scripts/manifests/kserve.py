@@ -1,0 +1,134 @@
+"""What KServe's admission webhooks and controller refuse that no schema says, and what they take and do otherwise than meant.
+
+The rules are those of kserve/kserve 0.21: pkg/apis/serving/v1beta1 (inference_service_validation.go, component.go),
+pkg/webhook/admission/servingruntime and the predictor's reconciler.
+"""
+
+import re
+from collections.abc import Iterator
+
+from scripts.manifests.objects import KSERVE_CONTAINER, Fault, Manifests, Object, namespace_of, runtime_of, where
+
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+LONGEST_NAME = 63 - len("-predictor")  # the Service is called NAME-predictor
+SCHEMES = ("s3://", "gs://", "hdfs://", "webhdfs://", "hf://", "pvc://", "oci://", "https://", "http://")
+IMPLEMENTATIONS = frozenset(
+    "model sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()  # noqa: SIM905
+)
+SCALERS = {"hpa": ("cpu", "memory"), "keda": (), "external": (), "none": ()}  # and the scaleMetrics of each, in Standard mode
+BLOCKED = {"PYTHONPATH"}
+ANNOTATION = "serving.kserve.io/"
+STANDARD, KNATIVE = "Standard", "Knative"
+
+
+def kserve_accepts_names(manifests: Manifests) -> Iterator[Fault]:
+    """An InferenceService's name is a DNS label that leaves room for what KServe appends."""
+    for service in manifests.of("InferenceService"):
+        name = service["metadata"]["name"]
+        if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            yield Fault(where(service), f"KServe refuses the name {name!r}", f"Use a-z, 0-9 and -, {LONGEST_NAME} at most.")
+
+
+def kserve_finds_one_server(manifests: Manifests) -> Iterator[Fault]:
+    """A predictor has a model or containers of its own, never both; the container that serves has KServe's name."""
+    for service in manifests.of("InferenceService"):
+        predictor = service["spec"]["predictor"]
+        found = sorted(IMPLEMENTATIONS & predictor.keys())
+        if len(found) + bool(predictor.get("containers")) != 1:
+            said = [*found, *["containers"] * bool(predictor.get("containers"))]
+            yield Fault(
+                where(service), f"its predictor has {' and '.join(said) or 'no server'}", "Keep one of model and containers."
+            )
+        names = [each["name"] for each in predictor.get("containers") or []]
+        if names and KSERVE_CONTAINER not in names:
+            yield Fault(where(service), f"no container is called {KSERVE_CONTAINER} (but {', '.join(names)})", "Rename it.")
+    for runtime in manifests.of("ServingRuntime"):
+        if KSERVE_CONTAINER not in [each["name"] for each in runtime["spec"]["containers"]]:
+            yield Fault(where(runtime), f"no container is called {KSERVE_CONTAINER}", "Rename it.")
+
+
+def kserve_can_download(manifests: Manifests) -> Iterator[Fault]:
+    """A model's storageUri is a folder at a place that KServe knows: without it the model means multi-model mode, and without its
+    last slash `bots/1` brings `bots/10` too."""
+    for service in manifests.of("InferenceService"):
+        if (model := service["spec"]["predictor"].get("model")) is None:
+            continue
+        uri = model.get("storageUri", "")
+        if not uri:
+            yield Fault(where(service), "its model has no storageUri, which means multi-model mode", "Name the folder.")
+        elif not uri.startswith(SCHEMES):
+            yield Fault(where(service), f"KServe cannot download {uri}", "Resolve the alias to its s3:// folder.")
+        elif uri.startswith(("s3://", "gs://")) and not uri.endswith("/"):
+            yield Fault(where(service), f"the storageUri {uri} has no last slash", f"Write {uri}/.")
+
+
+def kserve_finds_the_runtime(manifests: Manifests) -> Iterator[Fault]:
+    """The runtime that a model names is there, enabled, for single models, and supports its format and protocol."""
+    for service in manifests.of("InferenceService"):
+        if (model := service["spec"]["predictor"].get("model")) is None:
+            continue
+        runtime = runtime_of(manifests, service)
+        if runtime is None:
+            name = model.get("runtime", "")
+            yield Fault(where(service), f"there is no ServingRuntime {name!r} in {namespace_of(service)}", "Apply it first.")
+            continue
+        yield from _unsupported(service, model, runtime)
+
+
+def _unsupported(service: Object, model: Object, runtime: Object) -> Iterator[Fault]:
+    spec, wanted = runtime["spec"], model["modelFormat"]
+    formats = [each for each in spec.get("supportedModelFormats") or [] if each["name"].lower() == wanted["name"].lower()]
+    version = wanted.get("version")
+    if not [each for each in formats if version in (None, each.get("version"))]:
+        yield Fault(where(service), f"{where(runtime)} does not serve the format {wanted}", "Correct modelFormat.")
+    if spec.get("disabled") or spec.get("multiModel"):
+        yield Fault(where(service), f"{where(runtime)} is disabled, or for many models", "Set multiModel: false in it.")
+    protocol = model.get("protocolVersion", "v1")
+    if protocol not in (spec.get("protocolVersions") or ["v1"]):
+        yield Fault(where(service), f"{where(runtime)} does not speak {protocol}", "Correct protocolVersion.")
+
+
+def kserve_can_scale(manifests: Manifests) -> Iterator[Fault]:
+    """The number of replicas makes sense, and is set by an autoscaler that there is, by a metric that it knows."""
+    for service in manifests.of("InferenceService"):
+        annotations, predictor = service["metadata"].get("annotations") or {}, service["spec"]["predictor"]
+        least, most = predictor.get("minReplicas", 1), predictor.get("maxReplicas", 0)
+        if least < 0 or most < 0 or 0 < most < least:
+            yield Fault(where(service), f"from {least} to {most} replicas is no range", "Correct minReplicas and maxReplicas.")
+        scaler, metric = annotations.get(f"{ANNOTATION}autoscalerClass", "hpa"), predictor.get("scaleMetric")
+        if scaler not in SCALERS:
+            yield Fault(where(service), f"{scaler!r} is no autoscaler class", f"Use one of {', '.join(SCALERS)}.")
+        elif metric is not None and metric not in SCALERS[scaler]:
+            yield Fault(where(service), f"the scaler {scaler} does not know the metric {metric!r}", "Take scaleMetric out.")
+
+
+def kserve_can_split(manifests: Manifests) -> Iterator[Fault]:
+    """A canary is split in the way of its mode: canaryTrafficPercent is ignored in Standard mode, spec.canary refused elsewhere."""
+    for service in manifests.of("InferenceService"):
+        mode = (service["metadata"].get("annotations") or {}).get(f"{ANNOTATION}deploymentMode", "")
+        if mode not in (STANDARD, KNATIVE):
+            yield Fault(where(service), f"its deploymentMode {mode!r} is left to the cluster", "Say Standard in the annotation.")
+        if "canaryTrafficPercent" in service["spec"]["predictor"] and mode != KNATIVE:
+            yield Fault(where(service), "canaryTrafficPercent is ignored without Knative", "Use spec.canary.")
+        if service["spec"].get("canary") and mode != STANDARD:
+            yield Fault(where(service), "spec.canary is refused outside Standard mode", "Use canaryTrafficPercent.")
+        shares = [each.get("trafficPercent", 0) for each in service["spec"].get("canary") or []]
+        if sum(shares) > 100 or any(share < 0 for share in shares):
+            yield Fault(where(service), f"its canaries take {sum(shares)} % of the requests", "Give them 100 at most.")
+
+
+def kserve_accepts_the_environment(manifests: Manifests) -> Iterator[Fault]:
+    """No container sets what KServe blocks."""
+    services = [pod for pod in manifests.pods if pod.owner["kind"] == "InferenceService"]
+    containers = [(pod.where, each) for pod in services for each in pod.containers]
+    containers += [(where(each), one) for each in manifests.of("ServingRuntime") for one in each["spec"]["containers"]]
+    for at, container in containers:
+        for name in sorted(BLOCKED & {each["name"] for each in container.get("env") or []}):
+            yield Fault(at, f"KServe refuses the variable {name} in {container['name']}", "Take it out.")
+
+
+def kserve_leaves_batching_to_us(manifests: Manifests) -> Iterator[Fault]:
+    """KServe's batcher would merge requests for different bots."""
+    for service in manifests.of("InferenceService"):
+        if "batcher" in service["spec"]["predictor"]:
+            yield Fault(where(service), "KServe's batcher merges requests for different bots", "Take batcher out.")

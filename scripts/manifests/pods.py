@@ -1,0 +1,164 @@
+"""Invariants of pods: what they run, as whom, with how much, and how they come and go."""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from scripts.manifests.objects import Fault, Manifests, Object, Pod, namespace_of, selects, where
+
+DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+FLUSHING = 5  # seconds that the server takes after its grace, for answers to reach their readers: serving/server.py
+UNITS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
+UNITS |= {f"{prefix}i": Decimal(2**power) for prefix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40))}
+QUANTITY = re.compile(r"([0-9.]+)([A-Za-z]*)")
+
+
+def images_are_pinned(manifests: Manifests) -> Iterator[Fault]:
+    """Every image has a digest, or a tag that is a version."""
+    for at, container in _containers(manifests):
+        image = container.get("image", "")
+        tag = image.rpartition("/")[2].partition(":")[2]
+        if not DIGEST.fullmatch(image) and (not any(map(str.isdigit, tag)) or tag.startswith("latest")):
+            yield Fault(at, f"the image {image!r} does not say which version", "Set newTag or digest under `images:`.")
+
+
+def resources_are_set(manifests: Manifests) -> Iterator[Fault]:
+    """Every container asks for CPU and memory, and has a limit of both that is not below."""
+    for at, container in _containers(manifests):
+        resources = container.get("resources") or {}
+        for what in ("cpu", "memory"):
+            asked, most = ((resources.get(kind) or {}).get(what) for kind in ("requests", "limits"))
+            if asked is None or most is None:
+                yield Fault(at, f"{container['name']} has no request or no limit of {what}", "Set resources.")
+            elif amount(asked) > amount(most):
+                yield Fault(at, f"{container['name']} asks for {asked} of {what}, over its limit {most}", "Raise the limit.")
+
+
+def pods_are_restricted(manifests: Manifests) -> Iterator[Fault]:
+    """Pod Security's level "restricted", and a root file system that nobody writes
+    (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
+    for pod in manifests.pods:
+        general = pod.spec.get("securityContext") or {}
+        for key in ("hostNetwork", "hostPID", "hostIPC"):
+            if pod.spec.get(key):
+                yield Fault(pod.where, f"{key} is on", "Take it out.")
+        for volume in pod.spec.get("volumes") or []:
+            if "hostPath" in volume:
+                yield Fault(pod.where, f"the volume {volume['name']} is a folder of the node", "Use an emptyDir or a claim.")
+        for container in pod.containers:
+            for problem in _unrestricted(general, container):
+                yield Fault(pod.where, f"{container['name']}: {problem}", "See base/mlflow/deployment.yaml for all of it.")
+
+
+def _unrestricted(general: Object, container: Object) -> Iterator[str]:
+    own = container.get("securityContext") or {}
+    either = general | own
+    if either.get("runAsNonRoot") is not True or either.get("runAsUser") == 0:
+        yield "it may run as root"
+    if (either.get("seccompProfile") or {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield "it has no seccomp profile"
+    if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+        yield "it may gain privileges"
+    if (own.get("capabilities") or {}).get("drop") != ["ALL"] or (own.get("capabilities") or {}).get("add"):
+        yield "it keeps capabilities"
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield "its root file system can be written"
+
+
+def tokens_stay_out(manifests: Manifests) -> Iterator[Fault]:
+    """No server carries a token of Kubernetes' API: none asks it anything."""
+    for pod in manifests.pods:
+        if pod.spec.get("automountServiceAccountToken") is not False:
+            yield Fault(pod.where, "its pods get a token of Kubernetes' API", "Set automountServiceAccountToken: false.")
+
+
+def servers_are_probed(manifests: Manifests) -> Iterator[Fault]:
+    """Every server has the three probes, at ports that it has; ours are asked what only a loaded bot, or server, answers."""
+    for pod in (each for each in manifests.pods if each.runs_on):
+        for container in pod.spec.get("containers") or []:
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if not (probe := container.get(kind)):
+                    yield Fault(pod.where, f"{container['name']} has no {kind}", "Add it.")
+                elif not _answers(probe, container):
+                    yield Fault(pod.where, f"the {kind} of {container['name']} asks a port that it does not have", "Correct it.")
+        if pod.owner["kind"] == "InferenceService":
+            yield from _asks_for_readiness(pod)
+
+
+def _answers(probe: Object, container: Object) -> bool:
+    port = next((probe[kind]["port"] for kind in ("httpGet", "tcpSocket", "grpc") if kind in probe), None)
+    ports = container.get("ports") or []
+    return port is None or port in [each.get("name") for each in ports] + [each["containerPort"] for each in ports]
+
+
+def _asks_for_readiness(pod: Pod) -> Iterator[Fault]:
+    single = "model" in pod.owner["spec"]["predictor"]
+    path = f"/v2/models/{pod.owner['metadata']['name']}/ready" if single else "/v2/health/ready"
+    for container in pod.spec.get("containers") or []:
+        asked = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path")
+        if asked is not None and asked != path:
+            yield Fault(pod.where, f"its readiness is asked at {asked}", f"Ask {path}.")
+
+
+def servers_drain_in_time(manifests: Manifests) -> Iterator[Fault]:
+    """Kubernetes kills a server only after preStop, its own grace and its flushing are over."""
+    for pod in (each for each in manifests.pods if each.runs_on):
+        allowed = pod.spec.get("terminationGracePeriodSeconds", 30)
+        for container in pod.spec.get("containers") or []:
+            words = [*(container.get("command") or []), *(container.get("args") or [])]
+            before = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep", {}).get("seconds", 0)
+            if words[:2] == ["mynah", "serve"] and not before:
+                yield Fault(pod.where, f"{container['name']} gets requests while it already refuses them", "Add preStop.sleep.")
+            grace = next((float(word.removeprefix("--grace=")) for word in words if word.startswith("--grace=")), 0)
+            takes = before + grace + (FLUSHING if grace else 0)
+            if takes >= allowed:
+                yield Fault(
+                    pod.where, f"it drains {takes:.0f} s and is killed after {allowed}", "Raise terminationGracePeriodSeconds."
+                )
+
+
+def servers_spread(manifests: Manifests) -> Iterator[Fault]:
+    """Servers of bots spread over nodes, by a selector that means their own pods."""
+    for pod in manifests.pods:
+        constraints = pod.spec.get("topologySpreadConstraints") or []
+        if pod.owner["kind"] == "InferenceService" and not constraints:
+            yield Fault(pod.where, "its pods may all be on one node", "Add topologySpreadConstraints.")
+        for each in constraints:
+            if not selects(each.get("labelSelector"), pod.labels):
+                yield Fault(pod.where, f"it spreads by {each.get('labelSelector')}, which its pods do not have", "Correct it.")
+
+
+def everything_fits_the_quota(manifests: Manifests) -> Iterator[Fault]:
+    """All pods at their most, with one more of each while it is replaced, fit the ResourceQuota of their namespace."""
+    for quota in manifests.of("ResourceQuota"):
+        pods = [pod for pod in manifests.pods if pod.namespace == namespace_of(quota)]
+        for what, most in quota["spec"]["hard"].items():
+            kind, _, resource = what.partition(".")
+            if kind not in ("requests", "limits") or resource not in ("cpu", "memory"):
+                continue
+            takes = sum((_takes(pod, kind, resource) for pod in pods), Decimal(0))
+            if takes > amount(most):
+                yield Fault(where(quota), f"{what} is {most}, and the pods take up to {takes:,.1f}", "Raise it.")
+
+
+def _takes(pod: Pod, kind: str, resource: str) -> Decimal:
+    spec = pod.owner["spec"]
+    replicas = spec["predictor"].get("maxReplicas", 1) if "predictor" in spec else spec.get("replicas", 1)
+    said = [(container.get("resources") or {}).get(kind) or {} for container in pod.spec.get("containers") or []]
+    return sum((amount(each.get(resource, 0)) for each in said), Decimal(0)) * int(replicas + 1)
+
+
+def amount(quantity: object) -> Decimal:
+    """A quantity of Kubernetes' as a number: "500m" is 0.5, "1Gi" is 1073741824."""
+    found = QUANTITY.fullmatch(str(quantity))
+    assert found, quantity
+    return Decimal(found[1]) * UNITS[found[2]]
+
+
+def _containers(manifests: Manifests) -> Iterator[tuple[str, Object]]:
+    for pod in manifests.pods:
+        for container in pod.containers:
+            yield pod.where, container
+    for runtime in manifests.of("ServingRuntime"):
+        for container in runtime["spec"]["containers"]:
+            yield where(runtime), container

@@ -1,0 +1,138 @@
+"""Invariants of names: whatever an object refers to is there, or k8s/README.md says how to make it."""
+
+import re
+from collections.abc import Iterator
+
+from scripts.manifests.objects import KUBEFLOW, Fault, Manifests, Object, Pod, namespace_of, where
+
+SA = "ServiceAccount"
+
+
+def accounts_exist(manifests: Manifests) -> Iterator[Fault]:
+    """Every pod has a service account of its own kind, which is there."""
+    for pod in manifests.pods:
+        name = pod.spec.get("serviceAccountName", "default")
+        if name == "default" or not manifests.find(SA, name, pod.namespace):
+            yield Fault(pod.where, f"there is no service account {name!r} for it in {pod.namespace}", "Add it to base/access.")
+
+
+def settings_exist(manifests: Manifests) -> Iterator[Fault]:
+    """Every ConfigMap and key of one that a pod refers to is there."""
+    for pod in manifests.pods:
+        for name, key, optional in _referred(pod, "configMap"):
+            found = manifests.find("ConfigMap", name, pod.namespace)
+            if found is None and not optional:
+                yield Fault(pod.where, f"there is no ConfigMap {name!r} in {pod.namespace}", "Add it, or correct the name.")
+            elif found and key and key not in (found.get("data") or {}):
+                yield Fault(pod.where, f"the ConfigMap {name!r} has no key {key!r}", "Add it, or correct the key.")
+
+
+def secrets_exist_or_are_documented(manifests: Manifests) -> Iterator[Fault]:
+    """Every Secret and key of one that is referred to, optional or not, is there, or README has the command that makes it."""
+    from pipelines.placing import SECRETS
+
+    wanted = [(pod.where, pod.namespace, name, key) for pod in manifests.pods for name, key, _ in _referred(pod, "secret")]
+    wanted += [
+        (where(each), namespace_of(each), found["name"], "") for each in manifests.of(SA) for found in each.get("secrets") or []
+    ]
+    wanted += [("pipeline runs", KUBEFLOW, name, key) for name, keys in SECRETS.items() for key in keys]
+    for gateway in manifests.of("Gateway"):
+        for listener in gateway["spec"]["listeners"]:
+            for found in (listener.get("tls") or {}).get("certificateRefs") or []:
+                wanted.append((where(gateway), namespace_of(gateway), found["name"], "tls.key"))
+    for at, namespace, name, key in wanted:
+        made = manifests.find("Secret", name, namespace)
+        keys = {*((made or {}).get("data") or {}), *manifests.documented.get((namespace, name), ())}
+        if not keys or (key and key not in keys):
+            what = f"the key {key!r} of the Secret {name!r}" if key else f"the Secret {name!r}"
+            yield Fault(at, f"nothing makes {what} in {namespace}", "Write its `kubectl create secret` into k8s/README.md.")
+
+
+def _referred(pod: Pod, kind: str) -> Iterator[tuple[str, str, bool]]:
+    """Name, key ("" for all of it) and whether optional, of every ConfigMap or Secret that a pod refers to."""
+    for container in pod.containers:
+        for variable in container.get("env") or []:
+            if found := (variable.get("valueFrom") or {}).get(f"{kind}KeyRef"):
+                yield found["name"], found["key"], bool(found.get("optional"))
+        for source in container.get("envFrom") or []:
+            if found := source.get(f"{kind}Ref"):
+                yield found["name"], "", bool(found.get("optional"))
+    for volume in pod.spec.get("volumes") or []:
+        if found := volume.get(kind):
+            name = found.get("secretName") or found.get("name")
+            yield name, "", bool(found.get("optional"))
+            for key in _files(pod, volume["name"]):
+                yield name, key, bool(found.get("optional"))
+
+
+def _files(pod: Pod, volume: str) -> Iterator[str]:
+    """The files of a volume that a container's words or variables name: the keys of a Secret or ConfigMap."""
+    for container in pod.containers:
+        words = [*(container.get("command") or []), *(container.get("args") or [])]
+        words += [str(each.get("value", "")) for each in container.get("env") or []]
+        for mount in container.get("volumeMounts") or []:
+            if mount["name"] == volume:
+                pattern = re.compile(rf"(?:^|=){re.escape(mount['mountPath'])}/([^/=]+)$")
+                yield from (found[1] for word in words if (found := pattern.search(word)))
+
+
+def priorities_exist(manifests: Manifests) -> Iterator[Fault]:
+    """Every pod says how important it is, by a PriorityClass that is there; servers come before training."""
+    for pod in manifests.pods:
+        name = pod.spec.get("priorityClassName", "")
+        if not manifests.find("PriorityClass", name):
+            yield Fault(pod.where, f"there is no PriorityClass {name!r}", "Use mynah-serving, or add it to base/priorities.yaml.")
+    values = {each["metadata"]["name"]: each["value"] for each in manifests.of("PriorityClass")}
+    if values.get("mynah-serving", 0) <= values.get("mynah-training", 0):
+        yield Fault("PriorityClass/mynah-serving", "training is as important as answers, or more", "Raise its value.")
+
+
+def roles_exist(manifests: Manifests) -> Iterator[Fault]:
+    """A binding's role is there, and so is every account that it binds."""
+    for binding in manifests.of("RoleBinding", "ClusterRoleBinding"):
+        role = binding["roleRef"]
+        namespace = namespace_of(binding) if role["kind"] == "Role" else ""
+        if not manifests.find(role["kind"], role["name"], namespace):
+            yield Fault(where(binding), f"there is no {role['kind']} {role['name']!r}", "Add it, or correct roleRef.")
+        for subject in binding.get("subjects") or []:
+            if not manifests.find(SA, subject["name"], subject.get("namespace", "")):
+                at = subject.get("namespace", "no namespace")
+                yield Fault(where(binding), f"there is no service account {subject['name']!r} in {at}", "Correct the subject.")
+
+
+def rights_are_least(manifests: Manifests) -> Iterator[Fault]:
+    """No role has a wildcard; Secrets and ConfigMaps are read by name, and nothing that our code does not ask for is written."""
+    for role in manifests.of("Role", "ClusterRole"):
+        for rule in role["rules"]:
+            if any("*" in rule.get(part, []) for part in ("apiGroups", "resources", "verbs")):
+                yield Fault(where(role), f"a rule has a wildcard: {rule}", "Name what is needed.")
+            if {"secrets", "configmaps"} & {*rule["resources"]} and not rule.get("resourceNames"):
+                yield Fault(where(role), f"it reads all {' and '.join(rule['resources'])}", "Name them in resourceNames.")
+            if role["kind"] == "ClusterRole" and {*rule["verbs"]} - {"get", "list", "watch"}:
+                yield Fault(where(role), "it changes things in every namespace", "Move the rule into a Role.")
+
+
+def rights_suffice(manifests: Manifests) -> Iterator[Fault]:
+    """Accounts may do what our code says that it asks: the lock of promotions, and what looks for and deletes endpoints."""
+    from components.cluster import INFERENCE_SERVICES
+    from components.deploy.preflight import RIGHTS
+    from components.lease import LEASES
+
+    asked = [("mynah-pipeline", KUBEFLOW, verb, LEASES.group, LEASES.plural) for verb in LEASES.verbs]
+    deploys = {(verb, each.group, each.plural) for each in (LEASES, INFERENCE_SERVICES) for verb in each.verbs} | {*RIGHTS}
+    asked += [("mynah-deploy", "mynah", *right) for right in sorted(deploys)]
+    for name, namespace, verb, group, resource in asked:
+        rules = _rules(manifests, name, namespace)
+        if not any(group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"] for rule in rules):
+            fix = f"Grant {{apiGroups: [{group!r}], resources: [{resource}], verbs: [{verb}]}}."
+            yield Fault(f"{SA}/{namespace}/{name}", f"it may not {verb} {resource}", fix)
+
+
+def _rules(manifests: Manifests, account: str, namespace: str) -> Iterator[Object]:
+    """What an account may do in the namespace `mynah`."""
+    subject = {"kind": SA, "name": account, "namespace": namespace}
+    for binding in manifests.of("RoleBinding", "ClusterRoleBinding"):
+        if subject in (binding.get("subjects") or []) and namespace_of(binding) in ("", "mynah"):
+            role = binding["roleRef"]
+            found = manifests.find(role["kind"], role["name"], namespace_of(binding) if role["kind"] == "Role" else "")
+            yield from (found or {}).get("rules") or []

@@ -1,0 +1,205 @@
+"""k8s/: all that is rendered holds together, and each check sees what it is there for."""
+
+import base64
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from manifest_mutations import MUTATIONS
+
+from components.errors import InputError
+from scripts.manifests.checks import CHECKS, faults_of
+from scripts.manifests.objects import deployed_service, where
+from scripts.manifests.render import ROOT, build, choices, documented_secrets, render
+from serving.doors.key_file import read_keys
+from tests.conftest import needs
+
+EVERYTHING = ("gateway", "keda", "mlflow-auth", "monitoring")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kubectl():
+    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    """Both overlays, with every component and a bot of its own."""
+    return {overlay: render(overlay, EVERYTHING, bot=True) for overlay in ("laptop", "gpu")}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Both overlays as they are."""
+    return {overlay: render(overlay) for overlay in ("laptop", "gpu")}
+
+
+def container_of(manifests, owner, index=0):
+    pod = next(pod for pod in manifests.pods if pod.owner["metadata"]["name"] == owner)
+    return pod.spec["containers"][index]
+
+
+def test_every_overlay_with_every_choice_of_components_holds():
+    done = subprocess.run([sys.executable, "-m", "scripts.manifests"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(choices())} renderings" in done.stdout
+    assert f"{len(CHECKS)} checks: 0 faults" in done.stdout
+    assert set(EVERYTHING) == {path.name for path in (ROOT / "k8s/components").iterdir()}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: f"{each.check}: {each.kind} {each.name}, {each.told}")
+def test_what_is_broken_is_seen_by_its_check_alone(rendered, mutation):
+    faults = faults_of(mutation.applied(rendered[mutation.overlay]))
+    assert {fault.check for fault in faults} == {mutation.check}, "\n".join(map(str, faults))
+    assert all(fault.where and fault.problem and fault.fix for fault in faults)
+
+
+def test_every_check_has_a_mutation():
+    assert {mutation.check for mutation in MUTATIONS} == {check.__name__ for check in CHECKS}
+
+
+def test_a_fault_names_the_object_and_the_fix(rendered):
+    mutation = next(each for each in MUTATIONS if each.told == "no slash")
+    (fault,) = faults_of(mutation.applied(rendered["laptop"]))
+    assert str(fault) == (
+        "InferenceService/mynah/wren: the storageUri s3://mynah/bots/wren/1 has no last slash. "
+        "Write s3://mynah/bots/wren/1/. [kserve_can_download]"
+    )
+
+
+def test_an_undocumented_secret_is_seen(rendered):
+    untold = dataclasses.replace(rendered["gpu"], documented={})
+    told = [fault for fault in faults_of(untold) if "'keys.json'" in fault.problem]
+    assert {fault.where for fault in told} == {"InferenceService/mynah/aviary", "InferenceService/mynah/wren"}
+    assert {fault.check for fault in faults_of(untold)} == {"secrets_exist_or_are_documented"}
+
+
+def test_what_deploy_writes_holds_like_the_rest(rendered):
+    """`mynah deploy`'s InferenceService against our runtime, accounts, policies and budgets."""
+    service = deployed_service()
+    with_it = dataclasses.replace(rendered["laptop"], objects=(*rendered["laptop"].objects, service))
+    assert [str(fault) for fault in faults_of(with_it)] == []
+    pod = next(pod for pod in with_it.pods if pod.owner is service)
+    assert pod.spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"]  # from the runtime
+    assert "--name=heron" in pod.spec["containers"][0]["args"]
+    assert {each["name"] for each in pod.spec["containers"][0]["env"]} >= {"HOME", "MYNAH_MODEL_NAME"}
+
+
+def test_the_example_bot_is_labelled_as_deploy_does(rendered):
+    example = rendered["laptop"].find("InferenceService", "wren", "mynah")["metadata"]["labels"]
+    written = deployed_service()["metadata"]["labels"]
+    assert {key: value.replace("wren", "heron") for key, value in example.items()} == {
+        key: value for key, value in written.items() if key != "app.kubernetes.io/managed-by"
+    }
+
+
+def test_the_schemas_next_door_agree(rendered, shared):
+    text = "---\n".join(yaml.safe_dump(each) for manifests in rendered.values() for each in manifests.objects)
+    tool = shared / "tools/check-manifests"
+    done = subprocess.run([sys.executable, tool, "-"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert " 0 faults" in done.stdout
+
+
+def test_the_laptop_needs_nothing_that_it_does_not_bring(plain):
+    laptop = dataclasses.replace(plain["laptop"], documented={})
+    missing = [fault for fault in faults_of(laptop) if fault.where != "pipeline runs"]  # whose secrets are optional
+    assert missing == []
+    kinds = {(each["kind"], each["metadata"]["name"]) for each in laptop.objects}
+    assert {("StatefulSet", "postgres"), ("StatefulSet", "s3"), ("Deployment", "mlflow"), ("InferenceService", "aviary")} <= kinds
+
+
+def test_the_cloud_has_no_key_in_it(plain):
+    gpu = plain["gpu"]
+    assert gpu.of("Secret", "StatefulSet") == []
+    accounts = {each["metadata"]["name"]: each for each in gpu.of("ServiceAccount")}
+    for name in ("mynah-serve", "mynah-mlflow", "mynah-pipeline"):
+        assert "eks.amazonaws.com/role-arn" in accounts[name]["metadata"]["annotations"]
+        assert not accounts[name].get("secrets")
+    assert all("AWS_ENDPOINT_URL_S3" not in each["data"] for each in gpu.of("ConfigMap") if "data" in each)
+    assert {"name": "PGSSLMODE", "value": "require"} in container_of(gpu, "mlflow")["env"]
+
+
+def test_only_the_laptop_states_passwords():
+    for path in (ROOT / "k8s").rglob("*"):
+        if path.is_file() and path.suffix == ".yaml" and "laptop" not in path.parts:
+            assert "secretGenerator" not in path.read_text("utf-8"), path
+            assert "kind: Secret\n" not in path.read_text("utf-8"), path
+
+
+def test_settings_are_the_same_where_servers_and_runs_read_them(plain):
+    for manifests in plain.values():
+        found = {
+            each["metadata"]["namespace"]: each["data"] for each in manifests.of("ConfigMap") if "mynah-settings" in where(each)
+        }
+        assert found.keys() == {"mynah", "kubeflow"}
+        assert found["mynah"] == found["kubeflow"]
+
+
+def test_mlflow_is_one_process_that_hands_no_artifacts_through(plain):
+    server = container_of(plain["laptop"], "mlflow")
+    assert {"--workers=1", "--no-serve-artifacts", "--default-artifact-root=s3://$(MYNAH_S3_BUCKET)/mlflow"} <= {*server["args"]}
+    assert {"name": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "value": "false"} in server["env"]
+    assert "basic-auth" not in str(server)
+
+
+def test_with_auth_mlflow_asks_and_the_aviary_answers(rendered):
+    assert "--app-name=basic-auth" in container_of(rendered["laptop"], "mlflow")["args"]
+    assert {"secretRef": {"name": "mynah-mlflow"}} in container_of(rendered["laptop"], "aviary")["envFrom"]
+
+
+def test_keda_scales_the_aviary_to_none_and_kserve_does_not(rendered):
+    service = rendered["gpu"].find("InferenceService", "aviary", "mynah")
+    assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
+    assert rendered["gpu"].find("ScaledObject", "aviary", "mynah")["spec"]["minReplicaCount"] == 0
+    assert "scaleMetric" not in service["spec"]["predictor"]
+
+
+@pytest.mark.parametrize("owner", ["aviary", "wren"])
+def test_the_server_takes_the_options_that_the_manifests_give(rendered, owner):
+    container = container_of(rendered["gpu"], owner)
+    command = [sys.executable, "-m", "pipelines", *container["command"][1:], *container["args"], "--help"]  # before it runs
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_laptops_key_in_the_readme_opens_its_server(plain):
+    told = re.search(r"Bearer (mynah_\S+)'", plain["laptop"].told)[1]
+    key = read_keys(ROOT / "k8s/overlays/laptop/keys.json").find(told)
+    assert key is not None
+    assert key.bots == ("*",)
+    made = plain["laptop"].find("Secret", "mynah-keys", "mynah")["data"]["keys.json"]
+    assert base64.b64decode(made) == (ROOT / "k8s/overlays/laptop/keys.json").read_bytes()
+
+
+def test_secrets_that_a_readme_makes():
+    told = """
+        kubectl create secret generic a --namespace n \\
+          --from-literal=K=v --from-file=f.json
+        kubectl create secret tls t --namespace n --cert=c --key=k
+    """
+    assert documented_secrets(told) == {("n", "a"): {"K", "f.json"}, ("n", "t"): {"tls.crt", "tls.key"}}
+
+
+def test_without_kubectl_it_says_what_is_missing():
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.manifests"],
+        cwd=ROOT,
+        env=os.environ | {"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "kubectl is not installed" in done.stderr
+
+
+def test_what_kubectl_refuses_is_told_in_its_words(tmp_path: Path):
+    (tmp_path / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
+    with pytest.raises(InputError, match=r"missing\.yaml"):
+        build(tmp_path)
