@@ -12,20 +12,20 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from components.errors import InputError, PlatformError
+from components.cluster_errors import api_errors
+from components.cluster_errors import http_status as http_status
+from components.errors import PlatformError
+from components.kubeconfig import of_context, of_pod
 from components.store import public
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
-    from kubernetes.client.exceptions import ApiException
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes mounts it in a pod
 BOT_LABEL = "mynah.dev/bot"
@@ -49,7 +49,13 @@ class Resource:
     @property
     def rule(self) -> str:
         """The RBAC rule that allows it."""
-        return f"{{apiGroups: [{self.group}], resources: [{self.plural}], verbs: [{', '.join(self.verbs)}]}}"
+        group = self.group or '""'  # the core group has no name
+        return f"{{apiGroups: [{group}], resources: [{self.plural}], verbs: [{', '.join(self.verbs)}]}}"
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """The path of one in a namespace, or of them all."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural.partition('/')[0]}{'/' + name if name else ''}"
 
 
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "delete"))
@@ -74,11 +80,12 @@ class Endpoint:
 class Cluster:
     """The API of a cluster. Every call has a deadline, and the first error comes within 10 seconds."""
 
-    def __init__(self, configuration: "Configuration") -> None:
+    def __init__(self, configuration: "Configuration", *, in_pod: bool = False) -> None:
         # The client's own three retries would stretch every deadline fourfold, and follow redirects with the token.
         configuration.retries = False
         self._configuration = configuration
         self.host = public(str(configuration.host))
+        self.in_pod = in_pod  # whether this process runs in the cluster itself, and reaches its services by their names
 
     @classmethod
     def connect(cls, context: str = "") -> "Cluster | None":
@@ -90,9 +97,9 @@ class Cluster:
         account is broken.
         """
         if context:
-            return cls(_of_context(context))
+            return cls(of_context(context))
         if os.environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").is_file():
-            return cls(_of_pod())
+            return cls(of_pod(SERVICE_ACCOUNT), in_pod=True)
         return None
 
     def endpoints(self) -> list[Endpoint]:
@@ -151,7 +158,7 @@ class Cluster:
         call = getattr(self._objects, action)
         named = {"group": resource.group, "version": resource.version, "plural": resource.plural}
         try:
-            with _errors(self.host, resource.rule):
+            with api_errors(self.host, resource.rule):
                 answer = call(**named, **options, _request_timeout=(CONNECT, read))
         except PlatformError as error:
             if http_status(error) != HTTPStatus.NOT_FOUND:
@@ -161,115 +168,68 @@ class Cluster:
             raise self._no_kubernetes(answer)
         return answer
 
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: tuple[tuple[str, str], ...] = (),
+        headers: Mapping[str, str] = {},
+        read: float = READ,
+        rule: str = "",
+    ) -> Any:  # noqa: ANN401 - any JSON value
+        """One request by its path, for what CustomObjectsApi has no call of: core kinds, logs, a service behind the API's proxy.
+
+        The JSON of the answer, or its text; None for a 404. `rule` is the RBAC rule that a refusal names. Raises as `ask` does.
+        """
+        accepted = {"Accept": "application/json, */*", "Content-Type": "application/json", **headers}
+        try:
+            with api_errors(self.host, rule):
+                answer = self._client.call_api(
+                    path, method, query_params=list(query), header_params=accepted, body=body, auth_settings=["BearerToken"],
+                    _return_http_data_only=True, _preload_content=False, _request_timeout=(CONNECT, read),
+                )  # fmt: skip
+                text = answer.data.decode("utf-8", "replace")
+        except PlatformError as error:
+            if http_status(error) != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+        return text
+
+    def kinds(self, group: str, version: str) -> set[str]:
+        """The plural names of the kinds that the API has of a group, such as {"inferenceservices"}; empty when it has none."""
+        found = self.call("GET", f"/apis/{group}/{version}", rule=f"{{nonResourceURLs: [/apis/{group}/*], verbs: [get]}}")
+        return {each["name"] for each in found["resources"]} if isinstance(found, dict) and "resources" in found else set()
+
     @functools.cached_property
     def _objects(self) -> Any:  # noqa: ANN401 - the client has no types
+        from kubernetes.client import CustomObjectsApi
+
+        return CustomObjectsApi(self._client)
+
+    @functools.cached_property
+    def _client(self) -> Any:  # noqa: ANN401 - the client has no types
         """The client of a server that answers: a dead one shows at once by a request that even a busy one answers quickly.
 
         And one that is no Kubernetes shows too: its 404 would otherwise read as a cluster without inference services.
         """
-        from kubernetes.client import ApiClient, CustomObjectsApi
+        from kubernetes.client import ApiClient
 
         client = ApiClient(self._configuration)
         options = {"auth_settings": ["BearerToken"], "response_type": "object", "_return_http_data_only": True}
-        with _errors(self.host, "{nonResourceURLs: [/version], verbs: [get]}"):
+        with api_errors(self.host, "{nonResourceURLs: [/version], verbs: [get]}"):
             version = client.call_api("/version", "GET", **options, _request_timeout=(CONNECT, FIRST_ANSWER))
         if not isinstance(version, dict) or "gitVersion" not in version:
             raise self._no_kubernetes(version)
-        return CustomObjectsApi(client)
+        return client
 
     def _no_kubernetes(self, answer: object) -> PlatformError:
         return PlatformError(
             f"{self.host} answers, but not as Kubernetes does: {str(answer)[:80]!r}", "Name the address of the cluster's API."
         )
-
-
-def http_status(error: PlatformError) -> int:
-    """The HTTP status that an error of the API came with; 0 when the server answered nothing."""
-    return int(getattr(error.__cause__, "status", None) or 0)
-
-
-@contextlib.contextmanager
-def _errors(host: str, rule: str) -> Iterator[None]:
-    """The client's exceptions as a PlatformError that names the cluster, the cause and the fix."""
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except ApiException as error:
-        if error.status:
-            raise _refusal(host, rule, error) from error
-        raise _unreachable(host, error.reason) from error  # TLS: a certificate that nobody trusts
-    except (HTTPError, OSError, ValueError) as error:
-        raise _unreachable(host, error) from error
-
-
-def _refusal(host: str, rule: str, error: "ApiException") -> PlatformError:
-    fix = {
-        HTTPStatus.UNAUTHORIZED: "These credentials are not valid there: log in again, or start the pod anew.",
-        HTTPStatus.FORBIDDEN: f"Give that user this RBAC rule: {rule}",
-    }.get(error.status, "Is this the address of a cluster's API, and is it well? Try again.")
-    return PlatformError(f"the cluster at {host} refused it ({error.status}): {_message(error)}", fix)
-
-
-def _unreachable(host: str, cause: object) -> PlatformError:
-    said = " ".join(str(cause).split())[:200]
-    return PlatformError(f"the cluster at {host} cannot be reached: {said}", "Is it running, and is this its address?")
-
-
-def _message(error: "ApiException") -> str:
-    """The message of the Status object that an API server answers with; the bare reason of another server."""
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return str(json.loads(error.body).get("message") or error.reason)[:300]
-    return str(error.reason)[:300]
-
-
-def _of_pod() -> "Configuration":
-    from kubernetes.client import Configuration
-    from kubernetes.config import ConfigException
-    from kubernetes.config.incluster_config import InClusterConfigLoader
-
-    configuration = Configuration()
-    try:
-        InClusterConfigLoader(str(SERVICE_ACCOUNT / "token"), str(SERVICE_ACCOUNT / "ca.crt")).load_and_set(configuration)
-    except (ConfigException, OSError) as error:
-        raise PlatformError(f"the service account in {SERVICE_ACCOUNT} is broken: {error}", "Start the pod anew.") from error
-    return configuration
-
-
-def _of_context(context: str) -> "Configuration":
-    from kubernetes.client import Configuration
-    from kubernetes.config import ConfigException, load_kube_config
-
-    paths = os.environ.get("KUBECONFIG") or "~/.kube/config"
-    # "" instead of the client's default, localhost: a context without a server must not reach whatever listens there.
-    configuration = Configuration(host="")
-    try:
-        known = _contexts(paths)
-        if context in known:
-            load_kube_config(config_file=paths, context=context, client_configuration=configuration)
-    # What a damaged kubeconfig makes of the client: it indexes whatever it finds there.
-    except (ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise InputError(f"the kubeconfig {paths} cannot be used: {cause}", "Mend it, or name another in KUBECONFIG.") from error
-    if context not in known:
-        there = f"It knows {', '.join(sorted(known)[:20])}." if known else "Name a kubeconfig in KUBECONFIG."
-        raise InputError(f"the kubeconfig {paths} has no context {context[:80]!r}", there)
-    if not configuration.host.startswith(("https://", "http://")):
-        server = public(configuration.host)
-        raise InputError(f"the server of context {context!r} in {paths} is {server!r}", "Give it its https:// address there.")
-    return configuration
-
-
-def _contexts(paths: str) -> set[str]:
-    """The contexts of all files in KUBECONFIG; some need not exist."""
-    known: set[str] = set()
-    for path in (Path(each).expanduser() for each in paths.split(os.pathsep) if each):
-        if path.exists():
-            if not path.is_file():  # a device or a pipe could be read for ever
-                raise InputError(f"the kubeconfig {path} is not a file", "Name another in KUBECONFIG.")
-            known |= {str(context["name"]) for context in yaml.safe_load(path.read_text(encoding="utf-8"))["contexts"]}
-    return known
 
 
 def _endpoint(found: Object) -> Endpoint:

@@ -15,6 +15,7 @@ from components.checkpoint_cache import cache_folder
 from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError
+from components.fetch.s3 import UPLOADS_TAG, uploads_of
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
 from components.store import BOT_TAG, Store, unsent_folder
@@ -96,7 +97,7 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
 
 
 def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
-    tags = database.rows("tags", "key", [BOT_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG])
+    tags = database.rows("tags", "key", [BOT_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG, UPLOADS_TAG])
     tags += database.rows_from("tags", "key", AUTHORS_TAG)
     by_run: dict[str, dict[str, str]] = {}
     for row in tags:
@@ -115,6 +116,7 @@ def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
         if BOT_TAG in found and ours:
             run = PipelineRun(run_id, found[BOT_TAG], authors, found.get(FOLDER_TAG, ""), steps)
             _add_places(run, database)
+            run.places += dict.fromkeys(uri for each in (run_id, *steps) for uri in uploads_of(by_run[each].get(UPLOADS_TAG, "")))
             yield run
 
 

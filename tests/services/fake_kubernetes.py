@@ -1,12 +1,14 @@
 """An API server of Kubernetes in memory, over real HTTP: what Mynah asks of one, answered as the real one answers.
 
-kmock 0.8, the API server for tests from PyPI, merges every PUT like a patch, knows neither resourceVersion nor pages, and so cannot
-show whether a lock holds. What is imitated here was read in Kubernetes' sources:
+kmock 0.8, the API server for tests from PyPI, merges every PUT like a patch, knows neither resourceVersion nor pages, nor who manages
+a field, and so can show neither whether a lock holds nor what an apply may change. What is imitated here was read in Kubernetes'
+sources:
 
     resourceVersion, UID and conflicts   apiserver/pkg/registry/generic/registry/store.go
     Leases                               pkg/registry/coordination/lease/strategy.go, pkg/apis/coordination/validation
     pages, and tokens that are too old   apiserver/pkg/storage/etcd3/store.go
     refusals                             apimachinery/pkg/api/errors, apiserver/pkg/endpoints/handlers/responsewriters
+    server-side apply                    fake_apply.py
     deletion in the foreground           https://kubernetes.io/docs/concepts/architecture/garbage-collection
 """
 
@@ -23,9 +25,15 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import fake_apply
 import yaml
 
-PATH = re.compile(r"/apis/(?P<group>[^/]+)/v\w+(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?")
+PATH = re.compile(
+    r"/api(?:s/(?P<group>[^/]+))?/v\w+(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<part>.+))?)?"
+)
+GROUP = re.compile(r"/apis/(?P<group>[^/]+)/(?P<version>v\w+)")
+REVIEWS = "selfsubjectaccessreviews.authorization.k8s.io"
+APPLY = "application/apply-patch+yaml"
 LEASES, SERVICES = "leases.coordination.k8s.io", "inferenceservices.serving.kserve.io"
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 FOREGROUND = "foregroundDeletion"
@@ -51,8 +59,13 @@ class FakeKubernetes:
     def __init__(self, tls: ssl.SSLContext | None = None):
         self.kinds = {LEASES, SERVICES}
         self.namespaces = {"bots", "other"}
-        self.objects = {}  # (kind, namespace, name) to object
+        self.objects = {}  # (kind, namespace, name) to object; a core kind is its plural alone
+        self.owners = {}  # (kind, namespace, name) to (manager, operation) to the fields that are theirs
         self.forbidden = set()  # (verb, kind)
+        self.reactions = []  # what controllers do: called before each answer
+        self.admission = None  # a webhook: (new, old or None) to the new object, or it raises Refusal
+        self.proxy = None  # (namespace, service, method, path, headers, body) to (code, object): a Service behind services/proxy
+        self.logs = {}  # (namespace, pod, container) to text
         self.token = TOKEN
         self.seconds_to_collect = 0.0  # until the garbage collector has removed what belongs to a deleted object
         self.tokens_too_old = False
@@ -81,6 +94,15 @@ class FakeKubernetes:
         with self._lock:
             self.objects[kind, namespace, name] = {"metadata": metadata | {"resourceVersion": self._next()}, **parts}
 
+    def edit(self, kind, namespace, name, manager, change):
+        """Change an object by the function `change`, as `kubectl edit` of the field manager `manager` would."""
+        with self._lock:
+            key = kind, namespace, name
+            before, then = copy.deepcopy(self.objects[key]), self.objects[key]
+            change(then)
+            self.owners[key] = fake_apply.updated(before, then, manager, self.owners.get(key, {}))
+            self._store(key, then, before)
+
     def change(self, kind, namespace, name, /, **spec):
         """Change an object's spec as somebody else would."""
         with self._lock:
@@ -95,26 +117,37 @@ class FakeKubernetes:
     def asked(self, verb):
         return [path for each, path in self.requests if each == verb]
 
-    def answer(self, method, path, authorization, body):
+    def answer(self, method, path, headers, body):
         """(code, object) for a request."""
         with self._lock:
-            return copy.deepcopy(self._answer(method, path, authorization, body))
+            return copy.deepcopy(self._answer(method, path, headers, body))
 
-    def _answer(self, method, path, authorization, body):
+    def _answer(self, method, path, headers, body):
+        authorization = headers.get("Authorization", "")
         if authorization.lower() != f"bearer {self.token}":
             raise Refusal(401, "Unauthorized", "Unauthorized")
         address = urlsplit(path)
         query = {key: values[-1] for key, values in parse_qs(address.query).items()}
         if address.path == "/version":
             return 200, {"major": "1", "minor": "34", "gitVersion": "v1.34.1", "platform": "linux/amd64"}
+        if group := GROUP.fullmatch(address.path):
+            return self._discover(group["group"], f"{group['group']}/{group['version']}")
         found = PATH.fullmatch(address.path)
-        kind = f"{found['plural']}.{found['group']}" if found else ""
-        namespace, name = (found and unquote(found[part] or "") for part in ("namespace", "name"))
+        kind = found["plural"] + (f".{found['group']}" if found["group"] else "") if found else ""
+        namespace, name, part = (found and unquote(found[part] or "") for part in ("namespace", "name", "part"))
         verb = _verb(method, name)
         self.requests.append((verb, path))
+        for react in self.reactions:
+            react()
+        if part:
+            return self._subresource(verb, method, (kind, namespace, name), part, query, headers, body)
+        if kind == REVIEWS:
+            return 201, body | {"status": {"allowed": not self._is_forbidden(body["spec"]["resourceAttributes"])}}
         self._authorize(verb, kind, namespace)
         if kind not in self.kinds:
             return 404, "404 page not found\n"  # no Status: the path is unknown to every API group
+        if method == "PATCH":
+            return self._patch((kind, namespace, name), query, headers, body)
         if method == "POST":
             return self._create(kind, namespace, body)
         if not name:
@@ -125,6 +158,82 @@ class FakeKubernetes:
     def _next(self):
         self._version += 1
         return str(self._version)
+
+    def _discover(self, group, version):
+        kinds = [kind.partition(".")[0] for kind in sorted(self.kinds) if kind.partition(".")[2] == group]
+        if not kinds:
+            return 404, "404 page not found\n"
+        resources = [{"name": kind, "namespaced": True} for kind in kinds]
+        return 200, {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+
+    def _is_forbidden(self, wanted):
+        kind = "/".join(filter(None, [wanted["resource"], wanted.get("subresource")]))
+        return (wanted["verb"], f"{kind}.{wanted['group']}" if wanted["group"] else kind) in self.forbidden
+
+    def _subresource(self, verb, method, key, part, query, headers, body):
+        kind, namespace, name = key
+        self._authorize(verb if part != "proxy" else "create", f"{kind}/{part.partition('/')[0]}", namespace)
+        if kind == "services" and self.proxy:
+            return self.proxy(namespace, name, method, part.removeprefix("proxy"), headers, body)
+        if (kind, part) == ("pods", "log"):
+            self._found(key)
+            said = self.logs.get((namespace, name, query["container"]), "")
+            return 200, "".join(line + "\n" for line in said.splitlines()[-int(query.get("tailLines", 1000)) :])
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+
+    def _patch(self, key, query, headers, config):
+        """A server-side apply; no other patch is asked of it."""
+        _, namespace, name = key
+        if headers.get("Content-Type") != APPLY:
+            raise Refusal(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
+        if not query.get("fieldManager"):
+            raise Refusal(
+                422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
+            )
+        if namespace not in self.namespaces:
+            raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
+        before = self.objects.get(key)
+        try:
+            force, owners = query.get("force") == "true", self.owners.get(key, {})
+            then, owners = fake_apply.apply(before or {}, config, query["fieldManager"], owners, force)
+        except fake_apply.Conflicts as conflicts:
+            raise self._conflict(conflicts.found, config["apiVersion"]) from conflicts
+        then |= {part: config[part] for part in ("apiVersion", "kind")}
+        then["metadata"] |= {"name": name, "namespace": namespace}
+        if self.admission:
+            then = self.admission(then, copy.deepcopy(before))
+        if query.get("dryRun") == "All":
+            return (200 if before else 201), then
+        self.owners[key] = owners
+        self._store(key, then, before)
+        return (200 if before else 201), self.objects[key]
+
+    def _conflict(self, found, version):
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        causes = []
+        for manager, operation, path in found:
+            who = f'"{manager}"' if operation == "Apply" else f'"{manager}" using {version} at {when}'
+            causes.append({"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": fake_apply.shown(path)})
+        count = "1 conflict" if len(causes) == 1 else f"{len(causes)} conflicts"
+        refusal = Refusal(409, "Conflict", f"Apply failed with {count}: {causes[0]['message']}: {causes[0]['field']}")
+        refusal.status["details"] = {"causes": causes}
+        return refusal
+
+    def _store(self, key, then, before):
+        """Keep an object; what is written as it was keeps its resourceVersion, and only a new spec its generation."""
+        about = then["metadata"]
+        about.setdefault("uid", str(uuid.uuid4()))
+        old = before["metadata"] if before else {}
+        is_same = before and {**then, "metadata": {**about, "managedFields": 0}} == {
+            **before,
+            "metadata": {**old, "managedFields": 0},
+        }
+        is_new_spec = not before or then.get("spec") != before.get("spec")
+        about["generation"] = old.get("generation", 0) + is_new_spec
+        about["resourceVersion"] = old["resourceVersion"] if is_same else self._next()
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        about["managedFields"] = fake_apply.managed_fields(self.owners.get(key, {}), then.get("apiVersion", "v1"), when)
+        self.objects[key] = copy.deepcopy(then)
 
     def _authorize(self, verb, kind, namespace):
         if (verb, kind) in self.forbidden:
@@ -153,6 +262,9 @@ class FakeKubernetes:
 
     def _list(self, kind, namespace, query):
         keys = sorted(key for key in self.objects if key[0] == kind and (not namespace or key[1] == namespace))
+        if query.get("labelSelector"):
+            label, _, value = query["labelSelector"].partition("=")
+            keys = [key for key in keys if (self.objects[key]["metadata"].get("labels") or {}).get(label) == value]
         start = 0
         if query.get("continue"):
             if self.tokens_too_old:
@@ -200,6 +312,7 @@ class FakeKubernetes:
             self._deleted_at.setdefault(metadata["uid"], time.monotonic())
             return 200, self.objects[key]
         del self.objects[key]
+        self.owners.pop(key, None)
         details = {"name": key[2], "group": key[0].partition(".")[2], "kind": key[0].partition(".")[0], "uid": metadata["uid"]}
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
@@ -215,7 +328,7 @@ class FakeKubernetes:
 
 
 def _verb(method, name):
-    return {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "DELETE": "delete"}[method]
+    return {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[method]
 
 
 def _validate(kind, body):
@@ -245,7 +358,7 @@ def _handler(fake):
                 code, headers, answer = fake.instead
             else:
                 try:
-                    code, answer = fake.answer(self.command, self.path, self.headers.get("Authorization", ""), body)
+                    code, answer = fake.answer(self.command, self.path, self.headers, body)
                 except Refusal as refusal:
                     code, answer = refusal.code, refusal.status
             if fake.answers_to_lose:
@@ -260,7 +373,7 @@ def _handler(fake):
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - as BaseHTTPRequestHandler names them
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - as BaseHTTPRequestHandler names them
 
         def handle(self):
             with contextlib.suppress(ConnectionError):  # a killed client

@@ -1,0 +1,163 @@
+"""preflight: whether a cluster has what runs and bots need, told before anything is spent.
+
+Each finding is a line, and what is not well has the command that mends it or shows more. k8s/README.md says how to install what is
+missing.
+"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from components.cluster import Cluster, Object, Resource
+from components.cluster_errors import http_status
+from components.deploy.manifest import RUNTIME, SERVICE_ACCOUNT_NAME
+from components.doctor import Finding
+from components.errors import PlatformError
+
+POOL = "mynah.dev/pool=gpu"
+GPU = "nvidia.com/gpu"
+README = "k8s/README.md says how to install it"
+# (what, group, version, kind in the plural, what needs it)
+KINDS = (
+    ("KServe", "serving.kserve.io", "v1beta1", "inferenceservices", "bots are served by it"),
+    ("Kubeflow Pipelines", "kubeflow.org", "v1beta1", "scheduledworkflows", "runs and schedules are its"),
+    ("Argo Workflows", "argoproj.io", "v1alpha1", "workflows", "Kubeflow Pipelines runs steps by it"),
+)
+# (verb, group, resource): what `mynah deploy` does
+RIGHTS = (
+    ("get", "serving.kserve.io", "inferenceservices"), ("create", "serving.kserve.io", "inferenceservices"),
+    ("patch", "serving.kserve.io", "inferenceservices"), ("delete", "serving.kserve.io", "inferenceservices"),
+    ("list", "", "pods"), ("get", "", "pods/log"), ("create", "", "services/proxy"),
+)  # fmt: skip
+IDENTITIES = ("eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account", "azure.workload.identity/client-id")
+SECRETS = {"mynah-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "mynah-keys": ("keys.json",)}
+SERVING_RUNTIMES = Resource("serving.kserve.io", "v1alpha1", "servingruntimes", ("get",))
+
+
+def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+    """Look at everything, and yield what is well and what is not. Raises PlatformError when the API is away or lets nobody in."""
+    version = cluster.call("GET", "/version")["gitVersion"]
+    yield Finding(f"the API at {cluster.host}, Kubernetes {version}", "")
+    yield from _rights(cluster, namespace)
+    for what, group, number, kind, why in KINDS:
+        there = kind in cluster.kinds(group, number)
+        about = f"{what} ({kind}.{group}/{number})"
+        yield Finding(
+            about,
+            "" if there else f"it is not installed, and {why}",
+            "" if there else f"{README}: kubectl get crd {kind}.{group}",
+        )
+    yield from gpu_pool(cluster)
+    yield _runtime(cluster, namespace)
+    yield from _secrets(cluster, namespace)
+
+
+def gpu_pool(cluster: Cluster) -> Iterator[Finding]:
+    """Whether a step that asks for a GPU would find a node, for who is about to submit one."""
+    show = f"kubectl get nodes -l {POOL} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
+    found = _look(cluster, "/api/v1/nodes", (("labelSelector", POOL),))
+    if found is None:
+        yield Finding(f"GPU node pool ({POOL}): nodes cannot be looked at, which takes a ClusterRole", "")
+        return
+    nodes = found.get("items") or []
+    usable = [node for node in nodes if _gpus(node) and not (node.get("spec") or {}).get("unschedulable")]
+    if usable:
+        yield Finding(f"GPU node pool ({POOL}): {len(usable)} nodes with {sum(map(_gpus, usable))} GPUs", "")
+    elif nodes:
+        names = ", ".join(node["metadata"]["name"] for node in nodes[:3])
+        yield Finding(
+            "GPU node pool", f"its {len(nodes)} nodes ({names}) offer no {GPU}", f"Is NVIDIA's device plugin there? {show}"
+        )
+    elif scaler := _autoscaler(cluster):
+        yield Finding(f"GPU node pool ({POOL}): no node now; {scaler} may make one when a step asks for it", "")
+    else:
+        yield Finding(
+            "GPU node pool", f"no node has the label {POOL}, and no autoscaler makes any", f"Label one, or train on CPU: {show}"
+        )
+
+
+def _rights(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+    """What the API says of our own rights; and by asking, whether the token is valid at all."""
+    missing = []
+    for verb, group, resource in RIGHTS:
+        kind, _, subresource = resource.partition("/")
+        wanted = {"namespace": namespace, "verb": verb, "group": group, "resource": kind, "subresource": subresource}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted},
+        }
+        answer = cluster.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body) or {}
+        if not (answer.get("status") or {}).get("allowed"):
+            missing.append(f"{verb} {resource}")
+    problem = f"you may not {', '.join(missing)} in namespace {namespace}" if missing else ""
+    fix = f"Bind the Role mynah-deploy of k8s/base to this user; kubectl auth can-i --list -n {namespace}" if missing else ""
+    yield Finding(f"your rights in namespace {namespace}", problem, fix)
+
+
+def _runtime(cluster: Cluster, namespace: str) -> Finding:
+    about = f"ServingRuntime {namespace}/{RUNTIME}"
+    show = f"Apply an overlay of k8s/; kubectl get servingruntimes -n {namespace}"
+    try:
+        found = cluster.call("GET", SERVING_RUNTIMES.path(namespace, RUNTIME))
+    except PlatformError as error:
+        return _not_seen(about, error)
+    return Finding(about, "" if found else "it is not there", "" if found else show)
+
+
+def _secrets(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+    """The Secrets that servers mount or KServe reads. S3's is not needed where the ServiceAccount has an identity of the cloud's."""
+    account_path = Resource("", "v1", "serviceaccounts", ("get",)).path(namespace, SERVICE_ACCOUNT_NAME)
+    try:
+        account = cluster.call("GET", account_path)
+    except PlatformError as error:
+        yield _not_seen(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", error)
+        account = {}
+    if account is None:
+        show = f"Apply an overlay of k8s/; kubectl get serviceaccounts -n {namespace}"
+        yield Finding(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", "it is not there", show)
+    has_identity = bool(set(IDENTITIES) & set(((account or {}).get("metadata") or {}).get("annotations") or {}))
+    for name, keys in SECRETS.items():
+        if name == "mynah-s3" and has_identity:
+            yield Finding(f"Secret {name}: not needed, {SERVICE_ACCOUNT_NAME} has an identity of the cloud's", "")
+        else:
+            yield _secret(cluster, namespace, name, keys)
+
+
+def _secret(cluster: Cluster, namespace: str, name: str, keys: tuple[str, ...]) -> Finding:
+    show = f"k8s/README.md says how to make it; kubectl describe secret {name} -n {namespace}"
+    try:
+        found = cluster.call("GET", Resource("", "v1", "secrets", ("get",)).path(namespace, name))
+    except PlatformError as error:
+        return _not_seen(f"Secret {name}", error)
+    missing = [key for key in keys if key not in ((found or {}).get("data") or {})]
+    problem = "it is not there" if not found else f"it has no {', '.join(missing)}" if missing else ""
+    return Finding(f"Secret {name}", problem, show if problem else "")
+
+
+def _autoscaler(cluster: Cluster) -> str:
+    """What makes nodes when pods wait for them; "" when nothing is known to."""
+    if _look(cluster, "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"):
+        return "the cluster autoscaler"
+    return "Karpenter" if "nodepools" in cluster.kinds("karpenter.sh", "v1") else ""
+
+
+def _look(cluster: Cluster, path: str, query: tuple[tuple[str, str], ...] = ()) -> Object | None:
+    """What is there, {} for nothing; None where we may not look."""
+    try:
+        return cluster.call("GET", path, query=query) or {}
+    except PlatformError as error:
+        if http_status(error) != HTTPStatus.FORBIDDEN:
+            raise
+        return None
+
+
+def _not_seen(about: str, error: PlatformError) -> Finding:
+    """What we may not look at is no fault. Raises the error when it is another one."""
+    if http_status(error) != HTTPStatus.FORBIDDEN:
+        raise error
+    return Finding(f"{about}: it cannot be looked at with these rights", "")
+
+
+def _gpus(node: Object) -> int:
+    said = str(((node.get("status") or {}).get("allocatable") or {}).get(GPU, "0"))
+    return int(said) if said.isdecimal() else 0

@@ -1,0 +1,272 @@
+"""KServe 0.21 on the fake API server: what its webhooks refuse and its controller makes of an InferenceService, look by look.
+
+Read in KServe's sources: pkg/apis/serving/v1beta1/inference_service_{defaults,validation,status}.go, and in
+pkg/controller/v1beta1/inferenceservice components/predictor.go (canaries, orphans), reconcilers/knative/ksvc_reconciler.go (traffic).
+How the pods of a version fare, `fates` says.
+"""
+
+import copy
+import json
+import uuid
+
+from fake_kubernetes import SERVICES, Refusal
+
+MODE = "serving.kserve.io/deploymentMode"
+LABEL = "serving.kserve.io/inferenceservice"
+KINDS = {
+    SERVICES, "servingruntimes.serving.kserve.io", "httproutes.gateway.networking.k8s.io", "deployments.apps", "pods", "nodes",
+    "configmaps", "secrets", "serviceaccounts",
+}  # fmt: skip
+IMAGE = 'Back-off pulling image "mynah-serve:0.2.0"'
+QUOTA = 'pods "wren-predictor-x" is forbidden: exceeded quota: mynah, requested: requests.memory=2Gi, used: 47Gi, limited: 48Gi'
+NO_NODE = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available."
+S3_LOG = "downloading\nbotocore.exceptions.ClientError: An error occurred (403) when calling the HeadObject operation: Forbidden"
+
+
+class FakeKServe:
+    """The webhooks, the controller, and the pods with our server in them."""
+
+    def __init__(self, kubernetes, mode="Standard"):
+        self.kubernetes, self.mode = kubernetes, mode
+        self.fates = {}  # version to "good", "image", "init", "crash", "quota", "no node", "hangs", "mute", "other" or "key"
+        self.looks = 2  # until a good pod is ready
+        self.overlap = 3  # looks for which the pod before it serves on
+        self.lag = 3  # looks until the controller has seen a change: what it told before stands until then
+        self._seen = {}
+        self.asked = []  # (service, path, X-API-Key)
+        self.real = None  # version to a function (method, path, headers, body) to (code, answer): a real server in its pods
+        kubernetes.kinds |= KINDS
+        kubernetes.namespaces |= {"mynah", "kserve"}
+        kubernetes.admission, kubernetes.proxy = self.admit, self.answer
+        kubernetes.reactions.append(self.reconcile)
+        settings = {"deploy": json.dumps({"defaultDeploymentMode": mode}), "ingress": json.dumps({"enableGatewayApi": True})}
+        kubernetes.put("configmaps", "kserve", "inferenceservice-config", data=settings)
+
+    # Webhooks
+
+    def admit(self, new, old):
+        annotations = new["metadata"].setdefault("annotations", {})
+        if self.mode == "Standard":  # its default is Knative, which it writes nowhere
+            annotations.setdefault(MODE, "Standard")
+        annotations.setdefault("serving.kserve.io/modelFormat", new["spec"]["predictor"]["model"]["modelFormat"]["name"])
+        stable = new["spec"]["predictor"]
+        canaries = new["spec"].get("canary") or []
+        names = [each["predictor"].get("name", "") for each in canaries]
+        _require(not canaries or annotations.get(MODE) == "Standard", "canary is only supported in Standard deployment mode")
+        if not all(each["predictor"]["model"].get("name") for each in canaries):  # the CRD's schema
+            said = f'InferenceService.serving.kserve.io "{new["metadata"]["name"]}" is invalid: spec.canary[0].predictor.model.name: Required value'
+            raise Refusal(422, "Invalid", said)
+        _require(not stable["model"].get("name"), "the 'name' field is not allowed in standard predictor")
+        _require(all(names), "canary[0] predictor.name is required")
+        _require(
+            stable.get("name", "") not in names,
+            f'canary predictor.name "{stable.get("name")}" conflicts with stable predictor name',
+        )
+        if old:
+            before = old["spec"]["predictor"]
+            told = (old.get("status") or {}).get("deploymentMode") or annotations.get(MODE)
+            _require(annotations.get(MODE, told) == told, "update rejected: deploymentMode cannot be changed")
+            is_same_model = before["model"]["storageUri"] == stable["model"]["storageUri"]
+            is_same_name = before.get("name") == stable.get("name")
+            _require(is_same_name or not is_same_model, "predictor.name change requires a model change (e.g. storageUri)")
+        return new
+
+    # The controller
+
+    def reconcile(self):
+        for (kind, namespace, name), live in list(self.kubernetes.objects.items()):
+            if kind == SERVICES and self._has_seen(live):
+                status = copy.deepcopy(live.get("status") or {})
+                status["deploymentMode"] = live["metadata"]["annotations"].get(MODE, "Knative")
+                make = self._standard if status["deploymentMode"] == "Standard" else self._knative
+                make(namespace, name, live, status)
+                status["url"] = f"http://{name}.{namespace}.example.com"
+                live["status"] = status
+        for key in [key for key in self.kubernetes.objects if key[0] == "pods" and (SERVICES, *key[1:]) != key]:
+            owner = self.kubernetes.objects[key]["metadata"]["labels"].get(LABEL)
+            if owner and (SERVICES, key[1], owner) not in self.kubernetes.objects:
+                del self.kubernetes.objects[key]
+
+    def _has_seen(self, live):
+        change = live["metadata"]["uid"], live["metadata"].get("generation")
+        self._seen[change] = self._seen.get(change, 0) + 1
+        return self._seen[change] >= self.lag
+
+    def _standard(self, namespace, name, live, status):
+        predictors = [live["spec"]["predictor"], *(each["predictor"] for each in live["spec"].get("canary") or [])]
+        groups = {_service(name, each): each for each in predictors}
+        for key in self._pods(namespace, name):  # orphans go at once
+            if self.kubernetes.objects[key]["metadata"]["labels"]["app"] not in groups:
+                del self.kubernetes.objects[key]
+        for group, made in groups.items():
+            self._roll(namespace, name, group, {**predictors[0], **made}, live["metadata"]["annotations"])
+        ready = bool(self.ready_pods(namespace, _service(name, predictors[0])))
+        status["conditions"] = _conditions(ready)
+        status.pop("canaryStatuses", None)
+        if len(predictors) > 1:
+            status["canaryStatuses"] = [
+                {
+                    "name": each["name"],
+                    "ready": bool(self.ready_pods(namespace, _service(name, each))),
+                    "trafficPercent": live["spec"]["canary"][0]["trafficPercent"],
+                }
+                for each in predictors[1:]
+            ]
+
+    def _knative(self, namespace, name, live, status):
+        made = live["spec"]["predictor"]
+        parts = status.setdefault("components", {}).setdefault("predictor", {})
+        template = json.dumps({key: part for key, part in made.items() if key != "canaryTrafficPercent"}, sort_keys=True)
+        if parts.get("template") != template:
+            number = int(parts.get("latestCreatedRevision", "0").rpartition("-")[2]) + 1
+            parts |= {"template": template, "latestCreatedRevision": f"{name}-predictor-{number:05}"}
+        latest = parts["latestCreatedRevision"]
+        self._roll(namespace, name, latest, made, live["metadata"]["annotations"], replaces=False)
+        if self.ready_pods(namespace, latest):
+            parts["latestReadyRevision"] = latest
+        percent = made.get("canaryTrafficPercent")
+        stable = parts.get("latestRolledoutRevision")
+        if percent is None and parts.get("latestReadyRevision"):
+            parts["latestRolledoutRevision"] = parts["latestReadyRevision"]
+        split = [
+            {
+                "latestRevision": True,
+                "revisionName": parts.get("latestReadyRevision"),
+                "percent": 100 if percent is None else percent,
+            }
+        ]
+        if percent is not None and stable:
+            split.append({"latestRevision": False, "revisionName": stable, "percent": 100 - percent, "tag": "prev"})
+        parts["traffic"] = split
+        status["conditions"] = _conditions(parts.get("latestReadyRevision") == latest)
+
+    def _roll(self, namespace, name, group, made, annotations, replaces=True):
+        """One pod of the predictor `made`; the pods before it go when it is ready."""
+        own = {**annotations, **made.get("annotations", {})}
+        mark = own.get("mynah.dev/applied", made["model"]["storageUri"])
+        version = own.get("mynah.dev/version", "")
+        fate = self.fates.get(version, "good")
+        keys = [key for key in self._pods(namespace, name) if self.kubernetes.objects[key]["metadata"]["labels"]["app"] == group]
+        mine = [key for key in keys if self.kubernetes.objects[key]["mark"] == mark]
+        self._deployment(namespace, name, group, fate)
+        if not mine and fate != "quota":
+            labels = {LABEL: name, "app": group, "serving.knative.dev/revision": group, **made.get("labels", {})}
+            pod = f"{group}-{uuid.uuid4().hex[:5]}"
+            metadata = {"labels": labels, "annotations": own}
+            self.kubernetes.put("pods", namespace, pod, metadata=metadata, mark=mark, age=0, status=_status(fate, False))
+            self.kubernetes.logs[namespace, pod, "storage-initializer"] = S3_LOG
+            self.kubernetes.logs[namespace, pod, "kserve-container"] = "RuntimeError: no checkpoint"
+            mine = [("pods", namespace, pod)]
+        for key in mine:
+            pod = self.kubernetes.objects[key]
+            pod["age"] += 1
+            pod["status"] = _status(fate, _is_ready(pod) or pod["age"] >= self.looks)
+            if _is_ready(pod) and replaces and pod["age"] >= self.looks + self.overlap:
+                for old in set(keys) - set(mine):
+                    del self.kubernetes.objects[old]
+
+    def _deployment(self, namespace, name, group, fate):
+        conditions = [{"type": "Available", "status": "True"}]
+        if fate == "quota":
+            conditions.append({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA})
+        self.kubernetes.put(
+            "deployments.apps", namespace, group, metadata={"labels": {LABEL: name}}, status={"conditions": conditions}
+        )
+
+    def _pods(self, namespace, name):
+        return [
+            key for key, found in self.kubernetes.objects.items()
+            if key[:2] == ("pods", namespace) and found["metadata"].get("labels", {}).get(LABEL) == name
+        ]  # fmt: skip
+
+    def ready_pods(self, namespace, group):
+        return [
+            found for key, found in self.kubernetes.objects.items()
+            if key[:2] == ("pods", namespace) and found["metadata"].get("labels", {}).get("app") == group and _is_ready(found)
+        ]  # fmt: skip
+
+    def predictor(self, name="wren", namespace="mynah"):
+        return self.kubernetes.objects[SERVICES, namespace, name]["spec"]["predictor"]
+
+    # The pods, behind their Services
+
+    def answer(self, namespace, service, method, path, headers, body):
+        scheme, _, rest = service.partition(":")
+        group, _, port = rest.partition(":")
+        group = group.removesuffix("-private")
+        self.asked.append((group, path, headers.get("X-API-Key", "")))
+        assert (scheme, port, "Authorization" in headers) == ("http", "80", True)
+        ready = self.ready_pods(namespace, group)
+        if not ready:
+            raise Refusal(503, "ServiceUnavailable", f'no endpoints available for service "{service}"')
+        version = ready[0]["metadata"]["annotations"].get("mynah.dev/version", "")
+        if self.real:
+            return self.real(version, method, path, headers, body)
+        return self.speak(version, path, headers, body)
+
+    def speak(self, version, path, headers, body):
+        fate = self.fates.get(version, "good")
+        if fate == "mute":
+            return 500, {"error": "internal error"}
+        if fate == "key" and path.endswith("/infer") and headers.get("X-API-Key") != "mynah_right":
+            return 401, {"error": "send the API key as Authorization: Bearer mynah_…"}
+        if path.endswith("/ready"):
+            return 200, {"name": path.split("/")[3], "ready": f"/versions/{version}/" in path}
+        text = body["inputs"][0]["data"][0] + " is to fly."
+        outputs = [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["" if fate == "empty" else text]}]
+        served = "99" if fate == "other" else version
+        return 200, {"id": "1", "model_name": path.split("/")[3], "model_version": served, "outputs": outputs}
+
+
+def _require(is_well, message):
+    if not is_well:
+        said = f'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: {message}'
+        raise Refusal(400, "BadRequest", said)
+
+
+def _service(name, made):
+    return f"{name}-{made['name']}-predictor" if made.get("name") else f"{name}-predictor"
+
+
+def _conditions(ready):
+    def condition(kind, status):
+        reason = (
+            {}
+            if status
+            else {"reason": "MinimumReplicasUnavailable", "message": "Deployment does not have minimum availability."}
+        )
+        return {"type": kind, "status": str(status), **reason}
+
+    return [condition("IngressReady", True), condition("PredictorReady", ready), condition("Ready", ready)]
+
+
+def _is_ready(pod):
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in pod["status"]["conditions"])
+
+
+def _status(fate, is_old_enough):
+    """What the kubelet says of a pod with that fate."""
+    waits = {
+        "image": {"reason": "ImagePullBackOff", "message": IMAGE},
+        "crash": {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"},
+        "init": {"reason": "PodInitializing"},
+        "no node": {"reason": "ContainerCreating"},
+        "hangs": {"reason": "ContainerCreating"},
+    }
+    ready = is_old_enough and fate not in waits
+    conditions = [{"type": "Ready", "status": str(ready)}, {"type": "PodScheduled", "status": "True"}]
+    if fate == "no node":
+        conditions[1] = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_NODE}
+    main = {"name": "kserve-container", "state": {"waiting": waits[fate]} if fate in waits else {"running": {}}}
+    init = {"name": "storage-initializer", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    if fate == "crash":
+        main |= {"lastState": ended, "restartCount": 2}
+    if fate == "init":
+        init |= {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended, "restartCount": 2}
+    return {
+        "phase": "Running" if ready else "Pending",
+        "conditions": conditions,
+        "containerStatuses": [main],
+        "initContainerStatuses": [init],
+    }

@@ -1,0 +1,326 @@
+"""`mynah deploy` and `mynah preflight` as people call them: a registry with S3 behind it, an API server, and our real server in a pod."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+from fake_kserve import FakeKServe
+from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
+from registry_inputs import add_version, make_outputs, register_all
+
+from components.cluster import Cluster
+from components.deploy.gitops import with_entry
+from components.errors import InputError
+from components.registry import Registry
+from components.store import open_store
+
+QUICK = ("--poll", "0.01", "--trouble", "0.05", "--timeout", "5", "--context", "fake")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, tiny_checkpoint):
+    return make_outputs(tmp_path_factory.mktemp("outputs"), tiny_checkpoint, "ann_author")
+
+
+@pytest.fixture
+def kubernetes(tmp_path, monkeypatch):
+    for name in ("MYNAH_API_KEY", "MYNAH_KUBE_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    fake = FakeKubernetes()
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def kserve(kubernetes):
+    return FakeKServe(kubernetes)
+
+
+@pytest.fixture
+def wren(request, outputs, tmp_path):
+    """A bot of this test's own on the MLflow server that the test names: (name, work folder)."""
+    request.getfixturevalue(getattr(request, "param", "on_server"))
+    name, workdir = f"wren-{os.urandom(3).hex()}", tmp_path / "work"
+    register_all({name: outputs}, workdir)
+    return name, workdir
+
+
+def refused(done, code, *said):
+    assert (done.returncode, done.stdout) == (code, ""), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for text in said:
+        assert text in done.stderr
+
+
+@pytest.mark.parametrize("wren", ["on_server", "on_proxied"], indirect=True)
+def test_a_champion_is_deployed_from_where_it_lies_in_s3(kubernetes, kserve, wren, mynah, s3):
+    name, workdir = wren
+    done = mynah("deploy", name, *QUICK, "--workdir", workdir, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["action"], record["version"], record["former"]) == ("deployed", 1, None)
+    uri = kserve.predictor(name)["model"]["storageUri"]
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    found = s3.client().list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    assert uri.endswith("/artifacts/model/") and {"config.json", "model.safetensors"} <= {
+        each["Key"][len(prefix) :] for each in found
+    }
+    version = Registry(open_store(workdir)).bot(name).champion
+    assert version.tags["mynah.deployed"].startswith(f"mynah/{name} deployed by ")
+    metadata = kubernetes.objects[SERVICES, "mynah", name]["metadata"]
+    assert metadata["annotations"]["mynah.dev/model-id"] == version.model_id
+    again = mynah("deploy", name, *QUICK, "--workdir", workdir)
+    assert again.stdout == f"mynah/{name} serves version 1 already; nothing to do\nURL  http://{name}.mynah.example.com\n"
+    endpoints = Cluster.connect("fake").endpoints()
+    forgotten = mynah("forget", name, "--dry-run", "--json", "--context", "fake", "--workdir", workdir, **s3.environment)
+    assert forgotten.returncode == 0, forgotten.stderr
+    assert [item["address"] for item in json.loads(forgotten.stdout)["items"] if item["kind"] == "endpoint"] == [f"mynah/{name}"]
+    assert [endpoint.name for endpoint in endpoints] == [name]
+
+
+def test_a_version_that_the_gate_refused_needs_a_reason(kserve, wren, mynah):
+    name, workdir = wren
+    number = add_version(workdir, 9.0, verdict="failed", name=name)
+    refused(
+        mynah("deploy", name, "--version", number, *QUICK, "--workdir", workdir),
+        4,
+        "the gate did not pass it (failed)",
+        "--force",
+    )
+    done = mynah("deploy", name, "--version", number, "--force", "they asked", *QUICK, "--workdir", workdir)
+    assert done.returncode == 0, done.stderr
+    version = Registry(open_store(workdir)).head(name, number).versions[0]
+    assert version.tags["mynah.deployed_forced"] == "they asked"
+    refused(mynah("deploy", name, "--version", 77, *QUICK, "--workdir", workdir), 2, f"{name} has no version 77")
+    refused(mynah("deploy", f"{name}x", *QUICK, "--workdir", workdir), 2, f"Did you mean '{name}'?")
+
+
+def test_gitops_writes_the_manifest_and_the_entry(wren, mynah, tmp_path, kubernetes):
+    name, workdir = wren
+    (tmp_path / "bots").mkdir()
+    kustomization = tmp_path / "bots" / "kustomization.yaml"
+    kustomization.write_text(
+        "# our bots\nkind: Kustomization\nresources:\n  - ant.yaml  # the first\n  - zebra.yaml\nnamespace: mynah\n"
+    )
+    command = ("deploy", name, "--gitops", tmp_path / "bots", "--workdir", workdir)
+    shown = mynah(*command, "--dry-run")
+    assert f"+  - {name}.yaml" in shown.stdout and not (tmp_path / "bots" / f"{name}.yaml").exists()
+    done = mynah(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == shown.stdout and f"+++ b/{name}.yaml" in done.stdout
+    manifest = yaml.safe_load((tmp_path / "bots" / f"{name}.yaml").read_text())
+    assert manifest["spec"]["predictor"]["model"]["storageUri"].endswith("/artifacts/model/")
+    listed = f"# our bots\nkind: Kustomization\nresources:\n  - ant.yaml  # the first\n  - {name}.yaml\n  - zebra.yaml\nnamespace: mynah\n"
+    assert kustomization.read_text() == listed
+    assert sorted(path.name for path in (tmp_path / "bots").iterdir()) == ["kustomization.yaml", f"{name}.yaml"]
+    assert mynah(*command).stdout == f"{tmp_path / 'bots'} deploys {name} version 1 already\n"
+    assert kubernetes.requests == []  # it only writes files
+    refused(mynah("deploy", name, "--gitops", tmp_path / "none", "--workdir", workdir), 2, "there is no folder")
+
+
+@pytest.mark.parametrize("wren", ["on_proxied"], indirect=True)
+def test_files_that_no_cluster_can_read(wren, mynah, kserve, monkeypatch):
+    command = ("deploy", wren[0], *QUICK, "--workdir", wren[1])
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "/srv/artifacts")
+    refused(mynah(*command), 2, "lie in /srv/artifacts/", "where no cluster can read them", "keeps artifacts in S3")
+    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
+    refused(mynah(*command), 2, "nothing tells in which bucket", "Set MLFLOW_ARTIFACTS_DESTINATION")
+    assert kserve.asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prometheus", "http://p"], "--prometheus is for a canary"),
+        (["--canary", "10", "--gitops", "."], "--gitops writes files"),
+        (["--address", "file:///etc"], "is no address"),
+    ],
+)
+def test_options_that_do_not_go_together(mynah, tmp_path, options, said):
+    refused(mynah("deploy", "wren", *options, "--workdir", tmp_path), 2, said)
+
+
+def test_the_real_server_answers_the_smoke_test(kubernetes, kserve, tmp_path, server):
+    """What stands in the pod is `serve` itself: its v2 answer is what the smoke test wants, through the proxy and by an address."""
+    from components.deploy import Patience, Serving, Wanted, deploy
+
+    def pod(version, method, path, headers, body):
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(server.url + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return 200, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    kserve.real = pod
+    cluster, quick = Cluster.connect("fake"), Patience(timeout=20, poll=0.01, trouble=0.05, answer=0.1)
+    served = Serving("wren", 3, "s3://b/m-3/artifacts/model/", 8 << 20)
+    assert deploy(served, cluster, Wanted(patience=quick)).said.startswith("My dream is")
+    again = Serving("wren", 3, "s3://b/m-33/artifacts/model/", 8 << 20)
+    assert deploy(again, cluster, Wanted(patience=quick, address=server.url)).said.startswith("My dream is")
+    with pytest.raises(Exception, match="version 3 answers, and not 4"):
+        deploy(Serving("wren", 4, "s3://b/m-4/artifacts/model/", 8 << 20), cluster, Wanted(patience=quick))
+
+
+# kustomization.yaml
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("kind: Kustomization\n", "kind: Kustomization\nresources:\n  - m.yaml\n"),
+        ("resources: []\nkind: Kustomization\n", "resources:\n  - m.yaml\nkind: Kustomization\n"),
+        ("resources:\n- a.yaml\n- z.yaml\n", "resources:\n- a.yaml\n- m.yaml\n- z.yaml\n"),
+        ("resources:\n- a.yaml", "resources:\n- a.yaml\n- m.yaml\n"),
+        ('resources:\n  - "n.yaml"\n\npatches: []\n', 'resources:\n  - m.yaml\n  - "n.yaml"\n\npatches: []\n'),
+        ("resources:\n  - m.yaml\n", "resources:\n  - m.yaml\n"),
+    ],
+)
+def test_an_entry_keeps_the_order_and_all_else(tmp_path, before, after):
+    assert with_entry(before, "m.yaml", tmp_path) == after
+
+
+@pytest.mark.parametrize("text", ["resources: [a.yaml, z.yaml]\n", "[]", "resources: 7", "a: ["])
+def test_a_kustomization_that_cannot_be_added_to(tmp_path, text):
+    with pytest.raises(InputError):
+        with_entry(text, "m.yaml", tmp_path)
+
+
+# preflight
+
+
+@pytest.fixture
+def whole(kubernetes, kserve):
+    """A cluster that has all."""
+    kubernetes.kinds |= {"scheduledworkflows.kubeflow.org", "workflows.argoproj.io"}
+    kubernetes.put("servingruntimes.serving.kserve.io", "mynah", "mynah")
+    kubernetes.put("serviceaccounts", "mynah", "mynah-serve")
+    kubernetes.put("secrets", "mynah", "mynah-s3", data={"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="})
+    kubernetes.put("secrets", "mynah", "mynah-keys", data={"keys.json": "e30="})
+    put_node(kubernetes, "gpu-1", {"nvidia.com/gpu": "2"})
+    return kubernetes
+
+
+def put_node(kubernetes, name, allocatable):
+    kubernetes.put("nodes", "", name, metadata={"labels": {"mynah.dev/pool": "gpu"}}, status={"allocatable": allocatable})
+
+
+def test_a_cluster_that_has_all(whole, mynah):
+    done = mynah("preflight", "--context", "fake")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ("Kubernetes v1.34.1", "GPU node pool (mynah.dev/pool=gpu): 1 nodes with 2 GPUs", "KServe", "Secret mynah-s3"):
+        assert text in " ".join(done.stdout.split())
+
+
+def drop(key):
+    return lambda kubernetes: kubernetes.objects.pop(key)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "about", "said"),
+    [
+        (lambda it: it.kinds.discard(SERVICES), "KServe", "kubectl get crd inferenceservices.serving.kserve.io"),
+        (lambda it: it.kinds.discard("scheduledworkflows.kubeflow.org"), "Kubeflow Pipelines", "k8s/README.md"),
+        (drop(("nodes", "", "gpu-1")), "GPU node pool", "kubectl get nodes -l mynah.dev/pool=gpu"),
+        (lambda it: put_node(it, "gpu-1", {"cpu": "8"}), "GPU node pool", "device plugin"),
+        (drop(("servingruntimes.serving.kserve.io", "mynah", "mynah")), "ServingRuntime mynah/mynah", "kubectl get servingruntimes -n mynah"),
+        (drop(("serviceaccounts", "mynah", "mynah-serve")), "ServiceAccount mynah-serve", "kubectl get serviceaccounts"),
+        (drop(("secrets", "mynah", "mynah-keys")), "Secret mynah-keys", "kubectl describe secret mynah-keys -n mynah"),
+        (lambda it: it.objects["secrets", "mynah", "mynah-s3"]["data"].pop("AWS_SECRET_ACCESS_KEY"), "Secret mynah-s3", "kubectl describe"),
+        (lambda it: it.forbidden.add(("create", "services/proxy")), "your rights in namespace mynah", "kubectl auth can-i --list -n mynah"),
+    ],
+)  # fmt: skip
+def test_each_thing_that_is_missing_is_named(whole, mynah, breakage, about, said):
+    breakage(whole)
+    done = mynah("preflight", "--context", "fake", "--json")
+    assert done.returncode == 3
+    (ill,) = [each for each in json.loads(done.stdout) if not each["is_well"]]
+    assert ill["about"].startswith(about) and said in ill["fix"] and "\n" not in ill["problem"] + ill["fix"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it.put("configmaps", "kube-system", "cluster-autoscaler-status"), "the cluster autoscaler may make one"),
+        (lambda it: it.kinds.add("nodepools.karpenter.sh"), "Karpenter may make one"),
+        (lambda it: it.forbidden.add(("list", "nodes")), "nodes cannot be looked at"),
+    ],
+)
+def test_a_pool_without_nodes_is_well_where_something_makes_them(whole, mynah, change, said):
+    whole.objects.pop(("nodes", "", "gpu-1"))
+    change(whole)
+    done = mynah("preflight", "--context", "fake", "--json")
+    assert done.returncode == 0 and said in done.stdout
+
+
+def test_an_identity_of_the_cloud_needs_no_key(whole, mynah):
+    whole.objects.pop(("secrets", "mynah", "mynah-s3"))
+    whole.put(
+        "serviceaccounts",
+        "mynah",
+        "mynah-serve",
+        metadata={"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
+    )
+    assert mynah("preflight", "--context", "fake").returncode == 0
+
+
+def test_a_cluster_that_is_away_or_lets_nobody_in(whole, mynah, monkeypatch):
+    whole.token = "another"
+    refused(mynah("preflight", "--context", "fake"), 3, "(401)", "log in again")
+    refused(mynah("preflight"), 2, "no cluster is named")
+    whole.stop()
+    refused(mynah("preflight", "--context", "fake"), 3, "cannot be reached")
+
+
+# The step
+
+
+def test_the_step_does_nothing_where_there_is_nothing_to_do(monkeypatch):
+    from components.deploy.component import deploy
+
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    asked = {"name": "wren", "version": 1, "parent_run": ""}
+    assert deploy.python_func(**asked, decision="refused: too few posts", namespace="mynah").startswith(
+        "nothing: it was not promoted"
+    )
+    assert deploy.python_func(**asked, decision="promoted", namespace="mynah") == "nothing: no cluster or namespace is named"
+    assert deploy.python_func(**asked, decision="promoted", namespace="") == "nothing: no cluster or namespace is named"
+
+
+def test_the_step_deploys_what_was_promoted(wren, tmp_path, monkeypatch):
+    """In a pod: by its service account, over TLS, and the bot is asked at its own address."""
+    from fake_prometheus import http_server
+    from test_cluster import self_signed
+
+    from components import cluster as cluster_module
+    from components.deploy.component import deploy
+
+    name, workdir = wren
+    (tmp_path / "account").mkdir()
+    fake = FakeKubernetes(self_signed(tmp_path / "account"))
+    kserve = FakeKServe(fake)
+    kserve.looks = 1
+    (tmp_path / "account" / "token").write_text(fake.token)
+    host, _, port = fake.url.removeprefix("https://").partition(":")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    monkeypatch.setattr(cluster_module, "SERVICE_ACCOUNT", tmp_path / "account")
+    asked = []
+
+    def answer(path):
+        asked.append(path)
+        return 200, "application/json", json.dumps({"model_version": "1", "outputs": [{"data": ["My dream is flat"]}]})
+
+    with http_server(answer) as url:
+        monkeypatch.setenv("MYNAH_BOT_ADDRESS", f"{url}/{{service}}/{{namespace}}")
+        said = deploy.python_func(name=name, version=0, decision="promoted", namespace="mynah", parent_run="")
+    fake.stop()
+    assert said == f"deployed: mynah/{name} version 1"
+    assert asked == [f"/{name}-predictor/mynah/v2/models/{name}/infer"]
+    assert Registry(open_store(workdir)).bot(name).champion.tags["mynah.deployed"].startswith(f"mynah/{name} deployed by ")
