@@ -4,18 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint check bench services services-down clean
+.PHONY: demo test lint manifests check bench services services-down clean
 
 demo: $(VENV)/laptop  ## the whole way on the bundled sample: train a bot, serve it, ask it
 	$(BIN)/mynah demo --workdir demo
 
 test: $(VENV)/dev  ## every test that needs no cluster and no GPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+manifests: $(VENV)/dev  ## render and check k8s/; needs kubectl
+	$(BIN)/python -m scripts.manifests
 
 check: lint test
 

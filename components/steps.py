@@ -1,6 +1,7 @@
 """What every Kubeflow step has around its work: a nested MLflow run, and news for whoever launched the pipeline."""
 
 import contextlib
+import importlib.metadata
 import os
 from collections.abc import Iterator
 
@@ -9,9 +10,18 @@ from components.events import send
 from components.store import Store
 from components.tracking import StepRun, step_run
 
-# The image that the steps run in on a cluster and in containers; on a laptop they run in this Python. It holds mynah and
-# kfp (`pip install --no-deps kfp`), so that no step installs anything when it starts.
-IMAGE = os.environ.get("MYNAH_IMAGE", "mynah/python:0.1.0")
+
+def image(target: str) -> str:
+    """The image of a target of images/Containerfile (data, train or serve): MYNAH_DATA_IMAGE and so on, or this version's tag.
+
+    Read when a component is imported. It holds mynah and kfp (`pip install --no-deps kfp`), so that no step installs anything when
+    it starts; on a laptop the steps run in this Python instead.
+    """
+    return os.environ.get(f"MYNAH_{target.upper()}_IMAGE") or f"mynah-{target}:{importlib.metadata.version('mynah')}"
+
+
+DATA_IMAGE = image("data")  # without torch
+TRAIN_IMAGE = image("train")
 
 
 @contextlib.contextmanager

@@ -1,20 +1,67 @@
 """The pipeline of one bot: posts in, a judged, recorded and promoted model out. The same on a laptop, in containers, on a cluster."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
 
+from components.begin.component import begin
 from components.card.component import card
+from components.close.component import close
 from components.evaluate.component import evaluate
 from components.fetch.component import fetch
 from components.filter.component import filter_posts
 from components.finetune.component import finetune
+from components.news import NEW
+from components.news.component import news
 from components.promote.component import promote
 from components.register.component import register
-from components.steps import IMAGE
+from pipelines.placing import NEEDS, Placement
+
+ABOUT = "Fetch a person's posts, fine-tune a GPT-2 on them, judge, record and promote it."
+RUN_ID = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+Place = Callable[[dsl.PipelineTask], dsl.PipelineTask]  # gives a task what its step needs where it runs
 
 
-@dsl.pipeline(name="mynah-bot", description="Fetch a person's posts, fine-tune a GPT-2 on them, judge, record and promote it.")
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a bot is made of: the pipeline's parameters, each a value or Kubeflow's placeholder for one."""
+
+    name: Any
+    sources: Any
+    base_model: Any
+    rules: Any
+    recipe: Any
+    limit: Any
+    seed: Any
+    budget: Any
+
+
+def collect(wanted: Wanted, parent_run: Any, place: Place) -> Any:  # noqa: ANN401
+    """Posts of the sources, filtered: the folder of texts."""
+    raw = place(fetch(sources=wanted.sources, limit=wanted.limit, parent_run=parent_run, kfp_run=RUN_ID))
+    data = place(filter_posts(rules=wanted.rules, seed=wanted.seed, parent_run=parent_run, raw=raw.outputs["raw"]))
+    return data.outputs["data"]
+
+
+def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> None:  # noqa: ANN401
+    """Texts to a champion: fine-tune, judge, describe, register, promote."""
+    base, run = wanted.base_model, parent_run
+    tuned = place(finetune(base_model=base, recipe=wanted.recipe, budget=wanted.budget, parent_run=run, data=data))
+    model = tuned.outputs["model"]
+    judged = place(evaluate(base_model=base, seed=wanted.seed, parent_run=run, model=model, data=data))
+    report = judged.outputs["report"]
+    about = place(card(name=wanted.name, parent_run=run, model=model, data=data, report=report)).outputs["card"]
+    version = place(register(name=wanted.name, parent_run=run, model=model, report=report, card=about))
+    place(promote(name=wanted.name, version=version.output, parent_run=run))
+
+
+def _here(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    return task.set_caching_options(enable_caching=NEEDS[task.component_spec.name].cached)
+
+
+@dsl.pipeline(name="mynah-bot", description=ABOUT)
 def bot(
     name: str,
     sources: list[str],
@@ -30,26 +77,43 @@ def bot(
 
     `parent_run`: the MLflow run of this pipeline run; "" records nothing.
     """
-    raw = fetch(sources=sources, limit=limit, parent_run=parent_run, kfp_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
-    data = filter_posts(rules=rules, seed=seed, parent_run=parent_run, raw=raw.outputs["raw"])
-    model = finetune(base_model=base_model, recipe=recipe, budget=budget, parent_run=parent_run, data=data.outputs["data"])
-    report = evaluate(
-        base_model=base_model, seed=seed, parent_run=parent_run, model=model.outputs["model"], data=data.outputs["data"]
-    )
-    about = card(
-        name=name, parent_run=parent_run,
-        model=model.outputs["model"], data=data.outputs["data"], report=report.outputs["report"],
-    )  # fmt: skip
-    version = register(
-        name=name, parent_run=parent_run,
-        model=model.outputs["model"], report=report.outputs["report"], card=about.outputs["card"],
-    )  # fmt: skip
-    decision = promote(name=name, version=version.output, parent_run=parent_run)
+    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
+    data = collect(wanted, parent_run, _here)
+    train(wanted, parent_run, data, _here)
 
-    # An image that is named by its digest tells the steps which one they run in.
-    for task in (raw, data, model, report, about, version, decision) if "@" in IMAGE else ():
-        task.set_env_variable("MYNAH_IMAGE", IMAGE)
 
-    # What has an effect outside the pipeline, or reads what changes outside it, is never taken from the cache.
-    for task in (raw, about, version, decision):
-        task.set_caching_options(enable_caching=False)
+def make(wanted: Wanted, only_news: Any, place: Place) -> None:  # noqa: ANN401
+    """All steps of one bot on a cluster, from its MLflow run to its promotion."""
+    run = place(
+        begin(
+            name=wanted.name, base_model=wanted.base_model, rules=wanted.rules, recipe=wanted.recipe, limit=wanted.limit,
+            budget=wanted.budget, kfp_run=RUN_ID,
+        )
+    ).output  # fmt: skip
+    data = collect(wanted, run, place)
+    found = place(news(name=wanted.name, only_news=only_news, parent_run=run, data=data))
+    # Control flow where all else is data: without it a GPU node would be started to do nothing. On a cluster the condition holds.
+    with dsl.If(found.output == NEW, name="with-news"):
+        train(wanted, run, data, place)
+
+
+def on_a_cluster(placement: Placement) -> Any:  # noqa: ANN401 - kfp's decorators carry no types
+    """The same pipeline for Kubeflow Pipelines: it begins and ends its own MLflow run, and `only_news` lets it do nothing."""
+
+    @dsl.pipeline(name="mynah-bot", description=ABOUT, pipeline_config=placement.config())
+    def bot(
+        name: str,
+        sources: list[str],
+        base_model: str = "fledgling",
+        rules: str = "default",
+        recipe: dict[str, Any] = {},  # noqa: B006
+        limit: int = 0,
+        seed: int = 42,
+        budget: float = 0.0,
+        only_news: bool = False,
+    ) -> None:
+        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
+        with dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=[])), name="run"):
+            make(wanted, only_news, placement.place)
+
+    return bot

@@ -15,8 +15,9 @@ import typer
 from components.errors import INTERRUPTED, GateRefused, MynahError, interrupt_on_sigterm
 from components.events import visible, waiting
 from components.files import there_is
-from pipelines import bots, keys, steps
+from pipelines import bots, cluster, keys, steps
 from pipelines.costs import costs
+from pipelines.deploy import deploy, preflight
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
@@ -54,6 +55,7 @@ def run(
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    runner: Annotated[str, typer.Option(help="subprocess, or docker: each step in its image (`make images`).")] = "subprocess",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +64,7 @@ def run(
     from pipelines.launch import Order, launch
     from pipelines.show import outcome_record, show_outcome
 
-    order = Order(name, sources, workdir, base_model, rules, read(recipe, sets or []), limit, budget)
+    order = Order(name, sources, workdir, base_model, rules, read(recipe, sets or []), limit, budget, runner)
     outcome = launch(order)
     if as_json:
         print_json(outcome_record(outcome))
@@ -108,23 +110,16 @@ def generate(
 
 app.command()(serve)
 app.command()(costs)
+app.command()(deploy)
+app.command()(preflight)
 
 for bots_name, bots_command in bots.COMMANDS.items():
     app.command(name=bots_name)(bots_command)
 
+for cluster_name, cluster_command in cluster.COMMANDS.items():
+    app.command(name=cluster_name)(cluster_command)
+
 app.add_typer(keys.app, name="keys")
-
-
-@app.command(name="compile")
-def compile_(
-    out: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("pipeline.yaml"), as_json: Json = False
-) -> None:
-    """Write the pipeline as Kubeflow Pipelines takes it."""
-    with waiting("Compiling"):
-        from pipelines.compiled import write
-
-        write(out)
-    result({"pipeline": str(out)}, str(out), as_json)
 
 
 @app.command()

@@ -1,24 +1,38 @@
-"""The pipeline as the YAML that Kubeflow Pipelines takes."""
+"""The pipelines as the YAML that Kubeflow Pipelines takes."""
 
 import tempfile
 from pathlib import Path
 
 from components.errors import InputError
 from components.files import make_folder, write_text
+from pipelines.placing import Placement
+
+AT_ONCE = 4  # bots of a fleet
+PIPELINES = ("bot", "fleet")
 
 
-def write(out: Path) -> None:
-    """Compile the bot pipeline to `out`. Raises InputError unless it names a file that ends with .yaml or .yml."""
+def write(out: Path, placement: Placement, pipeline: str = "bot", at_once: int = AT_ONCE) -> None:
+    """Compile a pipeline to `out`. Raises InputError for an unknown one, and unless `out` names a file that ends with .yaml or .yml."""
     if out.suffix not in (".yaml", ".yml"):
         raise InputError(f"{out} does not end with .yaml", "Kubeflow's compiler writes YAML: name the file so.")
     if out.is_dir():
         raise InputError(f"{out} is a folder", "Name a file for the pipeline.")
+    text = compiled(placement, pipeline, at_once)
+    make_folder(out.parent)
+    write_text(out, text)
+
+
+def compiled(placement: Placement, pipeline: str = "bot", at_once: int = AT_ONCE) -> str:
+    """The two documents of a pipeline: what it does, and what Kubernetes is to give it."""
+    if pipeline not in PIPELINES:
+        raise InputError(f"there is no pipeline {pipeline[:40]!r}", f"There are: {', '.join(PIPELINES)}.")
     from kfp import compiler
 
-    from pipelines.bot import bot
+    from pipelines.bot import on_a_cluster
+    from pipelines.fleet import fleet_on_a_cluster
 
+    made = on_a_cluster(placement) if pipeline == "bot" else fleet_on_a_cluster(placement, at_once)
     with tempfile.TemporaryDirectory() as scratch:
-        whole = Path(scratch) / "pipeline.yaml"
-        compiler.Compiler().compile(bot, str(whole))
-        make_folder(out.parent)
-        write_text(out, whole.read_text("utf-8"))
+        path = Path(scratch) / "pipeline.yaml"
+        compiler.Compiler().compile(made, str(path))
+        return path.read_text("utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from components.errors import InputError
 from components.events import progress, say, waiting
 from components.fetch.archives import open_archive
+from components.fetch.s3 import downloaded
 from components.fetch.sources import SOURCES_FILE, SOURCES_NOW, Content, Source, parse_sources
 from components.fetch.tables import read_csv, read_jsonl
 from components.fetch.x_export import KIND as X_EXPORT
@@ -51,7 +52,11 @@ def fetch(sources: Sequence[str], out: Path, limit: int = 0, store: "Store | Non
     """
     if limit < 0:
         raise InputError(f"the limit of posts is {limit}", "Give a number of posts, or 0 for all.")
-    parsed = parse_sources(sources)
+    with downloaded(sources) as names:
+        return _fetch(parse_sources(names), out, limit, store)
+
+
+def _fetch(parsed: Sequence[Source], out: Path, limit: int, store: "Store | None") -> list[Provenance]:
     provenances: list[Provenance] = []
     with atomic_folder(out) as folder:
         authors: set[str] = set()

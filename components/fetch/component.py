@@ -2,19 +2,21 @@
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import DATA_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def fetch(sources: list[str], limit: int, parent_run: str, kfp_run: str, raw: dsl.Output[dsl.Dataset]) -> None:
     """Posts of `sources`, the newest `limit` of each (0: all), as posts.jsonl and sources.json."""
     from pathlib import Path
 
     from components.fetch import fetch as work
+    from components.fetch.s3 import record_uploads
     from components.lineage import record_sources
     from components.steps import step, step_store
 
     with step("fetch", parent_run, raw=raw.path) as run:
+        record_uploads(run, sources)
         found = work(sources, Path(raw.path), limit, step_store())
         run.params({"limit": limit})
         run.tags({"mynah.kfp_run_id": kfp_run})

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import DATA_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def filter_posts(rules: str, seed: int, parent_run: str, raw: dsl.Input[dsl.Dataset], data: dsl.Output[dsl.Dataset]) -> None:
     """Kept texts, train and held-out, with the funnel."""
     from pathlib import Path

@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import TRAIN_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def finetune(
     base_model: str,
     recipe: dict[str, Any],

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import TRAIN_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def forget(subject: str, blends: str, receipt: dsl.Output[dsl.Artifact]) -> None:
     """Erase everything of `subject`, an @author or a bot; `blends` is "remove" or "". The output is the signed receipt."""
     import os

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import TRAIN_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def promote(name: str, version: int, parent_run: str) -> str:
     """Move `champion` to the version unless the gate or the champion is against it; returns the decision. A refusal is no failure."""
     from components.events import send

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.steps import IMAGE
+from components.steps import TRAIN_IMAGE
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def register(
     name: str, parent_run: str, model: dsl.Input[dsl.Model], report: dsl.Input[dsl.Artifact], card: dsl.Input[dsl.Artifact]
 ) -> int:

@@ -1,0 +1,27 @@
+"""news: whether there is anything to train on that no version of the bot was trained on: a schedule does nothing without it."""
+
+from pathlib import Path
+
+from components.files import digest
+from components.registry import Registry
+from components.store import Store
+
+NEW, NOTHING_NEW = "new", "nothing new"
+SKIPPED_TAG = "mynah.skipped"  # of a pipeline run that ended well without training, and why
+
+
+def version_with(name: str, data: Path, store: Store) -> int:
+    """The newest version of the bot `name` that was trained on the texts in `data`, the folder of `filter`; 0 for none.
+
+    By the digest of the texts, not of the source: an export that is made anew, and a profile that changed, are no news.
+    Raises PlatformError when the registry does not answer.
+    """
+    digests = digest(data / "train.jsonl"), digest(data / "held_out.jsonl")
+    registry = Registry(store)
+    versions = registry.bot(name).versions if name in registry.names() else []
+    trained = (
+        version.version
+        for version in versions
+        if (version.tags.get("mynah.data_digest"), version.tags.get("mynah.held_out_digest")) == digests
+    )
+    return max(trained, default=0)

@@ -1,0 +1,166 @@
+"""The compiled pipelines: the golden documents, and what each of them must hold whatever else changes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import InputError
+from pipelines.compiled import compiled
+from pipelines.placing import Placement, pinned_image
+from tests.code.test_cli import mynah, refused
+
+FOLDER = Path(__file__).parent
+STEPS = {"begin", "fetch", "filter-posts", "news", "finetune", "evaluate", "card", "register", "promote", "close"}
+DIGEST = "@sha256:" + "0" * 64
+
+
+def documents(text):
+    pipeline, platform = yaml.safe_load_all(text)
+    pipeline.pop("sdkVersion")
+    return pipeline, platform
+
+
+@pytest.fixture(scope="module", params=["bot", "fleet"])
+def golden(request):
+    return documents((FOLDER / f"golden_{request.param}.yaml").read_text())
+
+
+def tasks(pipeline):
+    """Every task of the pipeline by its name, however deep it lies."""
+    dags = [pipeline["root"], *pipeline["components"].values()]
+    return {name: task for each in dags for name, task in each.get("dag", {}).get("tasks", {}).items()}
+
+
+def containers(pipeline):
+    return {name.removeprefix("exec-"): each["container"] for name, each in pipeline["deploymentSpec"]["executors"].items()}
+
+
+def placed(platform):
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {name.removeprefix("exec-"): each for name, each in executors.items()}
+
+
+@pytest.mark.parametrize("pipeline", ["bot", "fleet"])
+def test_the_compiled_pipeline_is_the_golden_one(tmp_path, pipeline):
+    """After a wanted change: mynah compile --pipeline bot --out tests/code/golden_bot.yaml, and the same for fleet."""
+    for name in ("one.yaml", "two.yaml"):
+        done = mynah("compile", "--pipeline", pipeline, "--out", tmp_path / name, MYNAH_DATA_IMAGE="", MYNAH_TRAIN_IMAGE="")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
+    assert documents((tmp_path / "one.yaml").read_text()) == documents((FOLDER / f"golden_{pipeline}.yaml").read_text())
+
+
+def test_what_must_not_be_cached_is_not(golden):
+    found = {name: task for name, task in tasks(golden[0]).items() if name in STEPS}
+    assert set(found) == STEPS
+    assert {name for name, task in found.items() if task["cachingOptions"].get("enableCache")} == {
+        "filter-posts",
+        "finetune",
+        "evaluate",
+    }
+
+
+def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
+    found, nodes = containers(golden[0]), placed(golden[1])
+    assert set(found) == set(nodes) == STEPS
+    for step, container in found.items():
+        resources = container["resources"]
+        assert {"resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit"} <= set(resources), step
+        assert tasks(golden[0])[step]["retryPolicy"]["maxRetryCount"] >= 2
+        assert int(nodes[step]["activeDeadlineSeconds"]) > 0
+        assert nodes[step]["securityContext"] == {"runAsNonRoot": True}
+        assert [each["configMapName"] for each in nodes[step]["configMapAsEnv"]] == ["mynah-settings"]
+        secrets = {each["secretName"]: each["optional"] for each in nodes[step]["secretAsEnv"]}
+        assert secrets == {"mynah-s3": True, "mynah-mlflow": True}
+
+
+def test_fine_tuning_alone_is_for_the_gpus(golden):
+    found, nodes = containers(golden[0]), placed(golden[1])
+    assert [step for step, each in found.items() if "accelerator" in each["resources"]] == ["finetune"]
+    assert found["finetune"]["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert [step for step, each in nodes.items() if "nodeSelector" in each or "tolerations" in each] == ["finetune"]
+    assert nodes["finetune"]["nodeSelector"] == {"labels": {"mynah.dev/pool": "gpu"}}
+    assert "nvidia.com/gpu" in [each["key"] for each in nodes["finetune"]["tolerations"]]
+    assert nodes["finetune"]["emptyDirMounts"] == [
+        {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2Gi"}
+    ]
+    kinds = {step: {each["name"]: each["value"] for each in container["env"]} for step, container in found.items()}
+    assert {step for step, env in kinds.items() if env["MYNAH_NODE_KIND"] == "gpu"} == {"finetune"}
+
+
+def test_the_run_ends_and_its_exit_handler_always_runs(golden):
+    config = golden[1]["platforms"]["kubernetes"]["pipelineConfig"]
+    assert config == {"activeDeadlineSeconds": 24 * 3600, "resourceTtlOnCompletion": 7 * 24 * 3600}
+    assert golden[0]["root"]["dag"]["tasks"]["close"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+
+
+def test_without_news_nothing_is_trained(golden):
+    conditions = [task for task in tasks(golden[0]).values() if task.get("triggerPolicy", {}).get("condition")]
+    assert [each["triggerPolicy"]["condition"].split("'")[-2] for each in conditions] == ["new"]
+    inside = golden[0]["components"][conditions[0]["componentRef"]["name"]]["dag"]["tasks"]
+    assert set(inside) == {"finetune", "evaluate", "card", "register", "promote"}
+
+
+def test_a_fleets_bots_are_told_by_their_own_names():
+    """kfp 2.17 compiles `item.name` of a loop into a constant."""
+    text = (FOLDER / "golden_fleet.yaml").read_text()
+    task = tasks(documents(text)[0])["begin"]["inputs"]["parameters"]["name"]
+    assert task["parameterExpressionSelector"] == 'parseJson(string_value)["bot"]'
+    loop = next(each for each in tasks(documents(text)[0]).values() if "parameterIterator" in each)
+    assert loop["iteratorPolicy"] == {"parallelismLimit": 4}
+
+
+def test_choices_of_the_command_line_are_compiled(tmp_path):
+    images = {"data": f"registry:5000/mynah-data{DIGEST}", "train": f"registry:5000/mynah-train{DIGEST}", "serve": "x"}
+    (tmp_path / "images.json").write_text(json.dumps(images))
+    choices = ["--images", tmp_path / "images.json", "--no-gpu", "--deadline", "2", "--at-once", "9", "--pipeline", "fleet"]
+    assert mynah("compile", "--out", tmp_path / "p.yaml", *choices).returncode == 0
+    pipeline, platform = documents((tmp_path / "p.yaml").read_text())
+    found = containers(pipeline)
+    assert {found[step]["image"] for step in ("begin", "fetch", "filter-posts", "news", "card", "close")} == {images["data"]}
+    assert {found[step]["image"] for step in ("finetune", "evaluate", "register", "promote")} == {images["train"]}
+    assert {"name": "MYNAH_IMAGE", "value": images["train"]} in found["finetune"]["env"]
+    assert "accelerator" not in found["finetune"]["resources"]
+    assert "tolerations" not in placed(platform)["finetune"]
+    assert platform["platforms"]["kubernetes"]["pipelineConfig"]["activeDeadlineSeconds"] == 7200
+    assert next(each for each in tasks(pipeline).values() if "iteratorPolicy" in each)["iteratorPolicy"] == {
+        "parallelismLimit": 9
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pipeline", "sweep"], ["'sweep'", "bot, fleet"]),
+        (["--images", "none.json"], ["none.json", "make images"]),
+        (["--gpu-pool", "gpu"], ["'gpu'", "KEY=VALUE"]),
+        (["--gpu-kind", "tpu"], ["'tpu'", "gpu-spot"]),
+        (["--deadline", "0"], ["0 hours"]),
+    ],
+)
+def test_bad_choices_are_refused(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    refused(mynah("compile", *arguments), 2, *said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "image", ["mynah-data", "mynah-data:latest", "registry:5000/mynah-data", "Not An Image", "a@sha256:12", ""]
+)
+def test_an_image_that_says_no_version_is_refused(image):
+    with pytest.raises(InputError):
+        Placement(images={"data": image, "train": "mynah-train:1"})
+
+
+@pytest.mark.parametrize("image", ["mynah-data:0.1.0", f"host.example:5000/a/b{DIGEST}", f"ghcr.io/x/mynah-data:1{DIGEST}"])
+def test_an_image_of_a_version_is_taken(image):
+    assert pinned_image("data", image) == image
+
+
+def test_a_pool_of_ones_own():
+    placement = Placement(gpu_pool="cloud.google.com/gke-accelerator=nvidia-l4", gpu_kind="gpu-spot")
+    pipeline, platform = documents(compiled(placement))
+    assert placed(platform)["finetune"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+    assert {"name": "MYNAH_NODE_KIND", "value": "gpu-spot"} in containers(pipeline)["finetune"]["env"]

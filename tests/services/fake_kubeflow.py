@@ -1,0 +1,255 @@
+"""Kubeflow Pipelines' API over real HTTP, in memory: what Mynah asks of one, answered as version 2.17 answers.
+
+What is imitated was read in kubeflow/pipelines:
+
+    paths, JSON names and states     backend/api/v2beta1/*.proto, kfp-server-api's models
+    tasks, which tell no reasons     backend/src/apiserver/server/api_converter.go (toApiPipelineTaskDetail)
+    the workflow in v1beta1's run    the same file (toApiRunDetailV1); names of pods: backend/src/common/util/workflow.go
+    logs, whose errors come as 200   backend/src/apiserver/server/run_log_server.go
+    pages                            backend/src/apiserver/list/list.go
+    refusals                         grpc-gateway's status: code, message, details
+"""
+
+import base64
+import json
+import re
+import threading
+import uuid
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN = "let-me-in"
+LOGIN_PAGE = "<!DOCTYPE html><html><body><form action=/dex/auth>Log in to Your Account</form></body></html>"
+ARGO = {"PENDING": "Pending", "RUNNING": "Running", "SUCCEEDED": "Succeeded", "FAILED": "Failed", "SKIPPED": "Skipped"}
+OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+LOG = re.compile(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log")
+
+
+class Refusal(Exception):  # noqa: N818 - as components.errors has it
+    def __init__(self, http, code, message):
+        super().__init__(message)
+        self.http, self.status = http, {"error": message, "code": code, "message": message, "details": []}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A client that did not wait for its answer."""
+
+
+class FakeKubeflow:
+    """The server; tests may look into what it holds, and set how it behaves."""
+
+    def __init__(self):
+        self.token = ""  # "" lets everybody in
+        self.cookie = ""
+        self.multi_user = False
+        self.max_page = 200
+        self.instead = None  # (code, headers, body): what it answers to everything
+        self.cut = 0  # so many bytes of each answer are not sent
+        self.delay = 0.0  # seconds before each answer
+        self.failures = 0  # so many requests are answered with 500
+        self.keeps_workflows = True  # v1beta1 tells the workflow
+        self.experiments, self.runs, self.recurring = [], {}, []
+        self.script = [("SUCCEEDED", {})]  # what a run looks like at each look: its state, and its steps'
+        self.reasons = {}  # step to message
+        self.logs = {}  # pod to text
+        self.requests = []  # (method, path, headers)
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def add_run(self, name, **parts):
+        """A run that somebody else made."""
+        run_id = str(uuid.uuid4())
+        number = len(self.runs)
+        self.runs[run_id] = {
+            "run_id": run_id, "display_name": name, "experiment_id": "other", "storage_state": "AVAILABLE",
+            "created_at": f"2026-11-{number % 28 + 1:02d}T03:{number // 28:02d}:00Z", "finished_at": "1970-01-01T00:00:00Z",
+            "looks": 0, **parts,
+        }  # fmt: skip
+        return run_id
+
+    def answer(self, method, path, headers, body):
+        """(code, JSON or text) for a request."""
+        self.requests.append((method, path, headers))
+        if self.failures:
+            self.failures -= 1
+            raise Refusal(500, 13, "InternalServerError: database is locked: Failed to get a run")
+        if (self.token and headers.get("Authorization") != f"Bearer {self.token}") or (
+            self.cookie and headers.get("Cookie") != self.cookie
+        ):
+            raise Refusal(401, 16, "Request header error: there is no user identity header.")
+        address = urlsplit(path)
+        query = {key: values[-1] for key, values in parse_qs(address.query).items()}
+        if log := LOG.fullmatch(address.path):
+            return 200, self._log(*log.groups())
+        version, _, rest = address.path.removeprefix("/apis/").partition("/")
+        parts, _, verb = rest.partition(":")
+        kind, *names = parts.split("/")
+        if version == "v1beta1" and kind == "runs" and self.keeps_workflows:
+            return 200, self._workflow(names[0])
+        if version != "v2beta1":
+            raise Refusal(404, 5, "Not Found")
+        if (
+            self.multi_user
+            and kind != "healthz"
+            and not names
+            and query.get("namespace", (body or {}).get("namespace")) == "other"
+        ):
+            raise Refusal(403, 7, "User 'ann' is not authorized with reason:  (request: namespace:other verb:list)")
+        return 200, getattr(self, f"_{kind}")(method, names, verb, query, body)
+
+    def _healthz(self, *_):
+        return {"commit_sha": "7b70c7b", "tag_name": "2.17.0", "multi_user": self.multi_user}
+
+    def _experiments(self, method, names, _verb, query, body):
+        if method == "GET" and names:
+            return next(each for each in self.experiments if each["experiment_id"] == names[0])
+        if method == "GET":
+            wanted = json.loads(query["filter"])["predicates"][0] if query.get("filter") else None
+            found = [each for each in self.experiments if not wanted or each["display_name"] == _value(wanted)]
+            return {"experiments": found, "total_size": len(found)} if found else {}
+        made = {**body, "experiment_id": str(uuid.uuid4()), "created_at": _now(), "storage_state": "AVAILABLE"}
+        self.experiments.append(made)
+        return made
+
+    def _runs(self, method, names, verb, query, body):
+        if method == "POST" and not names:
+            if "pipeline_spec" not in body:
+                raise Refusal(400, 3, "Failed to create a run: pipeline spec is missing")
+            run_id = self.add_run(body["display_name"], **body, created_at=_now())
+            return self._shown(self.runs[run_id])
+        if not names:
+            return self._page("runs", sorted(self.runs.values(), key=lambda run: run["created_at"], reverse=True), query)
+        if names[0] not in self.runs:
+            raise Refusal(404, 5, f"ResourceNotFoundError: Run {names[0]} not found: Failed to get a run")
+        run = self.runs[names[0]]
+        if verb == "terminate":
+            run["canceled"] = True
+            return {}
+        run["looks"] += 1
+        return self._shown(run)
+
+    def _recurringruns(self, _method, _names, _verb, _query, body):
+        cron = body["trigger"]["cron_schedule"]["cron"]
+        if len(cron.split()) not in (5, 6):  # five are taken too, for seconds first
+            raise Refusal(400, 3, "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron).")
+        self.recurring.append({**body, "recurring_run_id": str(uuid.uuid4()), "status": "ENABLED", "created_at": _now()})
+        return self.recurring[-1]
+
+    def _page(self, kind, found, query):
+        size = min(int(query.get("page_size") or 20), self.max_page)
+        start = int(base64.b64decode(query["page_token"])) if query.get("page_token") else 0
+        page = {kind: [self._shown(each) for each in found[start : start + size]], "total_size": len(found)}
+        if start + size < len(found):
+            page["next_page_token"] = base64.b64encode(str(start + size).encode()).decode()
+        return page
+
+    def _at(self, run):
+        """What a run looks like now."""
+        state, steps = run.get("at") or self.script[min(max(run["looks"] - 1, 0), len(self.script) - 1)]
+        return ("CANCELED" if run.get("canceled") else state), steps
+
+    def _shown(self, run):
+        state, steps = self._at(run)
+        shown = {key: value for key, value in run.items() if key not in ("looks", "at", "canceled", "ended")}
+        history = [{"update_time": _now(), "state": state}]
+        tasks = [self._task(run, "root", state), *(self._task(run, name, each) for name, each in steps.items())]
+        if state in OVER:
+            run.setdefault("ended", _now())
+            shown["finished_at"] = run["ended"]
+        return {**shown, "state": state, "state_history": history, "run_details": {"task_details": tasks}}
+
+    def _task(self, run, name, state):
+        ended = _now() if state in OVER else "1970-01-01T00:00:00Z"
+        return {
+            "run_id": run["run_id"], "task_id": str(uuid.uuid4()), "display_name": name.partition("#")[0], "create_time": _now(),
+            "start_time": _now(), "end_time": ended, "state": state, "state_history": [{"update_time": _now(), "state": state}],
+            "child_tasks": [{"pod_name": f"{name}-child"}],
+        }  # fmt: skip
+
+    def _workflow(self, run_id):
+        if run_id not in self.runs:
+            raise Refusal(404, 5, f"ResourceNotFoundError: Run {run_id} not found: Failed to get a run")
+        nodes = {"wf-1": _node("wf-1", "wf-1", "wf-1", "DAG", "entrypoint", "", "Running", "")}
+        for number, (step, state) in enumerate(self._at(self.runs[run_id])[1].items(), 10):
+            name, phase = step.partition("#")[0], ARGO[state]
+            dag = f"wf-1-{number}0"
+            nodes[dag] = _node(dag, f"wf-1.root.{step}", name, "DAG", "system-container-executor", "wf-1", phase, "")
+            for at, (shown, template, within) in enumerate(
+                [(f"{name}-driver", "system-container-driver", "wf-1"), ("executor", "system-container-impl", dag)], 1
+            ):
+                is_driver = at == 1
+                message = "" if is_driver else self.reasons.get(step, "")
+                ran = "Succeeded" if is_driver else phase
+                node = _node(f"wf-1-{number}{at}", f"wf-1.root.{step}.{shown}", shown, "Pod", template, within, ran, message)
+                nodes[node["id"]] = node
+        manifest = {"metadata": {"name": "wf-1", "annotations": {}}, "status": {"phase": "Running", "nodes": nodes}}
+        return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
+
+    def _log(self, _run_id, pod):
+        if pod in self.logs:
+            return self.logs[pod]
+        gone = f"BadRequestError: Failed to read logs for run: pods {pod!r} not found"
+        return json.dumps({"error_message": gone, "error_details": gone})
+
+
+def _node(node_id, name, shown, kind, template, boundary, phase, message):
+    return {
+        "id": node_id, "name": name, "displayName": shown, "type": kind, "templateName": template, "boundaryID": boundary,
+        "phase": phase, "message": message, "startedAt": _now(), "finishedAt": None,
+    }  # fmt: skip
+
+
+def _value(predicate):
+    return predicate.get("string_value", predicate.get("stringValue"))
+
+
+def _now():
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _handler(fake):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            threading.Event().wait(fake.delay)
+            if fake.instead:
+                self._send(*fake.instead)
+                return
+            try:
+                code, found = fake.answer(self.command, self.path, self.headers, json.loads(body) if body else None)
+            except Refusal as refusal:
+                code, found = refusal.http, refusal.status
+            if isinstance(found, str):
+                self._send(code, {"Content-Type": "text/plain; charset=utf-8"}, found)
+            else:
+                self._send(code, {"Content-Type": "application/json"}, json.dumps(found))
+
+        def do_POST(self):
+            self.do_GET()
+
+        def _send(self, code, headers, text):
+            data = text.encode()
+            self.send_response(code)
+            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data[: len(data) - fake.cut] if fake.cut else data)
+            if fake.cut:
+                self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
