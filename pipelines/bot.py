@@ -9,6 +9,7 @@ from kfp import dsl
 from components.begin.component import begin
 from components.card.component import card
 from components.close.component import close
+from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.fetch.component import fetch
 from components.filter.component import filter_posts
@@ -45,8 +46,8 @@ def collect(wanted: Wanted, parent_run: Any, place: Place) -> Any:  # noqa: ANN4
     return data.outputs["data"]
 
 
-def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> None:  # noqa: ANN401
-    """Texts to a champion: fine-tune, judge, describe, register, promote."""
+def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> tuple[Any, Any]:  # noqa: ANN401
+    """Texts to a champion: fine-tune, judge, describe, register, promote. The version, and what was decided about it."""
     base, run = wanted.base_model, parent_run
     tuned = place(finetune(base_model=base, recipe=wanted.recipe, budget=wanted.budget, parent_run=run, data=data))
     model = tuned.outputs["model"]
@@ -54,7 +55,8 @@ def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> None:  # 
     report = judged.outputs["report"]
     about = place(card(name=wanted.name, parent_run=run, model=model, data=data, report=report)).outputs["card"]
     version = place(register(name=wanted.name, parent_run=run, model=model, report=report, card=about))
-    place(promote(name=wanted.name, version=version.output, parent_run=run))
+    decision = place(promote(name=wanted.name, version=version.output, parent_run=run))
+    return version.output, decision.output
 
 
 def _here(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -82,8 +84,8 @@ def bot(
     train(wanted, parent_run, data, _here)
 
 
-def make(wanted: Wanted, only_news: Any, place: Place) -> None:  # noqa: ANN401
-    """All steps of one bot on a cluster, from its MLflow run to its promotion."""
+def make(wanted: Wanted, only_news: Any, place: Place, serve_in: Any = None) -> None:  # noqa: ANN401
+    """All steps of one bot on a cluster, from its MLflow run to its promotion, and to its own service in the namespace `serve_in`."""
     run = place(
         begin(
             name=wanted.name, base_model=wanted.base_model, rules=wanted.rules, recipe=wanted.recipe, limit=wanted.limit,
@@ -94,7 +96,9 @@ def make(wanted: Wanted, only_news: Any, place: Place) -> None:  # noqa: ANN401
     found = place(news(name=wanted.name, only_news=only_news, parent_run=run, data=data))
     # Control flow where all else is data: without it a GPU node would be started to do nothing. On a cluster the condition holds.
     with dsl.If(found.output == NEW, name="with-news"):
-        train(wanted, run, data, place)
+        version, decision = train(wanted, run, data, place)
+        if serve_in is not None:
+            place(deploy(name=wanted.name, version=version, decision=decision, namespace=serve_in, parent_run=run))
 
 
 def on_a_cluster(placement: Placement) -> Any:  # noqa: ANN401 - kfp's decorators carry no types
@@ -111,9 +115,10 @@ def on_a_cluster(placement: Placement) -> Any:  # noqa: ANN401 - kfp's decorator
         seed: int = 42,
         budget: float = 0.0,
         only_news: bool = False,
+        serve_in: str = "",
     ) -> None:
         wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
         with dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=[])), name="run"):
-            make(wanted, only_news, placement.place)
+            make(wanted, only_news, placement.place, serve_in)
 
     return bot

@@ -32,8 +32,15 @@ Schedule = Annotated[
     str, typer.Option(metavar="CRON", help='A recurring run, e.g. "0 3 * * 1"; it does nothing without new posts.')
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run to its end.")]
+ServeIn = Annotated[
+    str,
+    typer.Option(metavar="NAMESPACE", help="Give the champion an InferenceService of its own there; else the aviary serves it."),
+]
 Account = Annotated[str, typer.Option(help="Kubernetes ServiceAccount of the run's pods.")]
 Bucket = Annotated[str, typer.Option(envvar="MYNAH_S3_BUCKET", help="Where the posts of this machine go.")]
+Context = Annotated[
+    str, typer.Option(envvar="MYNAH_KUBE_CONTEXT", help="The cluster's kubeconfig context, to look for its GPU nodes first.")
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or how it begins.")]
 
 GRACE = 600.0  # seconds that Kubeflow may take to end a run at its deadline
@@ -68,6 +75,7 @@ def submit(
     limit: Limit = 0,
     budget: Budget = 0.0,
     schedule: Schedule = "",
+    serve_in: ServeIn = "",
     wait: Wait = True,
     images: Images = None,
     gpu: Gpu = True,
@@ -76,6 +84,7 @@ def submit(
     deadline: Deadline = 24.0,
     service_account: Account = "mynah-pipeline",
     bucket: Bucket = "",
+    context: Context = "",
     endpoint: Endpoint = "",
     namespace: Namespace = "",
     token_file: TokenFile = None,
@@ -88,9 +97,9 @@ def submit(
     placement = _placement(images, gpu, gpu_pool, gpu_kind, deadline)
     order = Submission(
         [Bot(name, sources)], base_model=base_model, rules=rules, recipe=read(recipe, sets or []), limit=limit, budget=budget,
-        schedule=schedule, placement=placement, service_account=service_account, bucket=bucket,
+        schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, serve_in=serve_in,
     )  # fmt: skip
-    _send(order, endpoint, namespace, token_file, wait, as_json)
+    _send(order, context, endpoint, namespace, token_file, wait, as_json)
 
 
 def fleet(
@@ -111,6 +120,7 @@ def fleet(
     at_once: AtOnce = 4,
     service_account: Account = "mynah-pipeline",
     bucket: Bucket = "",
+    context: Context = "",
     endpoint: Endpoint = "",
     namespace: Namespace = "",
     token_file: TokenFile = None,
@@ -125,7 +135,7 @@ def fleet(
         read_fleet(file), fleet=True, base_model=base_model, rules=rules, recipe=read(recipe, sets or []), limit=limit,
         budget=budget, schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, at_once=at_once,
     )  # fmt: skip
-    _send(order, endpoint, namespace, token_file, wait, as_json)
+    _send(order, context, endpoint, namespace, token_file, wait, as_json)
 
 
 def runs(
@@ -212,9 +222,25 @@ def _connect(endpoint: str, namespace: str, token_file: Path | None) -> "Kubeflo
         return Kubeflow.connect(endpoint, namespace, token_file)
 
 
-def _send(order: "Submission", endpoint: str, namespace: str, token_file: Path | None, wait: bool, as_json: bool) -> None:
+def _require_gpus(placement: "Placement", context: str) -> None:
+    """Raise PlatformError when the cluster of a kubeconfig's `context` has no node for a step that wants a GPU."""
+    if not placement.gpu or not context:
+        return
+    from components.cluster import Cluster
+    from components.deploy.preflight import gpu_pool
+
+    cluster = Cluster.connect(context)
+    for finding in gpu_pool(cluster, placement.gpu_pool) if cluster else ():
+        if not finding.is_well:
+            raise PlatformError(f"{finding.about}: {finding.problem}", f"{finding.fix}; or add --no-gpu.")
+
+
+def _send(
+    order: "Submission", context: str, endpoint: str, namespace: str, token_file: Path | None, wait: bool, as_json: bool
+) -> None:
     from pipelines.submit import submit as work
 
+    _require_gpus(order.placement, context)
     api = _connect(endpoint, namespace, token_file)  # before anything is uploaded
     made = work(order, api)
     if order.schedule:

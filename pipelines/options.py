@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,10 @@ Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or defa
 Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
 Budget = Annotated[
     float, typer.Option(metavar="USD", help="What the run may cost: fine-tuning stops in time and keeps its best model; 0: no limit.")
+]
+Runner = Annotated[
+    Literal["subprocess", "docker"],
+    typer.Option(help="docker runs each step in its image, see `make images`, by Docker or podman."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder to write; one that a step wrote before is replaced.")]
 Name = Annotated[str, typer.Option(help="The bot's name: a-z, 0-9 and hyphens.")]

@@ -69,6 +69,7 @@ NEEDS = {
     "card": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
     "register": Needs("train", ("250m", "1"), ("2Gi", "4Gi"), HOUR),
     "promote": Needs("train", ("500m", "2"), ("2Gi", "4Gi"), HOUR),
+    "deploy": Needs("train", ("100m", "1"), ("1Gi", "2Gi"), HOUR),
     "close": LIGHT,
 }
 
@@ -143,7 +144,7 @@ class Placement:
         found = {"MYNAH_NODE_KIND": kind, "MYNAH_IMAGE": self.images[needs.target], "HF_HUB_OFFLINE": "1", "HOME": "/tmp"}  # noqa: S108
         if step in ("finetune", "evaluate"):
             del found["HF_HUB_OFFLINE"]  # a base model may come from the hub
-        if step == "promote":
+        if step == "promote":  # deploy takes no turn: it applies what promote decided
             found["MYNAH_LOCK"] = self.lock
         return found
 

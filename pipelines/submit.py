@@ -72,6 +72,7 @@ class Submission:
     service_account: str = "mynah-pipeline"
     bucket: str = ""  # "" for MYNAH_S3_BUCKET
     at_once: int = AT_ONCE
+    serve_in: str = ""  # namespace where a single bot gets an InferenceService of its own; "": the aviary follows the registry
 
     def __post_init__(self) -> None:
         judge_for(self.rules)
@@ -124,7 +125,9 @@ def _arguments(order: Submission, sent: Sequence[Bot]) -> dict[str, Any]:
     record = order.recipe.to_record()
     preset = record.pop("preset")
     bots = [{"bot": bot.name, "sources": list(bot.sources)} for bot in sent]
-    which = {"bots": bots} if order.fleet else {"name": sent[0].name, "sources": list(sent[0].sources)}
+    which: dict[str, Any] = {"bots": bots} if order.fleet else {"name": sent[0].name, "sources": list(sent[0].sources)}
+    if not order.fleet:
+        which["serve_in"] = order.serve_in
     return {
         **which, "base_model": order.base_model, "rules": order.rules, "recipe": {"preset": preset, "changes": record},
         "limit": order.limit, "seed": order.recipe.seed, "budget": order.budget, "only_news": bool(order.schedule),

@@ -12,7 +12,7 @@ from components.events import SECONDS_BETWEEN_LINES, visible
 SECONDS_BETWEEN_LOOKS = 0.1
 DOING = {
     "fetch": "Fetching posts", "filter": "Filtering", "finetune": "Fine-tuning", "evaluate": "Evaluating",
-    "card": "Writing the card", "register": "Registering", "promote": "Promoting",
+    "card": "Writing the card", "register": "Registering", "deploy": "Deploying", "promote": "Promoting",
 }  # fmt: skip
 
 

@@ -51,27 +51,27 @@ def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
     yield from _secrets(cluster, namespace)
 
 
-def gpu_pool(cluster: Cluster) -> Iterator[Finding]:
+def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:
     """Whether a step that asks for a GPU would find a node, for who is about to submit one."""
-    show = f"kubectl get nodes -l {POOL} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
-    found = _look(cluster, "/api/v1/nodes", (("labelSelector", POOL),))
+    show = f"kubectl get nodes -l {label} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
+    found = _look(cluster, "/api/v1/nodes", (("labelSelector", label),))
     if found is None:
-        yield Finding(f"GPU node pool ({POOL}): nodes cannot be looked at, which takes a ClusterRole", "")
+        yield Finding(f"GPU node pool ({label}): nodes cannot be looked at, which takes a ClusterRole", "")
         return
     nodes = found.get("items") or []
     usable = [node for node in nodes if _gpus(node) and not (node.get("spec") or {}).get("unschedulable")]
     if usable:
-        yield Finding(f"GPU node pool ({POOL}): {len(usable)} nodes with {sum(map(_gpus, usable))} GPUs", "")
+        yield Finding(f"GPU node pool ({label}): {len(usable)} nodes with {sum(map(_gpus, usable))} GPUs", "")
     elif nodes:
         names = ", ".join(node["metadata"]["name"] for node in nodes[:3])
         yield Finding(
             "GPU node pool", f"its {len(nodes)} nodes ({names}) offer no {GPU}", f"Is NVIDIA's device plugin there? {show}"
         )
     elif scaler := _autoscaler(cluster):
-        yield Finding(f"GPU node pool ({POOL}): no node now; {scaler} may make one when a step asks for it", "")
+        yield Finding(f"GPU node pool ({label}): no node now; {scaler} may make one when a step asks for it", "")
     else:
         yield Finding(
-            "GPU node pool", f"no node has the label {POOL}, and no autoscaler makes any", f"Label one, or train on CPU: {show}"
+            "GPU node pool", f"no node has the label {label}, and no autoscaler makes any", f"Label one, or train on CPU: {show}"
         )
 
 

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from pipelines import cluster, follow, kubeflow_client
+from tests.services.fake_kserve import FakeKServe
 from tests.services.fake_kubeflow import LOGIN_PAGE, TOKEN, FakeKubeflow
+from tests.services.fake_kubernetes import FakeKubernetes, write_kubeconfig
 from tests.services.test_launch import on_a_terminal
 
 POSTS = "".join(f"post number {number} of the day with a few words\n" for number in range(50))
@@ -118,6 +120,37 @@ def test_what_was_uploaded_is_forgotten_with_the_bot(mynah, on_server, s3, bucke
     assert done.returncode == 0, done.stderr
     left = [each["Key"] for each in client.list_objects_v2(Bucket=name).get("Contents", [])]
     assert left == [f"uploads/robin/{'0' * 64}/posts.jsonl"]
+
+
+@pytest.fixture
+def kubernetes(monkeypatch, tmp_path):
+    started = FakeKubernetes()
+    FakeKServe(started)  # which adds nodes to what there is
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", started.url)))
+    yield started
+    started.stop()
+
+
+@pytest.mark.parametrize(("label", "found"), [("mynah.dev/pool=gpu", True), ("pool=a100", True), ("pool=none", False)])
+def test_a_pool_that_is_missing_is_told_before_anything_is_sent(mynah, kubeflow, kubernetes, label, found):
+    for number, (key, value) in enumerate((("mynah.dev/pool", "gpu"), ("pool", "a100"))):
+        kubernetes.put(
+            "nodes", "", f"gpu-{number}", metadata={"labels": {key: value}}, status={"allocatable": {"nvidia.com/gpu": "1"}}
+        )
+    done = mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpu-pool", label)
+    if found:
+        assert done.returncode == 0, done.stderr
+        assert len(kubeflow.runs) == 1
+    else:
+        refused(done, 3, "no node has the label pool=none", "--no-gpu")
+        assert not kubeflow.runs
+        assert mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpu-pool", label, "--no-gpu").returncode == 0
+
+
+def test_a_service_of_its_own_is_asked_for_by_its_namespace(mynah, kubeflow):
+    assert mynah(*SUBMIT, "--no-wait", "--serve-in", "mynah").returncode == 0
+    [run] = kubeflow.runs.values()
+    assert run["runtime_config"]["parameters"]["serve_in"] == "mynah"
 
 
 def test_not_waiting(mynah, kubeflow):
