@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from kfp.dsl import PipelineConfig, PipelineTask
 
 SETTINGS = "mynah-settings"  # ConfigMap: where MLflow and S3 are
-SETTING_KEYS = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "MYNAH_S3_BUCKET")
+SETTING_KEYS = (
+    "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MYNAH_S3_BUCKET",
+)  # fmt: skip
 # Secrets, each optional: with workload identity there is no key to S3, and without basic auth none to MLflow.
 SECRETS = {
     "mynah-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
@@ -47,24 +49,22 @@ class Needs:
     target: str  # of images/Containerfile: data or train
     cpu: tuple[str, str]  # request and limit
     memory: tuple[str, str]
-    timeout: int
+    timeout: int  # of one attempt; 0: as long as the run may take
     cached: bool = False
     retries: int = 2
-    backoff: str = "10s"
-    longest_backoff: str = "120s"
+    backoff: str = "10s"  # before the second attempt, and twice as long before each further one
 
 
 LIGHT = Needs("data", ("100m", "1"), ("512Mi", "1Gi"), HOUR // 2)
 # What has an effect outside the pipeline, or reads what changes outside it, is never taken from Kubeflow's cache. The cache's key
-# holds the image's name and the inputs, but no environment: the code's version is in the image's digest or tag.
+# holds the image's name and the inputs, but no environment: the code's version is in the image's digest or tag, and the MLflow run is
+# among the inputs, so that a step is taken from the cache only within the run that recorded it.
 NEEDS = {
     "begin": LIGHT,
     "fetch": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), 2 * HOUR),
     "filter-posts": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR, cached=True),
     "news": LIGHT,
-    "finetune": Needs(
-        "train", ("2", "8"), ("8Gi", "16Gi"), 12 * HOUR, cached=True, retries=3, backoff="60s", longest_backoff="900s"
-    ),
+    "finetune": Needs("train", ("2", "8"), ("8Gi", "16Gi"), 0, cached=True, retries=3, backoff="60s"),
     "evaluate": Needs("train", ("1", "4"), ("4Gi", "8Gi"), 2 * HOUR, cached=True),
     "card": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
     "register": Needs("train", ("250m", "1"), ("2Gi", "4Gi"), HOUR),
@@ -109,10 +109,12 @@ class Placement:
         task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
         task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
         task.set_caching_options(enable_caching=needs.cached)
-        task.set_retry(needs.retries, needs.backoff, 2.0, needs.longest_backoff)
+        # What kfp calls the longest back-off is Argo's maxDuration: all attempts, counted from the start of the first, end with it.
+        whole = int(self.hours * HOUR)
+        task.set_retry(needs.retries, needs.backoff, 2.0, f"{whole}s")
         for name, value in self._environment(step, needs).items():
             task.set_env_variable(name, value)
-        kubernetes.set_timeout(task, needs.timeout)
+        kubernetes.set_timeout(task, needs.timeout or whole)
         kubernetes.set_image_pull_policy(task, self.pull_policy)
         kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.use_config_map_as_env(task, SETTINGS, {key: key for key in SETTING_KEYS}, optional=True)

@@ -79,6 +79,11 @@ class Submission:
         require_budget(self.budget)
         if self.schedule:
             kubeflow_cron(self.schedule)
+            if any(bot.local for bot in self.bots):  # uploaded once, they would never be news again
+                raise InputError(
+                    "a schedule reads its sources anew each time, and this machine's it cannot reach",
+                    "Put them into S3, and name s3://BUCKET/KEY.",
+                )
         names = [bot.name for bot in self.bots]
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise InputError(f"the bot {twice!r} is in the fleet twice", "Name each once.")
@@ -146,10 +151,13 @@ def _in_s3(bot: Bot, order: Submission) -> list[str]:
     from components.artifact_s3 import S3Place
     from components.artifacts import upload, visible_files
     from components.fetch import fetch
+    from components.store import Store, server_address
 
     with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
         raw = Path(scratch) / "raw"
-        fetch(local, raw, order.limit)
+        fetch(
+            local, raw, order.limit, Store.from_environment() if server_address() else None
+        )  # it knows who asked to be forgotten
         key = f"uploads/{bot.name}/{digest(raw)}"
         with waiting(f"Uploading the posts of {bot.name}"):
             upload(S3Place(order.into, key), visible_files(raw))

@@ -23,6 +23,7 @@ from components.events import progress
 from components.files import make_folder, storage_errors, write_json
 from components.forget.find import Found, Subject, find
 from components.forget.receipt import Erased, signed, signing_key
+from components.forget.uploads import bucket_of_uploads
 from components.locks import alias_lock
 from components.store import Store, client, experiment, public, store_errors
 from components.tombstones import bury
@@ -135,6 +136,7 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
     return [
         store.shown, public(database.url), "the artifact store of each run and model", f"the work folder {store.folder}",
         f"the cluster {cluster.host}" if cluster else "no cluster",
+        f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
     ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError
 from components.fetch.s3 import UPLOADS_TAG, uploads_of
+from components.forget.uploads import uploads_of_author, uploads_of_bot
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
 from components.store import BOT_TAG, Store, unsent_folder
@@ -84,11 +85,12 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
     bots = _whole_bots(subject, runs, versions, database)
     models = sorted({model for run in runs for model in run.models})
     places = list(dict.fromkeys(uri for run in runs for uri in run.places))
+    uploaded = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
     items = [
         *_endpoints(cluster, bots, places),
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
-        *(item for uri in places for item in stored_items(uri)),
+        *(item for uri in (*places, *uploaded) for item in stored_items(uri)),
         *_local(subject, store, runs, models, versions),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),

@@ -73,8 +73,11 @@ def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
     for step, container in found.items():
         resources = container["resources"]
         assert {"resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit"} <= set(resources), step
-        assert tasks(golden[0])[step]["retryPolicy"]["maxRetryCount"] >= 2
-        assert int(nodes[step]["activeDeadlineSeconds"]) > 0
+        retry = tasks(golden[0])[step]["retryPolicy"]
+        assert retry["maxRetryCount"] >= 2
+        # Argo counts this from the first attempt's start: a shorter one would end a late attempt, or never begin it.
+        assert retry["backoffMaxDuration"] == f"{24 * 3600}s"
+        assert 0 < int(nodes[step]["activeDeadlineSeconds"]) <= 24 * 3600
         assert nodes[step]["securityContext"] == {"runAsNonRoot": True}
         assert [each["configMapName"] for each in nodes[step]["configMapAsEnv"]] == ["mynah-settings"]
         secrets = {each["secretName"]: each["optional"] for each in nodes[step]["secretAsEnv"]}

@@ -122,6 +122,51 @@ def test_what_was_uploaded_is_forgotten_with_the_bot(mynah, on_server, s3, bucke
     assert left == [f"uploads/robin/{'0' * 64}/posts.jsonl"]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_uploads_of_runs_that_never_began_are_forgotten_with_their_author(mynah, on_server, s3, bucket, csv, tmp_path, whole):
+    """Nothing in MLflow names them: the bucket is looked into."""
+    from components.fetch import fetch
+
+    client, name = bucket
+    (tmp_path / "ann.jsonl").write_text(
+        "".join(json.dumps({"id": n, "author": "ann", "text": f"post {n} of ann"}) + "\n" for n in range(9))
+    )
+    (tmp_path / "bob.jsonl").write_text(json.dumps({"id": 1, "author": "bob", "text": "bob was here"}) + "\n")
+    for number, who in enumerate((["ann"], ["bob"], ["ann", "bob"])):
+        fetch([str(tmp_path / f"{each}.jsonl") for each in who], tmp_path / f"raw-{number}")
+        for file in ("posts.jsonl", "sources.json") if whole else ("posts.jsonl",):
+            client.upload_file(str(tmp_path / f"raw-{number}" / file), name, f"uploads/lark/{number}/{file}")
+    done = mynah("forget", "@ann", "--no-cluster", "--json", "--workdir", tmp_path / "work", MYNAH_S3_BUCKET=name)
+    assert done.returncode == 0, done.stderr
+    left = {each["Key"].split("/")[2] for each in client.list_objects_v2(Bucket=name).get("Contents", [])}
+    assert left == {"1"}
+    [receipt] = (tmp_path / "work" / "receipts").glob("*.json")
+    assert f"bucket {name}" in receipt.read_text()
+    done = mynah("forget", "lark", "--no-cluster", "--workdir", tmp_path / "work", MYNAH_S3_BUCKET=name)
+    assert done.returncode == 0, done.stderr
+    assert "Contents" not in client.list_objects_v2(Bucket=name)
+
+
+def test_posts_of_who_was_forgotten_are_not_uploaded(mynah, kubeflow, on_server, s3, bucket, tmp_path):
+    from components.store import Store
+    from components.tombstones import bury
+
+    client, name = bucket
+    (tmp_path / "zoe.jsonl").write_text(
+        "".join(json.dumps({"id": n, "author": "zoe", "text": f"post {n}"}) + "\n" for n in range(9))
+    )
+    bury(Store.from_environment(), "zoe")
+    done = mynah("submit", "--name", "wren", "--from", tmp_path / "zoe.jsonl", "--no-wait", "--bucket", name)
+    refused(done, 2, "forgotten")
+    assert "Contents" not in client.list_objects_v2(Bucket=name)
+    assert not kubeflow.runs
+
+
+def test_a_schedule_of_this_machines_files_is_refused(mynah, kubeflow, csv):
+    done = mynah("submit", "--name", "wren", "--from", csv, "--schedule", "0 3 * * 1", "--bucket", "any")
+    refused(done, 2, "reads its sources anew", "s3://BUCKET/KEY")
+
+
 @pytest.fixture
 def kubernetes(monkeypatch, tmp_path):
     started = FakeKubernetes()
