@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint manifests check bench services services-down clean
+.PHONY: demo test lint manifests check bench e2e images services services-down clean
 
 demo: $(VENV)/laptop  ## the whole way on the bundled sample: train a bot, serve it, ask it
 	$(BIN)/mynah demo --workdir demo
@@ -26,6 +26,13 @@ bench: $(VENV)/dev  ## what docs/benchmarks.md reports: minutes, and gigabytes o
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.serving
 	$(BIN)/python -m tests.benchmarks.engines
+
+e2e: $(VENV)/dev  ## the whole way on a cluster: make e2e CONTEXT=NAME, the kubeconfig's current one; k8s/README.md
+	E2E_CONTEXT='$(CONTEXT)' E2E_KIND='$(KIND)' E2E_IMAGES='$(IMAGES)' \
+		$(BIN)/python -m pytest --verbose --capture=no -p no:cacheprovider tests/cluster
+
+images:  ## data, train and serve by podman, buildah or docker; REGISTRY=HOST/PATH pushes them; images/README.md
+	$(PYTHON) images/build.py $(if $(REGISTRY),--push $(REGISTRY)) $(ARGS)
 
 services: $(VENV)/laptop  ## real PostgreSQL, S3 and MLflow on this machine, for development; then: . .services/env
 	@$(BIN)/python -m scripts.services up .services > /dev/null  # what it prints holds passwords; .services/env has it too

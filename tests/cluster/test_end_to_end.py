@@ -1,0 +1,145 @@
+"""From an empty installation to a bot that was trained, promoted, served, rolled back and forgotten; each step needs the one before."""
+
+import pytest
+
+from pipelines.workflow import Pod
+from tests.cluster.commands import Answer
+from tests.cluster.story import BOTS, KUBEFLOW, QUESTION
+
+pytestmark = pytest.mark.timeout(3 * 3600)
+
+NEEDED = ("your rights", "KServe", "Kubeflow Pipelines", "Argo Workflows")  # of preflight; all else comes with the overlay
+S3 = "http://s3.mynah.svc.cluster.local:8333"  # the laptop's
+
+
+def test_the_cluster_has_what_is_needed(story):
+    example = [{"about": about, "problem": "", "fix": "", "is_well": True} for about in NEEDED]
+    findings = story.mynah("preflight", "--context", story.asked.context, example=example, codes=(0, 3))
+    missing = [each for each in findings if each["about"].startswith(NEEDED) and not each["is_well"]]
+    assert not missing, "\n".join(f"{each['about']}: {each['problem']}. {each['fix']}" for each in missing)
+    story.kubectl("rollout", "status", "deployment/ml-pipeline", "--namespace", KUBEFLOW, "--timeout", "10m", seconds=660)
+
+
+def test_no_other_installation_is_overwritten(story):
+    installed = story.installed_settings()
+    other = f"namespace {BOTS} holds an installation that is not the laptop's ({installed}). Name another cluster."
+    assert not installed or installed.get("AWS_ENDPOINT_URL_S3") == S3, other
+
+
+def test_the_laptop_overlay_is_installed(story):
+    if story.asked.kind:
+        images = sorted(story.asked.references.values())
+        story.commands.run("kind", "load", "docker-image", "--name", story.asked.kind, *images, seconds=1800)
+    story.kubectl("apply", "-k", story.asked.overlay(story.commands.folder))
+    for workload in ("statefulset/postgres", "statefulset/s3", "deployment/mlflow"):
+        story.kubectl("rollout", "status", workload, "--namespace", BOTS, "--timeout", "10m", seconds=660)
+    ready = ("--for", "condition=Ready", "inferenceservice/aviary", "--namespace", BOTS, "--timeout", "10m")
+    story.kubectl("wait", *ready, seconds=660)
+
+
+def test_the_servers_are_within_reach(story):
+    story.use_the_servers()
+    paths = {"ml-pipeline": "/apis/v2beta1/healthz", "mlflow": "/health", "aviary-predictor": "/v2/health/ready"}
+    for service, path in paths.items():
+        answer = story.commands.ask(f"http://{story.ways[service]}{path}")
+        assert answer.status == 200, f"{service} answers {answer}"
+    assert story.bot not in [bot["name"] for bot in story.mynah("bots", example=[])]
+
+
+def test_a_tiny_run_succeeds(story):
+    run = story.submit(seed=1)
+    assert story.state_at_the_end(run) == "SUCCEEDED"
+    assert story.commands.run("mynah", "logs", run, "finetune", example="…").strip()
+
+
+def test_mlflow_and_the_registry_have_it(story):
+    [version] = story.record(1, champion=1)["versions"]
+    assert (version["version"], version["verdict"]) == (1, "passed")
+    kubeflow_run = {"key": "mynah.kfp_run_id", "value": story.runs[0]}
+    address = f"http://{story.ways['mlflow']}/api/2.0/mlflow/model-versions/get?name={story.bot}&version=1"
+    answer = story.commands.ask(address, example=Answer(200, {"model_version": {"tags": [kubeflow_run]}}))
+    assert answer.status == 200, answer
+    assert kubeflow_run in answer.body["model_version"]["tags"]
+
+
+def test_it_is_promoted(story):
+    """The pipeline promoted it already; once more changes nothing."""
+    assert story.mynah("promote", story.bot, "--version", "1", example={"promoted": True})["promoted"]
+    assert story.record(1, champion=1)["aliases"]["champion"] == 1
+
+
+def test_the_aviary_answers_for_it(story):
+    answer = story.until_served(1)
+    assert answer.body["outputs"][0]["data"][0].strip()
+
+
+def test_it_gets_a_service_of_its_own(story):
+    words = ("deploy", story.bot, "--namespace", BOTS, "--context", story.asked.context)
+    example = {"action": "deployed", "version": 1, "answer": "My dream is to sing."}
+    done = story.mynah(*words, example=example, seconds=1200)
+    assert (done["action"], done["version"]) == ("deployed", 1)
+    assert done["answer"].strip()
+    service = f"{story.bot}-predictor"
+    story.reach(BOTS, service, 80)
+    answer = story.ask(service, 1)
+    assert answer.status == 200, answer
+    assert answer.body["model_version"] == "1"
+
+
+def test_a_killed_training_pod_is_tried_again(story):
+    """The run goes on, and makes the second version."""
+    run = story.submit(seed=2)
+    first = Pod("e2e-1", "finetune", "Running", "", False, "")
+
+    def killed() -> bool:
+        working = [pod for pod in story.attempts(run, first) if story.works(pod)]
+        if working:
+            story.kill(working[0])
+        return bool(working)
+
+    story.commands.until("a pod fine-tunes", killed, seconds=1800)
+    assert story.state_at_the_end(run) == "SUCCEEDED"
+    gone, again = (Pod(name, "finetune", phase, "", False, "") for name, phase in (("e2e-1", "Failed"), ("e2e-2", "Succeeded")))
+    attempts = story.attempts(run, gone, again)
+    assert attempts[0].has_failed, f"nothing was killed: {attempts}"
+    assert attempts[-1].phase == "Succeeded", attempts
+    assert {each["version"] for each in story.record(2, 1, champion=2)["versions"]} == {1, 2}
+
+
+def test_a_promotion_under_load_fails_no_request(story):
+    if story.record(2, 1, champion=2)["aliases"]["champion"] == 2:  # the pipeline found it better
+        story.mynah("rollback", story.bot, example={"version": 1, "previous": 2})
+    story.until_served(1)
+    with story.load(1) as load:
+        load.sees(f"{story.bot}:1")
+        words = ("promote", story.bot, "--version", "2", "--force", "the end-to-end suite")
+        assert story.mynah(*words, example={"promoted": True})["promoted"]
+        load.sees(f"{story.bot}:2")
+    assert not load.failures, f"{len(load.failures)} of {load.versions.total()} failed, the first by {load.failures[0]}"
+    assert set(load.versions) <= {f"{story.bot}:1", f"{story.bot}:2"}
+
+
+def test_it_is_rolled_back(story):
+    done = story.mynah("rollback", story.bot, example={"version": 1, "previous": 2})
+    assert (done["version"], done["previous"]) == (1, 2)
+    story.until_served(1)
+
+
+def test_it_is_forgotten_and_nothing_answers(story):
+    receipt = story.commands.folder / "receipt.json"
+    assert story.forget(receipt)["items"]
+    gone = Answer(404)
+
+    def silent() -> bool:
+        address = f"http://{story.ways['aviary-predictor']}/v2/models/{story.bot}"
+        asked = [
+            story.commands.ask(address + path, body, key=True, example=gone) for path, body in (("", None), ("/infer", QUESTION))
+        ]
+        return {answer.status for answer in asked} == {404}
+
+    story.commands.until(f"the aviary knows no {story.bot}", silent)
+    assert story.found("inferenceservice", story.bot, BOTS, {}) == {}
+    story.commands.until("its Service is gone", lambda: story.found("service", f"{story.bot}-predictor", BOTS, {}) == {})
+    assert story.bot not in [bot["name"] for bot in story.mynah("bots", example=[])]
+    words = ("receipt", str(receipt), "--context", story.asked.context)
+    assert story.mynah(*words, example={"back": []})["back"] == []

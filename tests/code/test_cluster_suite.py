@@ -1,0 +1,340 @@
+"""tests/cluster without a cluster: its safety catch, its ways to servers, and that all it would call is there to be called."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+import typer
+import yaml
+
+from pipelines.cli import app
+from scripts.manifests.render import ROOT, build, render
+from tests.cluster.asked import IMAGES, Asked, RefusedError
+from tests.cluster.commands import Answer, Commands
+from tests.cluster.dump import dump
+from tests.cluster.forward import forward
+from tests.cluster.load import Load
+from tests.cluster.story import KEY, Story
+from tests.conftest import needs
+from tests.services import fake_kubectl
+from tests.services.fake_kubectl import LEAN, calls, run_suite
+from tests.services.fake_kubeflow import FakeKubeflow
+
+KUBEFLOW = {"Deployment/ml-pipeline", "Deployment/workflow-controller", "Service/ml-pipeline"}  # k8s/README.md installs it
+BOT = "e2e-[0-9a-f]{8}"
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch):
+    return fake_kubectl.install(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def commands(kubectl, tmp_path):
+    return Commands("kind-mynah", tmp_path / "kept")
+
+
+# the safety catch
+
+
+def test_nothing_is_collected_unless_it_is_asked_for(kubectl, tmp_path):
+    others = [f"--ignore=tests/{name}" for name in ("benchmarks", "code", "model", "services")]  # not the point here
+    done = run_suite(tmp_path, "tests", *others, E2E_CONTEXT="kind-mynah", E2E_DRY_RUN="1")
+    assert done.returncode == 5, done.stdout  # pytest's word for: no tests
+    assert calls(kubectl) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [("", "refused: no cluster was named"), ("kind-mynah", "refused: the kubeconfig's current context is 'production'")],
+)
+def test_a_context_that_was_not_named_is_refused(kubectl, tmp_path, named, said):
+    (kubectl / "config-current-context.json").write_text("production")
+    done = run_suite(tmp_path, E2E_CONTEXT=named)
+    assert done.returncode == 2
+    assert said in done.stdout
+    assert [call for call in calls(kubectl) if call != ["config", "current-context"]] == []
+    assert "passed" not in done.stdout
+    assert not (tmp_path / "e2e").exists() or named
+
+
+@pytest.mark.parametrize("current", ["production", "kind-mynah-2", "kind-myna", "Kind-mynah", "kind-mynah ", ""])
+def test_a_context_that_is_nearly_the_named_one_is_refused(current):
+    asked = Asked.of({"E2E_CONTEXT": "kind-mynah"})
+    asked.require_named("kind-mynah")
+    with pytest.raises(RefusedError, match=f"is {current!r}, and 'kind-mynah' was named; nothing was touched"):
+        asked.require_named(current)
+
+
+def test_what_was_asked_for_is_checked():
+    assert Asked.of({"E2E_CONTEXT": "here", "E2E_DRY_RUN": "1"}) == Asked("here", dry_run=True)
+    with pytest.raises(RefusedError, match="E2E_KILL is 'cat'"):
+        Asked.of({"E2E_CONTEXT": "here", "E2E_KILL": "cat"})
+
+
+# a dry run
+
+
+@pytest.fixture(scope="module")
+def dry_run(tmp_path_factory):
+    """The commands of a dry run, each as its words."""
+    folder = tmp_path_factory.mktemp("dry")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("E2E_")}
+    kept |= {"PATH": f"{folder}:/usr/bin:/bin", "FAKE_KUBECTL": str(folder)} | LEAN
+    for name in ("kubectl", "kind", "curl"):  # would be seen
+        (folder / name).write_text(f"#!/bin/sh\necho {name} >> {folder}/called\n")
+        (folder / name).chmod(0o755)
+    made = ["make", "--silent", "--assume-old=.venv/dev", "e2e", "CONTEXT=kind-mynah", "KIND=mynah"]
+    kept |= {"E2E_DRY_RUN": "1", "E2E_FOLDER": str(folder / "e2e")}
+    done = subprocess.run(made, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (folder / "called").exists()
+    assert re.search(r"= \d+ passed in", done.stdout)  # and nothing else
+    return [
+        shlex.split(line[line.index("$ ") + 2 :]) for line in done.stdout.splitlines() if re.match(r"\S* ?\$ |.*::\w+ \$ ", line)
+    ]
+
+
+def test_it_names_only_options_that_mynah_knows(dry_run):
+    group = typer.main.get_command(app)
+    seen = set()
+    for name, *words in (words[1:] for words in dry_run if words[0] == "mynah"):
+        with group.commands[name].make_context(name, words):  # parses, and raises for what it does not know; runs nothing
+            seen.add(name)
+    assert seen == {"preflight", "submit", "runs", "logs", "show", "bots", "promote", "rollback", "deploy", "forget", "receipt"}
+
+
+def test_it_names_only_options_that_kubectl_knows(dry_run):
+    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
+    general = subprocess.run(["kubectl", "options"], capture_output=True, text=True).stdout
+    helps = {}
+    for words in (words[1:] for words in dry_run if words[0] == "kubectl" and words[1] == "--context"):
+        assert words[:2] == ["--context", "kind-mynah"]
+        verb = tuple(words[2:4]) if words[2] == "rollout" else (words[2],)
+        if verb not in helps:
+            helps[verb] = subprocess.run(["kubectl", *verb, "--help"], capture_output=True, text=True).stdout
+        asked = words[: words.index("--")] if "--" in words else words
+        for option in (word.partition("=")[0] for word in asked if word.startswith("-")):
+            assert re.search(rf"(?<![\w-]){re.escape(option)}[=, ]", helps[verb] + general), f"kubectl {' '.join(verb)} {option}"
+    assert {verb[0] for verb in helps} >= {
+        "apply",
+        "rollout",
+        "wait",
+        "port-forward",
+        "exec",
+        "delete",
+        "get",
+        "logs",
+        "describe",
+    }
+
+
+def test_it_names_only_objects_that_the_overlay_holds(dry_run):
+    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
+    there = render("laptop").objects
+    holds = {f"{each['kind']}/{each['metadata']['name']}".lower() for each in there if namespace(each) == "mynah"}
+    holds |= {f"service/{name}-predictor" for kind, name in (each.split("/") for each in holds) if kind == "inferenceservice"}
+    ports = {
+        each["metadata"]["name"]: [port["port"] for port in each["spec"]["ports"]] for each in there if each["kind"] == "Service"
+    }
+    ports |= {"aviary-predictor": [80], "ml-pipeline": [8888]}
+    seen = set()
+    for words in (words[3:] for words in dry_run if words[0] == "kubectl" and words[1] == "--context"):
+        for thing in named(words):
+            about = f"{' '.join(words)} names {thing}"
+            if where(words) == "kubeflow":
+                assert thing in {each.lower() for each in KUBEFLOW}, about
+            else:
+                assert where(words) == "mynah", about
+                assert thing in holds or re.fullmatch(rf"(inferenceservice/{BOT})|(service/{BOT}-predictor)", thing), about
+            seen.add(thing)
+        if words[0] == "port-forward":
+            service, port = next(word for word in words if word.startswith("service/"))[8:], int(words[-2].rpartition(":")[2])
+            assert port in ports.get(service, [80]), f"{service} has no port {port}"
+    assert {
+        "inferenceservice/aviary",
+        "statefulset/s3",
+        "deployment/mlflow",
+        "secret/mynah-s3",
+        "configmap/mynah-settings",
+    } <= seen
+    assert ["kubectl", "--context", "kind-mynah", "apply", "-k", "k8s/overlays/laptop"] in dry_run
+
+
+def test_it_deletes_only_what_it_made(dry_run):
+    deleted = [words for words in dry_run if "delete" in words or "DELETE" in words]
+    assert len(deleted) == 3, deleted
+    for words in deleted:
+        text = " ".join(words)
+        assert re.search(rf"delete inferenceservice {BOT} --namespace mynah", text) or re.search(
+            r"/apis/v2beta1/runs/[0-9a-f-]{36}$", text
+        )
+
+
+def namespace(each):
+    return each["metadata"].get("namespace")
+
+
+def where(words):
+    return words[words.index("--namespace") + 1] if "--namespace" in words else ""
+
+
+def named(words):
+    """KIND/NAME of what a command of kubectl names, in small letters."""
+    found = [word for word in words[1:] if re.fullmatch(r"(statefulset|deployment|service|inferenceservice)/[\w-]+", word)]
+    if words[0] in ("get", "delete") and not words[2].startswith("--"):
+        found.append(f"{words[1]}/{words[2]}")
+    return found
+
+
+# its tools
+
+
+def test_a_way_to_a_service_lasts_as_long_as_the_with(commands, kubectl):
+    with forward(commands, "mynah", "mlflow", 5000) as way:
+        assert commands.ask(f"http://{way}/health").body["path"] == "/health"
+        with forward(commands, "mynah", "aviary-predictor", 80) as other:
+            assert other != way
+    assert commands.ask(f"http://{way}/health").status == 0
+    assert calls(kubectl)[0][:5] == ["--context", "kind-mynah", "port-forward", "--namespace", "mynah"]
+
+
+def test_a_way_ends_with_a_test_that_fails(commands):
+    with pytest.raises(ZeroDivisionError), forward(commands, "mynah", "mlflow", 5000) as way:
+        raise ZeroDivisionError
+    assert commands.ask(f"http://{way}/health").status == 0
+
+
+def test_a_way_that_does_not_open_says_why(commands):
+    with pytest.raises(AssertionError) as said, forward(commands, "mynah", "none", 80):
+        pass
+    assert str(said.value).startswith('the way to mynah/none is closed: Error from server (NotFound): services "none" not found')
+
+
+def test_a_command_that_fails_tells_its_last_words_and_is_kept(commands):
+    with pytest.raises(AssertionError, match="ended with 2: error: 'No Name' can't be a bot's name"):
+        commands.run("mynah", "submit", "--name", "No Name", "--from", "sample", "--no-wait")
+    assert "-> 2 after" in (commands.folder / "commands.log").read_text()
+
+
+def test_a_secret_is_in_no_log(kubectl, tmp_path):
+    (kubectl / "get-secret.json").write_text(json.dumps({"data": {"AWS_ACCESS_KEY_ID": "bXluYWg="}}))
+    story = Story(Asked("kind-mynah"), tmp_path / "kept")
+    assert story.secret("mynah-s3", "AWS_ACCESS_KEY_ID") == ["mynah"]
+    assert "bXluYWg" not in (tmp_path / "kept/commands.log").read_text()
+
+
+def test_the_load_sees_versions_change_and_requests_fail(commands, kubectl):
+    with forward(commands, "mynah", "aviary-predictor", 80) as way:
+        with Load(lambda: commands.ask(f"http://{way}/v2/models/e2e-1/infer", {})) as load:
+            load.sees("1", 20)
+            (kubectl / "version").write_text("2")
+            load.sees("2", 20)
+        assert set(load.versions) == {"1", "2"}
+        assert load.failures == []
+        (kubectl / "version").write_text("none")
+        with Load(lambda: commands.ask(f"http://{way}/v2/models/e2e-1/infer", {})) as load:
+            commands.until("a request fails", lambda: load.failures, 20, 0.05)
+        assert load.failures[0].status == 503
+        with pytest.raises(AssertionError, match="3 answered nobody"):
+            load.sees("3", 0)
+
+
+def test_a_dump_goes_on_when_one_look_fails(commands, kubectl):
+    (kubectl / "get-events.json").write_text("Pulled image")
+    dump(commands, "mynah", "kubeflow", ["a-run"])
+    assert "Pulled image" in (commands.folder / "events.txt").read_text()
+    assert (commands.folder / "logs-of-runs.txt").exists()
+    shutil.rmtree(commands.folder)
+    commands.environment["FAKE_KUBECTL"] = str(kubectl / "nowhere")
+    dump(commands, "mynah", "kubeflow", [])
+    assert "FileNotFoundError" in (commands.folder / "events.txt").read_text()
+
+
+def test_a_run_is_followed_by_the_real_command(kubectl, tmp_path, monkeypatch):
+    story = Story(Asked("kind-mynah"), tmp_path / "kept")
+    kubeflow = FakeKubeflow()
+    try:
+        kubeflow.script = [("SUCCEEDED", {"finetune": "SUCCEEDED"})]
+        run = kubeflow.add_run("e2e")
+        story.commands.environment["KF_PIPELINES_ENDPOINT"] = kubeflow.url
+        assert story.state_at_the_end(run) == "SUCCEEDED"
+    finally:
+        kubeflow.stop()
+
+
+def test_the_attempts_of_the_training_step_are_read_from_argos_workflow(kubectl, tmp_path):
+    story = Story(Asked("kind-mynah"), tmp_path / "kept")
+    (kubectl / "get-workflows.json").write_text(json.dumps({"items": [workflow()]}))
+    assert [(pod.name, pod.phase) for pod in story.attempts("a-run")] == [
+        ("wf-1-retry-system-container-impl-31", "Failed"), ("wf-1-retry-system-container-impl-32", "Running"),
+    ]  # fmt: skip
+    running = story.attempts("a-run")[1]
+    (kubectl / f"logs-{running.name}.json").write_text("[KFP Executor] Looking for component `finetune`")
+    assert [story.works(pod) for pod in story.attempts("a-run")] == [False, True]
+    story.kill(running)
+    Story(Asked("kind-mynah", kill="pod"), tmp_path / "kept").kill(running)
+    assert calls(kubectl)[-2][2:4] == ["exec", running.name]
+    assert calls(kubectl)[-1][2:] == ["delete", "pod", running.name, "--namespace", "kubeflow", "--wait=false"]
+
+
+def workflow():
+    """As Argo writes it for a step with retries: a node for the step, one for its retries, and a pod for each attempt."""
+    impl = "retry-system-container-impl"
+    nodes = [
+        ("wf-1-20", "wf-1.root.finetune-driver", "finetune-driver", "Pod", "system-container-driver", "wf-1", "Succeeded"),
+        ("wf-1-21", "wf-1.root.finetune", "finetune", "DAG", "retry-system-container-executor", "wf-1", "Running"),
+        ("wf-1-30", "wf-1.root.finetune.executor", "executor", "Retry", impl, "wf-1-21", "Running"),
+        ("wf-1-31", "wf-1.root.finetune.executor(0)", "executor(0)", "Pod", impl, "wf-1-21", "Failed"),
+        ("wf-1-32", "wf-1.root.finetune.executor(1)", "executor(1)", "Pod", impl, "wf-1-21", "Running"),
+    ]
+    keys = ("id", "name", "displayName", "type", "templateName", "boundaryID", "phase")
+    return {"metadata": {"name": "wf-1"}, "status": {"nodes": {node[0]: dict(zip(keys, node, strict=True)) for node in nodes}}}
+
+
+def test_what_it_knows_of_the_laptop_is_so(monkeypatch):
+    keys = json.loads((ROOT / "k8s/overlays/laptop/keys.json").read_text())["keys"]
+    assert f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}" in [each["hash"] for each in keys]
+    assert KEY in (ROOT / "k8s/README.md").read_text("utf-8")
+    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
+    text = build(ROOT / "k8s/overlays/laptop")
+    assert IMAGES["serve"] in text
+    assert "127.0.0.1:5000" in text  # MLflow answers to no other port of this machine
+
+
+@pytest.mark.parametrize("reference", [f"host.example:5000/bots/mynah-serve@sha256:{'0' * 64}", "localhost/mynah-serve:7"])
+def test_images_by_another_name_are_in_all_that_is_applied(tmp_path, reference):
+    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
+    images = tmp_path / "images.json"
+    images.write_text(json.dumps({"data": "x/data:1", "train": "x/train:1", "serve": reference}))
+    folder = Asked("here", images=str(images)).overlay(tmp_path)
+    text = build(ROOT / folder)
+    found = {each["image"] for each in containers(yaml.safe_load_all(text)) if "mynah-serve" in each["image"]}
+    assert found == {reference}
+
+
+def containers(part):
+    for each in part.values() if isinstance(part, dict) else part:
+        if isinstance(each, dict) and "image" in each:
+            yield each
+        if isinstance(each, dict | list):
+            yield from containers(each)
+
+
+def test_the_answer_of_a_server_that_is_away_is_none(commands):
+    assert commands.ask("http://127.0.0.1:9/health") == Answer(0, commands.ask("http://127.0.0.1:9/health").body)
+
+
+def test_an_api_server_that_is_away_is_told(kubectl, tmp_path):
+    story = Story(Asked("elsewhere"), tmp_path / "kept")
+    config = {"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}]}
+    config |= {"contexts": [{"name": "elsewhere", "context": {"cluster": "c", "user": "u"}}], "current-context": "elsewhere"}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    story.commands.environment["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    with pytest.raises(AssertionError, match=r"mynah preflight: error: .*127\.0\.0\.1:9"):
+        story.mynah("preflight", "--context", "elsewhere", example=[], codes=(0, 3))
