@@ -34,7 +34,10 @@ Schedule = Annotated[
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run to its end.")]
 ServeIn = Annotated[
     str,
-    typer.Option(metavar="NAMESPACE", help="Give the champion an InferenceService of its own there; else the aviary serves it."),
+    typer.Option(
+        metavar="NAMESPACE",
+        help="Give the champion an InferenceService of its own there (k8s/components/serve-in); else the aviary serves it.",
+    ),
 ]
 Account = Annotated[str, typer.Option(help="Kubernetes ServiceAccount of the run's pods.")]
 Bucket = Annotated[str, typer.Option(envvar="MYNAH_S3_BUCKET", help="Where the posts of this machine go.")]

@@ -44,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     network.policies_mean_something,
     network.ways_are_open_or_closed,
     signals.metrics_are_exported,
+    signals.silence_is_heard,
     signals.alerts_have_runbooks,
 )
 

@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scripts.manifests.objects import KUBEFLOW, Fault, Labels, Manifests, Object, deployed_bot, namespace_of, selects, where
+from scripts.manifests.objects import (
+    GATEWAY_NAME,
+    KUBEFLOW,
+    Fault,
+    Labels,
+    Manifests,
+    Object,
+    deployed_bot,
+    namespace_of,
+    selects,
+    where,
+)
 
 NAME_LABEL = "kubernetes.io/metadata.name"  # Kubernetes puts it on every namespace
 ASKS = "mynah.dev/asks"  # who labels a namespace with it may ask the servers: k8s/README.md
@@ -42,6 +53,9 @@ WAYS = (
     Way("prometheus", "aviary", 8082), Way("prometheus", "bot", 8082), Way("prometheus", "aviary", 8080, is_open=False),
     Way("gateway", "aviary", 8080), Way("gateway", "aviary", 8082, is_open=False), Way("gateway", "bot", 8080, is_open=False),
     Way("gateway", "mlflow", 5000, is_open=False), Way("stranger", "step", 8080, is_open=False),
+    Way("stranger", "gateway", 443), Way("stranger", "gateway", 15020, is_open=False), Way("waker", "gateway", 15020),
+    Way("deploying step", "bot", 8080), Way("deploying step", "bot", 8081, is_open=False), Way("other step", "bot", 8080, is_open=False),
+    Way("step", "aviary", 8080, is_open=False),
 )  # fmt: skip
 
 
@@ -80,9 +94,11 @@ def parties(manifests: Manifests) -> list[Party]:
     found += [Party("bot", deployed_bot().namespace, deployed_bot().labels)]
     found += [Party("dns", "kube-system", {"k8s-app": "kube-dns"}), Party("step", KUBEFLOW, LABELS)]
     found += [Party("stranger", "somewhere", {}), Party("guest", "guests", {})]
+    found += [Party("deploying step" if manifests.find("Role", "mynah-serve-in", "mynah") else "other step", KUBEFLOW, LABELS)]
     found += [Party("prometheus", "monitoring", {})] * bool(manifests.of("PodMonitor"))
+    found += [Party("waker", "monitoring", {})] * bool(manifests.of("ScaledObject"))  # Prometheus, of what wakes the aviary
     for gateway in manifests.of("Gateway"):
-        labels = {"gateway.networking.k8s.io/gateway-name": gateway["metadata"]["name"]}
+        labels = {GATEWAY_NAME: gateway["metadata"]["name"]}
         found += [Party("gateway", namespace_of(gateway), labels), Party("istiod", "istio-system", {})]
     return found
 

@@ -12,6 +12,7 @@ KSERVE_CONTAINER = "kserve-container"
 CONTAINER_FIELDS = frozenset(
     "args command env envFrom image lifecycle livenessProbe ports readinessProbe resources securityContext startupProbe".split()  # noqa: SIM905
 )  # that a model may say
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"  # Istio labels a Gateway's pods with it
 KUBEFLOW = "kubeflow"  # the namespace that Kubeflow Pipelines made, and runs pipelines in
 
 

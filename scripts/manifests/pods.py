@@ -7,6 +7,7 @@ from decimal import Decimal
 from scripts.manifests.objects import Fault, Manifests, Object, Pod, namespace_of, selects, where
 
 DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+ISTIO_CONFINED = "gateways.seccompProfile.type=RuntimeDefault"  # said when Istio is installed, for the pods of every Gateway
 FLUSHING = 5  # seconds that the server takes after its grace, for answers to reach their readers: serving/server.py
 UNITS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
 UNITS |= {f"{prefix}i": Decimal(2**power) for prefix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40))}
@@ -48,6 +49,9 @@ def pods_are_restricted(manifests: Manifests) -> Iterator[Fault]:
         for container in pod.containers:
             for problem in _unrestricted(general, container):
                 yield Fault(pod.where, f"{container['name']}: {problem}", "See base/mlflow/deployment.yaml for all of it.")
+    for gateway in manifests.of("Gateway"):
+        if ISTIO_CONFINED not in manifests.told:
+            yield Fault(where(gateway), "Istio's proxies have no seccomp profile", f"k8s/README.md: --set {ISTIO_CONFINED}.")
 
 
 def _unrestricted(general: Object, container: Object) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from scripts.manifests.objects import KUBEFLOW, Fault, Manifests, Object, Pod, namespace_of, where
 
 SA = "ServiceAccount"
+STEPS = "mynah-pipeline"  # the account of runs' pods
+PAST_THE_POLICIES = ("/proxy", "/exec", "/portforward", "/attach")  # what the API server passes on by itself
 
 
 def accounts_exist(manifests: Manifests) -> Iterator[Fault]:
@@ -17,7 +19,9 @@ def accounts_exist(manifests: Manifests) -> Iterator[Fault]:
 
 
 def settings_exist(manifests: Manifests) -> Iterator[Fault]:
-    """Every ConfigMap and key of one that a pod refers to is there."""
+    """Every ConfigMap and key of one that a pod refers to is there; what they all share reaches the steps too, and boto3."""
+    from pipelines.placing import SETTING_KEYS, SETTINGS
+
     for pod in manifests.pods:
         for name, key, optional in _referred(pod, "configMap"):
             found = manifests.find("ConfigMap", name, pod.namespace)
@@ -25,10 +29,18 @@ def settings_exist(manifests: Manifests) -> Iterator[Fault]:
                 yield Fault(pod.where, f"there is no ConfigMap {name!r} in {pod.namespace}", "Add it, or correct the name.")
             elif found and key and key not in (found.get("data") or {}):
                 yield Fault(pod.where, f"the ConfigMap {name!r} has no key {key!r}", "Add it, or correct the key.")
+    for shared in (each for each in manifests.of("ConfigMap") if each["metadata"]["name"] == SETTINGS):
+        data = shared["data"]
+        for key in sorted(data.keys() - {*SETTING_KEYS}):
+            yield Fault(where(shared), f"no step gets {key}", "Add it to SETTING_KEYS of pipelines/placing.py.")
+        if "AWS_REGION" not in data or data["AWS_REGION"] != data.get("AWS_DEFAULT_REGION"):
+            problem = "AWS_REGION and AWS_DEFAULT_REGION differ, and boto3 reads the second alone"
+            yield Fault(where(shared), problem, "Set both alike.")
 
 
 def secrets_exist_or_are_documented(manifests: Manifests) -> Iterator[Fault]:
-    """Every Secret and key of one that is referred to, optional or not, is there, or README has the command that makes it."""
+    """Every Secret and key of one that is referred to, optional or not, is there, or README has the command that makes it; and no pod
+    takes in a Secret as a whole that has another's key."""
     from pipelines.placing import SECRETS
 
     wanted = [(pod.where, pod.namespace, name, key) for pod in manifests.pods for name, key, _ in _referred(pod, "secret")]
@@ -46,6 +58,11 @@ def secrets_exist_or_are_documented(manifests: Manifests) -> Iterator[Fault]:
         if not keys or (key and key not in keys):
             what = f"the key {key!r} of the Secret {name!r}" if key else f"the Secret {name!r}"
             yield Fault(at, f"nothing makes {what} in {namespace}", "Write its `kubectl create secret` into k8s/README.md.")
+    for pod in manifests.pods:
+        if any("mynah-mlflow" in str(each) for container in pod.containers for each in container.get("envFrom") or []):
+            yield Fault(
+                pod.where, "it gets the key that MLflow signs sessions with", "Name the keys of mynah-mlflow that it needs."
+            )
 
 
 def _referred(pod: Pod, kind: str) -> Iterator[tuple[str, str, bool]]:
@@ -101,7 +118,8 @@ def roles_exist(manifests: Manifests) -> Iterator[Fault]:
 
 
 def rights_are_least(manifests: Manifests) -> Iterator[Fault]:
-    """No role has a wildcard; Secrets and ConfigMaps are read by name, and nothing that our code does not ask for is written."""
+    """No role has a wildcard; Secrets and ConfigMaps are read by name, nothing that our code does not ask for is written, and no step
+    gets past the network policies."""
     for role in manifests.of("Role", "ClusterRole"):
         for rule in role["rules"]:
             if any("*" in rule.get(part, []) for part in ("apiGroups", "resources", "verbs")):
@@ -110,6 +128,14 @@ def rights_are_least(manifests: Manifests) -> Iterator[Fault]:
                 yield Fault(where(role), f"it reads all {' and '.join(rule['resources'])}", "Name them in resourceNames.")
             if role["kind"] == "ClusterRole" and {*rule["verbs"]} - {"get", "list", "watch"}:
                 yield Fault(where(role), "it changes things in every namespace", "Move the rule into a Role.")
+    for rule in _rules(manifests, STEPS, KUBEFLOW):
+        if any(each.endswith(PAST_THE_POLICIES) for each in rule["resources"]):
+            problem = f"by {' and '.join(rule['resources'])} a step reaches pods past the NetworkPolicies"
+            yield Fault(f"{SA}/{KUBEFLOW}/{STEPS}", problem, "Open its way in a NetworkPolicy instead.")
+    if not manifests.find("Role", "mynah-serve-in", "mynah") and any(
+        "serving.kserve.io" in rule["apiGroups"] for rule in _rules(manifests, STEPS, KUBEFLOW)
+    ):
+        yield Fault(f"{SA}/{KUBEFLOW}/{STEPS}", "every run may change InferenceServices", "Leave that to components/serve-in.")
 
 
 def rights_suffice(manifests: Manifests) -> Iterator[Fault]:
@@ -118,7 +144,9 @@ def rights_suffice(manifests: Manifests) -> Iterator[Fault]:
     from components.deploy.preflight import RIGHTS
     from components.lease import LEASES
 
-    asked = [("mynah-pipeline", KUBEFLOW, verb, LEASES.group, LEASES.plural) for verb in LEASES.verbs]
+    asked = [(STEPS, KUBEFLOW, verb, LEASES.group, LEASES.plural) for verb in LEASES.verbs]
+    if manifests.find("Role", "mynah-serve-in", "mynah"):  # in a pod, deploy asks the bot itself
+        asked += [(STEPS, KUBEFLOW, *right) for right in RIGHTS if right[2] != "services/proxy"]
     deploys = {(verb, each.group, each.plural) for each in (LEASES, INFERENCE_SERVICES) for verb in each.verbs} | {*RIGHTS}
     asked += [("mynah-deploy", "mynah", *right) for right in sorted(deploys)]
     for name, namespace, verb, group, resource in asked:

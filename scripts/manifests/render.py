@@ -20,13 +20,19 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 60
 CREATES = re.compile(r"kubectl create secret (?:generic|tls) .+")
 TLS = frozenset({"tls.crt", "tls.key"})
+NEEDS = {"keda": {"gateway", "monitoring"}}  # components that are nothing without others: k8s/README.md
 
 
 def choices(root: Path = ROOT) -> dict[str, tuple[str, tuple[str, ...], bool]]:
     """What there is to render, by its name, such as "laptop+keda+bot": overlay, components, and whether with k8s/bot."""
     overlays = sorted(path.name for path in (root / "k8s/overlays").iterdir())
     components = sorted(path.name for path in (root / "k8s/components").iterdir())
-    subsets = [chosen for count in range(len(components) + 1) for chosen in itertools.combinations(components, count)]
+    subsets = [
+        chosen
+        for count in range(len(components) + 1)
+        for chosen in itertools.combinations(components, count)
+        if all(NEEDS.get(each, set()) <= {*chosen} for each in chosen)
+    ]
     alone: dict[str, tuple[str, tuple[str, ...], bool]] = {overlay: (overlay, (), False) for overlay in overlays}
     return alone | {"+".join([overlay, *chosen, "bot"]): (overlay, chosen, True) for overlay in overlays for chosen in subsets}
 

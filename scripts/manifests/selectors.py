@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from scripts.manifests.objects import Fault, Manifests, Object, Pod, deployed_bot, namespace_of, selects, where
+from scripts.manifests.objects import GATEWAY_NAME, Fault, Manifests, Object, Pod, deployed_bot, namespace_of, selects, where
 
 RESTRICTED = "pod-security.kubernetes.io/enforce"
 PREDICTOR_PORT = 80  # of the Service that KServe makes of an InferenceService
+# Of a Gateway's pods: files/kube-gateway.yaml of Istio's chart istiod.
+ISTIO_PORTS = ("metrics", "status-port", "http-envoy-prom")
 
 
 def workloads_select_their_own(manifests: Manifests) -> Iterator[Fault]:
@@ -84,16 +86,32 @@ def scalers_scale_something(manifests: Manifests) -> Iterator[Fault]:
 
 
 def monitors_find_pods(manifests: Manifests) -> Iterator[Fault]:
-    """A PodMonitor means pods, each of which has the port that is scraped; and no server goes unwatched."""
-    for monitor in manifests.of("PodMonitor"):
-        pods = manifests.matching(monitor["spec"]["selector"], namespace_of(monitor))
+    """A PodMonitor means pods, each of which has the port that is scraped; and no server goes unwatched, nor the gateway where its
+    requests wake one."""
+    watched, monitors = [], manifests.of("PodMonitor")
+    for monitor in monitors:
+        found = list(_monitored(manifests, monitor))
+        watched += [name for name, _ in found]
+        if not found:
+            yield Fault(where(monitor), "it means no pod", "Correct its selector.")
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            for pod in pods:
-                if endpoint["port"] not in [each.get("name") for each in pod.ports()]:
-                    yield Fault(where(monitor), f"{pod.where} has no port {endpoint['port']!r}", "Correct the port.")
-        servers = [pod for pod in manifests.pods if pod.owner["kind"] == "InferenceService"]
-        for pod in (each for each in servers if each not in pods):
-            yield Fault(where(monitor), f"it does not mean {pod.where}", "Correct its selector, or that pod's labels.")
+            for name, ports in found:
+                if endpoint["port"] not in ports:
+                    yield Fault(where(monitor), f"{name} has no port {endpoint['port']!r}", "Correct the port.")
+    servers = [pod.where for pod in manifests.pods if pod.owner["kind"] == "InferenceService"] if monitors else []
+    gateways = [where(each) for each in manifests.of("Gateway")] if manifests.of("ScaledObject") else []
+    for name in (each for each in servers + gateways if each not in watched):
+        yield Fault(name, "no PodMonitor means its pods", "Correct the monitor's selector, or their labels.")
+
+
+def _monitored(manifests: Manifests, monitor: Object) -> Iterator[tuple[str, list[str]]]:
+    """Whose pods a PodMonitor means, and the names of their ports; Istio makes those of a Gateway."""
+    selector, namespace = monitor["spec"]["selector"], namespace_of(monitor)
+    for pod in manifests.matching(selector, namespace):
+        yield pod.where, [each.get("name", "") for each in pod.ports()]
+    for gateway in manifests.of("Gateway"):
+        if namespace_of(gateway) == namespace and selects(selector, {GATEWAY_NAME: gateway["metadata"]["name"]}):
+            yield where(gateway), [*ISTIO_PORTS]
 
 
 def namespaces_are_restricted(manifests: Manifests) -> Iterator[Fault]:

@@ -7,16 +7,19 @@ from collections.abc import Iterator, Mapping
 
 from scripts.manifests.objects import Fault, Manifests, Object, where
 
-# Of others: Prometheus' own of what it scrapes, and Istio's of what its gateway passes on.
+# Of others: Prometheus' own of what it scrapes, Istio's of what its gateway passes on, and kube-state-metrics'.
 OTHERS = {
     "up": frozenset[str](),
     "istio_requests_total": frozenset({"destination_service_name", "destination_service_namespace"}),
+    "kube_deployment_spec_replicas": frozenset({"deployment"}),
 }
 TARGET = frozenset({"namespace", "pod", "container", "job", "instance", "le"})  # labels that Prometheus adds, and histograms have
 SELECTED = re.compile(r"([a-zA-Z_:][\w:]*)\{([^}]*)\}")
 OURS = re.compile(r"\bmynah_\w+")
 LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 GROUPED = re.compile(r"\b(?:by|without)\s*\(([^)]*)\)")
+RATE = re.compile(r"\b(?:i?rate|increase)\(")
+ABSENCE = re.compile(r"== 0(?![.\d])")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 RUNBOOK = "docs/runbook.md#"
 
@@ -32,6 +35,21 @@ def metrics_are_exported(manifests: Manifests) -> Iterator[Fault]:
                 yield Fault(
                     at, f"{metric} has no label {', '.join(sorted(strange))}", f"It has {', '.join(sorted(known)) or 'none'}."
                 )
+
+
+def silence_is_heard(manifests: Manifests) -> Iterator[Fault]:
+    """An alert on none sees it when nothing tells a number any more, and a scaler that wakes what sleeps sees the very first request."""
+    for rules in manifests.of("PrometheusRule"):
+        for rule in (each for group in rules["spec"]["groups"] for each in group["rules"] if "alert" in each):
+            if ABSENCE.search(rule["expr"]) and "or vector(0)" not in rule["expr"]:
+                yield Fault(
+                    f"{where(rules)} {rule['alert']}", "without a series it stays silent", "Write (sum(…) or vector(0)) == 0."
+                )
+    for scaler in (each for each in manifests.of("ScaledObject") if not each["spec"].get("minReplicaCount", 0)):
+        queries = [each["metadata"].get("query", "") for each in scaler["spec"]["triggers"]]
+        if not any(query and not OURS.search(query) and not RATE.search(query) for query in queries):
+            problem = "from none it never wakes: its own metrics are gone, and the rate of a series with one sample is 0"
+            yield Fault(where(scaler), problem, "Compare another's counter with what it was before.")
 
 
 def _asked(query: str) -> Iterator[tuple[str, frozenset[str]]]:

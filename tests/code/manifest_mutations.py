@@ -82,6 +82,11 @@ def renamed(name: str) -> Callable[[Object], None]:
     return change
 
 
+def env_of(service: Object, name: str) -> Object:
+    variables = service["spec"]["predictor"]["containers"][0]["env"]
+    return next(each for each in variables if each["name"] == name)
+
+
 def hosts(value: str) -> Callable[[Object], None]:
     def change(found: Object) -> None:
         variables = found["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -105,6 +110,8 @@ AVIARY = f"{PREDICTOR}/containers/0"
 ALERT = "spec/groups/0/rules/0"
 MODE, SCALER = "metadata/annotations/serving.kserve.io~deploymentMode", "metadata/annotations/serving.kserve.io~autoscalerClass"
 CANARY = [{"predictor": {"name": "next", "model": {"modelFormat": {"name": "mynah"}}}, "trafficPercent": 120}]
+RATE = 'sum(rate(istio_requests_total{destination_service_name="aviary-predictor"}[2m]))'
+STEPS = {"kind": "ServiceAccount", "name": "mynah-pipeline", "namespace": "kubeflow"}
 NOBODY = {"matchLabels": {"app.kubernetes.io/name": "nobody"}}
 
 
@@ -176,12 +183,16 @@ MUTATIONS = [
     *_of("accounts_exist", "Deployment", "mlflow",
         ("another", put(f"{POD}/serviceAccountName", "nobody")), ("default", cut(f"{POD}/serviceAccountName"))),
     *_of("settings_exist", "InferenceService", "aviary", ("another", put(f"{AVIARY}/envFrom/0/configMapRef/name", "settings"))),
-    *_of("settings_exist", "ConfigMap", "mynah-settings", ("key", cut("data/MYNAH_S3_BUCKET"))),
+    *_of("settings_exist", "ConfigMap", "mynah-settings",
+        ("key", cut("data/MYNAH_S3_BUCKET")), ("boto3's region", cut("data/AWS_DEFAULT_REGION")),
+        ("two regions", put("data/AWS_REGION", "eu-central-1")), ("no step gets it", put("data/MYNAH_COLOUR", "blue"))),
     *_of("secrets_exist_or_are_documented", "Deployment", "mlflow",
         ("another key", put(f"{POD}/initContainers/0/env/1/valueFrom/secretKeyRef/key", "USER"))),
     *_of("secrets_exist_or_are_documented", "InferenceService", "aviary",
         ("another file", put(f"{AVIARY}/args/4", "--keys=/etc/mynah/keys/other.json")),
-        ("another", put(f"{AVIARY}/envFrom/1/secretRef/name", "s3"))),
+        ("another", put(f"{AVIARY}/envFrom/1/secretRef/name", "s3")),
+        ("all keys", add(f"{AVIARY}/envFrom", {"secretRef": {"name": "mynah-mlflow"}})),
+        ("another key", lambda found: env_of(found, "MLFLOW_TRACKING_PASSWORD")["valueFrom"]["secretKeyRef"].update(key="PASSWORD"))),
     *_of("secrets_exist_or_are_documented", "ServiceAccount", "mynah-serve", ("another", put("secrets/0/name", "s3"))),
     *_of("priorities_exist", "Deployment", "mlflow", ("another", put(f"{POD}/priorityClassName", "urgent"))),
     *_of("priorities_exist", "PriorityClass", "mynah-training", ("before answers", put("value", 20000))),
@@ -190,6 +201,9 @@ MUTATIONS = [
     *_of("rights_are_least", "Role", "mynah-pipeline",
         ("wildcard", put("rules/1/verbs", ["*"])), ("all secrets", cut("rules/3/resourceNames"))),
     *_of("rights_are_least", "ClusterRole", "mynah-endpoints", ("deletes everywhere", add("rules/0/verbs", "delete"))),
+    *_of("rights_are_least", "RoleBinding", "mynah-deploy", ("steps too", add("subjects", STEPS))),
+    *_of("rights_are_least", "Role", "mynah-serve-in", ("past the policies", add("rules/2/resources", "services/proxy"))),
+    *_of("rights_suffice", "Role", "mynah-serve-in", ("no patch", put("rules/0/verbs", ["get", "list", "create", "delete"]))),
     *_of("rights_suffice", "Role", "mynah-locks", ("no renewal", put("rules/0/verbs", ["get", "create"]))),
     *_of("rights_suffice", "Role", "mynah-deploy", ("no deletion", put("rules/0/verbs", ["get", "list", "create", "patch"]))),
     *_of("workloads_select_their_own", "Deployment", "mlflow", ("nobody", put("spec/selector", NOBODY))),
@@ -205,6 +219,8 @@ MUTATIONS = [
     *_of("scalers_scale_something", "InferenceService", "aviary", ("two scalers", put(SCALER, "hpa"))),
     *_of("monitors_find_pods", "PodMonitor", "mynah",
         ("port", put("spec/podMetricsEndpoints/0/port", "prometheus")), ("nobody", put("spec/selector", NOBODY))),
+    *_of("monitors_find_pods", "PodMonitor", "mynah-gateway", ("none", "remove"),
+        ("port", put("spec/podMetricsEndpoints/0/port", "http-metrics")), ("nobody", put("spec/selector", NOBODY))),
     *_of("namespaces_are_restricted", "Namespace", "mynah",
         ("baseline", put("metadata/labels/pod-security.kubernetes.io~enforce", "baseline"))),
     *_of("namespaces_are_restricted", "LimitRange", "mynah", ("no defaults", "remove")),
@@ -223,11 +239,17 @@ MUTATIONS = [
     *_of("ways_are_open_or_closed", "NetworkPolicy", "mynah-steps", ("closed", "remove")),
     *_of("ways_are_open_or_closed", "NetworkPolicy", "scraping", ("the wrong port", put("spec/ingress/0/ports/0/port", 8080))),
     *_of("ways_are_open_or_closed", "NetworkPolicy", "gateway", ("everywhere", add("spec/egress", {}))),
+    *_of("ways_are_open_or_closed", "NetworkPolicy", "gateway-scraping", ("closed", "remove")),
+    *_of("ways_are_open_or_closed", "NetworkPolicy", "mynah-steps-to-bots", ("closed", "remove")),
+    *_of("ways_are_open_or_closed", "NetworkPolicy", "bots-from-steps",
+        ("closed", "remove"), ("the Service's port", put("spec/ingress/0/ports/0/port", 80))),
     *_of("metrics_are_exported", "PrometheusRule", "mynah",
         ("metric", put(f"{ALERT}/expr", 'sum(mynah_requests_count{namespace="mynah"}) > 1')),
         ("label", put(f"{ALERT}/expr", 'sum(mynah_requests_total{code="500"}) > 1')),
         ("group", put(f"{ALERT}/expr", 'sum by (model) (mynah_queue_waiting{namespace="mynah"}) > 1')),
         ("no selector", put(f"{ALERT}/expr", "mynah_queue_length > 1"))),
+    *_of("silence_is_heard", "PrometheusRule", "mynah", ("no pods", put(f"{ALERT}/expr", 'sum(up{namespace="mynah"}) == 0'))),
+    *_of("silence_is_heard", "ScaledObject", "aviary", ("the first request", put("spec/triggers/1/metadata/query", RATE))),
     *_of("metrics_are_exported", "ScaledObject", "aviary",
         ("metric", put("spec/triggers/0/metadata/query", 'sum(mynah_queue_depth{namespace="mynah"})'))),
     *_of("metrics_are_exported", "ConfigMap", "mynah-dashboard", ("metric", panel('sum(mynah_errors_total{namespace="$namespace"})'))),

@@ -1,7 +1,9 @@
 """k8s/: all that is rendered holds together, and each check sees what it is there for."""
 
 import base64
+import copy
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -20,7 +22,7 @@ from scripts.manifests.render import ROOT, build, choices, documented_secrets, r
 from serving.doors.key_file import read_keys
 from tests.conftest import needs
 
-EVERYTHING = ("gateway", "keda", "mlflow-auth", "monitoring")
+EVERYTHING = ("gateway", "keda", "mlflow-auth", "monitoring", "serve-in")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,6 +80,30 @@ def test_an_undocumented_secret_is_seen(rendered):
     told = [fault for fault in faults_of(untold) if "'keys.json'" in fault.problem]
     assert {fault.where for fault in told} == {"InferenceService/mynah/aviary", "InferenceService/mynah/wren"}
     assert {fault.check for fault in faults_of(untold)} == {"secrets_exist_or_are_documented"}
+
+
+def test_an_istio_that_restricted_namespaces_refuse_is_seen(rendered):
+    told = rendered["gpu"].told.replace("gateways.seccompProfile", "gateways.profile")
+    (fault,) = faults_of(dataclasses.replace(rendered["gpu"], told=told))
+    assert (fault.check, fault.where) == ("pods_are_restricted", "Gateway/mynah/mynah")
+
+
+def test_runs_change_nothing_in_mynah_but_with_serve_in(plain, rendered):
+    """Only the component gives them InferenceServices, and the way to the bots; never the API's proxy."""
+    assert plain["gpu"].find("Role", "mynah-serve-in", "mynah") is None
+    bound = {
+        each["metadata"]["name"]
+        for each in rendered["gpu"].of("RoleBinding", "ClusterRoleBinding")
+        if "mynah-pipeline" in [subject["name"] for subject in each["subjects"]]
+    }
+    assert bound == {"mynah-pipeline", "mynah-locks", "mynah-serve-in"}
+    with_more = copy.deepcopy(plain["gpu"].objects)
+    deploy = next(each for each in with_more if where(each) == "RoleBinding/mynah/mynah-deploy")
+    deploy["subjects"].append({"kind": "ServiceAccount", "name": "mynah-pipeline", "namespace": "kubeflow"})
+    problems = [fault.problem for fault in faults_of(dataclasses.replace(plain["gpu"], objects=with_more))]
+    assert problems == [
+        "by services/proxy a step reaches pods past the NetworkPolicies", "every run may change InferenceServices"
+    ]  # fmt: skip
 
 
 def test_what_deploy_writes_holds_like_the_rest(rendered):
@@ -151,7 +177,10 @@ def test_mlflow_is_one_process_that_hands_no_artifacts_through(plain):
 
 def test_with_auth_mlflow_asks_and_the_aviary_answers(rendered):
     assert "--app-name=basic-auth" in container_of(rendered["laptop"], "mlflow")["args"]
-    assert {"secretRef": {"name": "mynah-mlflow"}} in container_of(rendered["laptop"], "aviary")["envFrom"]
+    aviary = container_of(rendered["laptop"], "aviary")
+    keys = [each["valueFrom"]["secretKeyRef"]["key"] for each in aviary["env"] if "valueFrom" in each]
+    assert keys == ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]  # and not what it signs sessions with
+    assert "mynah-mlflow" not in str(aviary["envFrom"])
 
 
 def test_keda_scales_the_aviary_to_none_and_kserve_does_not(rendered):
@@ -176,6 +205,84 @@ def test_the_laptops_key_in_the_readme_opens_its_server(plain):
     assert key.bots == ("*",)
     made = plain["laptop"].find("Secret", "mynah-keys", "mynah")["data"]["keys.json"]
     assert base64.b64decode(made) == (ROOT / "k8s/overlays/laptop/keys.json").read_bytes()
+
+
+def test_the_readmes_run_from_this_machine_reaches_the_laptops_services(plain):
+    """Its ports, key, bucket and names are those of overlays/laptop, and its commands are ours."""
+    laptop = plain["laptop"]
+    block = laptop.told.partition("### A run, from this machine")[2].partition("`mynah submit` starts")[0]
+    exported = dict(re.findall(r"([A-Z][A-Z0-9_]+)=(\S+)", block))
+    forwarded = {
+        (namespace, service, local): port
+        for namespace, service, local, port in re.findall(r"port-forward --namespace (\S+) service/(\S+) (\d+):(\d+)", block)
+    }
+    for (namespace, service, local), port in forwarded.items():
+        assert f"http://127.0.0.1:{local}" in exported.values()
+        if namespace == "mynah":
+            assert int(port) in [each["port"] for each in laptop.find("Service", service, namespace)["spec"]["ports"]]
+    assert ("kubeflow", "ml-pipeline", "8888") in forwarded
+    secret = laptop.find("Secret", "mynah-s3", "mynah")["data"]
+    assert {key: base64.b64decode(value).decode() for key, value in secret.items()}.items() <= exported.items()
+    settings = laptop.find("ConfigMap", "mynah-settings", "mynah")["data"]
+    assert {key: settings[key] for key in ("MYNAH_S3_BUCKET", "AWS_DEFAULT_REGION")}.items() <= exported.items()
+    assert {"KF_PIPELINES_ENDPOINT", "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI", "MYNAH_LOCK"} <= exported.keys()
+    assert read_keys(ROOT / "k8s/overlays/laptop/keys.json").find(exported["MYNAH_API_KEY"])
+    for words in re.findall(r"^    mynah (.+)$", block, re.MULTILINE):
+        done = subprocess.run([sys.executable, "-m", "pipelines", *words.split(), "--help"], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, words
+    assert "--no-gpu" in block
+
+
+ALERTS = """
+rule_files: [rules.yaml]
+evaluation_interval: 15s
+tests:
+  - name: no pods, and none is asked for
+    interval: 15s
+    input_series:
+      - {series: 'kube_deployment_spec_replicas{namespace="mynah",deployment="aviary-predictor"}', values: 0x40}
+    alert_rule_test: [{eval_time: 8m, alertname: MynahNoServer}]
+    promql_expr_test: [{expr: wakes > 0, eval_time: 8m}]
+  - name: no pods, although one is asked for
+    interval: 15s
+    input_series:
+      - {series: 'kube_deployment_spec_replicas{namespace="mynah",deployment="aviary-predictor"}', values: 1x40}
+    alert_rule_test: [{eval_time: 8m, alertname: MynahNoServer, exp_alerts: [&alert ALERT]}]
+  - name: a pod that answers no question, and no kube-state-metrics
+    interval: 15s
+    input_series: [{series: 'up{namespace="mynah",pod="aviary-predictor-1"}', values: 0x40}]
+    alert_rule_test: [{eval_time: 8m, alertname: MynahNoServer, exp_alerts: [*alert]}]
+  - name: a pod that answers
+    interval: 15s
+    input_series: [{series: 'up{namespace="mynah",pod="aviary-predictor-1"}', values: 1x40}]
+    alert_rule_test: [{eval_time: 8m, alertname: MynahNoServer}]
+  - name: the very first request, and what an hour ago woke it
+    interval: 15s
+    input_series:
+      - {series: 'istio_requests_total{SERVICE,pod="new"}', values: _x19 1x40}
+      - {series: 'istio_requests_total{SERVICE,pod="old"}', values: 7x60}
+      - {series: 'istio_requests_total{SERVICE,pod="restarted"}', values: 7x18 0x40}
+    promql_expr_test:
+      - {expr: wakes > 0, eval_time: 4m30s}
+      - {expr: wakes > 0, eval_time: 5m, exp_samples: [{labels: wakes, value: 0.008333333333333333}]}
+      - {expr: wakes > 0, eval_time: 10m}
+"""
+
+
+def test_prometheus_hears_silence_and_the_first_request(rendered, tmp_path):
+    """MynahNoServer and what wakes the aviary from none, as Prometheus itself evaluates them."""
+    needs(shutil.which("promtool") is not None, "promtool is not installed: it comes with Prometheus")
+    (rules,) = rendered["gpu"].of("PrometheusRule")
+    alert = rules["spec"]["groups"][0]["rules"][0]
+    (scaler,) = rendered["gpu"].of("ScaledObject")
+    query = next(each["metadata"]["query"] for each in scaler["spec"]["triggers"] if each["name"] == "asked")
+    wakes = {"name": "wakes", "rules": [{"record": "wakes", "expr": query}]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [*rules["spec"]["groups"], wakes]}))
+    expected = {"exp_labels": alert["labels"], "exp_annotations": alert["annotations"]}
+    service = 'destination_service_name="aviary-predictor",destination_service_namespace="mynah"'
+    (tmp_path / "tests.yaml").write_text(ALERTS.replace("ALERT", json.dumps(expected), 1).replace("SERVICE", service))
+    done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_secrets_that_a_readme_makes():
