@@ -27,6 +27,7 @@ from pipelines.options import (
     Name,
     RecipeFile,
     Rules,
+    Runner,
     Sets,
     Sources,
     Workdir,
@@ -55,7 +56,7 @@ def run(
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
-    runner: Annotated[str, typer.Option(help="subprocess, or docker: each step in its image (`make images`).")] = "subprocess",
+    runner: Runner = "subprocess",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:

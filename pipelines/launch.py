@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import BY_NAME, InputError, MynahError
 from components.events import EVENTS_FILE
@@ -24,11 +24,13 @@ from components.finetune.recipe import Recipe
 from components.names import bot_name, is_unicode
 from components.store import unsent_folder
 from components.tracking import UNSENT_FOLDER
+from pipelines import containers
 from pipelines.watch import Watcher
 
 if TYPE_CHECKING:
     from components.store import Store
 
+Runner = Literal["subprocess", "docker"]  # Kubeflow's: steps as processes of this Python, or in containers
 SECONDS_TO_STOP = 15.0  # for a step to put away what it was writing, before it is killed
 
 
@@ -44,6 +46,7 @@ class Order:
     recipe: Recipe = field(default_factory=Recipe)
     limit: int = 0
     budget: float = 0.0  # US dollars for the whole run; 0: no limit
+    runner: Runner = "subprocess"
 
     def __post_init__(self) -> None:
         bot_name(self.name)
@@ -102,6 +105,8 @@ def launch(order: Order) -> Outcome:
     store = open_store(order.workdir)
     place_of_lock(store)  # what the last steps need is asked for before the first
     check_artifacts(store)
+    if order.runner == "docker":
+        containers.check(store)
     folder = _new_folder(order)
     run_id, status = "", "FAILED"
     try:
@@ -155,10 +160,14 @@ def _run(order: Order, folder: Path, scratch: Path, store: "Store", run_id: str)
     `scratch` is on another disk, perhaps: a step whose disk is full can still say so.
     """
     root, events, log = folder / ".kubeflow", scratch / "events.jsonl", folder / "pipeline.log"
-    write_json(folder / "order.json", {"pipeline_root": str(root), "arguments": _arguments(order, run_id)})
+    unsent = unsent_folder(order.workdir.resolve())
+    spec: dict[str, Any] = {"pipeline_root": str(root), "arguments": _arguments(order, run_id)}
     events.touch()
+    if order.runner == "docker":
+        spec["containers"] = containers.seen(spec["arguments"], root, [scratch, unsent])
+    write_json(folder / "order.json", spec)
     environment = os.environ | {
-        EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": store.tracking_uri, UNSENT_FOLDER: str(unsent_folder(order.workdir.resolve())),
+        EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": store.tracking_uri, UNSENT_FOLDER: str(unsent),
         "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
         "TOKENIZERS_PARALLELISM": "false", "_KFP_RUNTIME": "false",
         "TMPDIR": str(scratch),  # Kubeflow's runner leaves a folder for each step in it

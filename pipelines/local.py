@@ -1,7 +1,8 @@
 """Run the bot pipeline on this machine by Kubeflow's own local runner. A process of its own: `python -m pipelines.local SPEC`.
 
 A process of its own because the runner prints to stdout, keeps global state, and must be ended together with the step it
-waits for. SPEC is a JSON file: {"pipeline_root": …, "arguments": {…}}.
+waits for. SPEC is a JSON file: {"pipeline_root": …, "arguments": {…}}, and "containers": {"reads": […], "writes": […]} when the
+steps are to run in containers that see these paths.
 """
 
 import json
@@ -14,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 
-def run(pipeline_root: str, arguments: dict[str, Any]) -> None:
+def run(pipeline_root: str, arguments: dict[str, Any], containers: dict[str, list[str]] | None = None) -> None:
     """Run the pipeline to its end. Raises RuntimeError when a step fails (its own error went to the launcher's events)."""
     _keep_python3_in_parameters()
     from kfp import local
 
     from pipelines.bot import bot
 
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root)
+    if containers:
+        from pipelines.containers import runner
+
+        local.init(runner(pipeline_root, **containers), pipeline_root=pipeline_root)
+    else:
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root)
     bot(**arguments)
 
 
@@ -64,7 +70,7 @@ if __name__ == "__main__":
     _end_with_the_launcher()
     spec = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     try:
-        run(spec["pipeline_root"], spec["arguments"])
+        run(**spec)
     except (RuntimeError, KeyboardInterrupt) as error:
         if os.getppid() != launcher:
             _put_away(Path(sys.argv[1]), spec["arguments"])

@@ -27,7 +27,8 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
 Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
 Budget = Annotated[
-    float, typer.Option(metavar="USD", help="What the run may cost: fine-tuning stops in time and keeps its best model; 0: no limit.")
+    float,
+    typer.Option(metavar="USD", help="What the run may cost: fine-tuning stops in time and keeps its best model; 0: no limit."),
 ]
 Runner = Annotated[
     Literal["subprocess", "docker"],

@@ -1,0 +1,168 @@
+"""Build the images data, train and serve with podman, buildah or docker, and write their references to build/images.json.
+
+`python images/build.py --help`, or `make images`. Needs nothing but Python's own library.
+"""
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("data", "train", "serve")
+# Docker's format keeps the health check, which OCI's has no place for.
+BUILD = {
+    "podman": ["podman", "build", "--format=docker", "--layers"],
+    "buildah": ["buildah", "build", "--format=docker", "--layers"],
+    "docker": ["docker", "buildx", "build", "--load"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was built: its reference by digest where it has one, and its size in bytes."""
+
+    reference: str
+    size: int
+
+
+def run(*command: str) -> str:
+    """Run a command and return what it prints; what it says on stderr is shown. Ends this program when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"error: {' '.join(command[:3])} … failed (exit code {done.returncode}); its own words are above.")
+    return done.stdout.strip()
+
+
+def engine_here() -> str:
+    """The first engine that is installed."""
+    for engine in BUILD:
+        if shutil.which(engine):
+            return engine
+    sys.exit("error: there is no podman, buildah or docker here. Install one, on Debian: apt-get install podman buildah")
+
+
+def git(*arguments: str) -> str:
+    """What git says of this checkout; "" where there is no git or no checkout."""
+    try:
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607 - git from PATH
+    except FileNotFoundError:
+        return ""
+
+
+def epoch() -> int:
+    """The time that everything in an image gets, in seconds: SOURCE_DATE_EPOCH, the commit's, or that of pyproject.toml."""
+    told = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")
+    return int(told) if told else int((ROOT / "pyproject.toml").stat().st_mtime)
+
+
+def version() -> str:
+    """Mynah's."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+def labels() -> Iterator[str]:
+    """OCI's labels that depend on the checkout. https://github.com/opencontainers/image-spec/blob/main/annotations.md"""
+    yield f"version={version()}"
+    yield f"created={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(epoch()))}"
+    if revision := git("rev-parse", "HEAD"):
+        yield f"revision={revision}{'-dirty' if git('status', '--porcelain') else ''}"
+    origin = git("config", "--get", "remote.origin.url")
+    if origin.startswith("https://") and "@" not in origin:
+        yield f"source={origin.removesuffix('.git')}"
+
+
+def pip_settings(folder: Path) -> None:
+    """Write to `folder` what this machine's pip is told of indexes, as a pip.conf; a CA and local wheels are copied beside it."""
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+    lines, found = ["[global]"], {}
+    for line in told.splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            found[key.rpartition(".")[2]] = str(ast.literal_eval(value))
+    lines += [f"{key} = {found[key]}" for key in ("index-url", "trusted-host") if key in found]
+    if extra := [url for url in found.get("extra-index-url", "").split() if not url.startswith("file:")]:
+        lines.append(f"extra-index-url = {' '.join(extra)}")
+    if cert := found.get("cert"):
+        shutil.copy(cert, folder / "ca.pem")
+        lines.append("cert = /pip-settings/ca.pem")
+    (folder / "wheels").mkdir()
+    links = found.get("find-links", "").split()
+    for wheel in (wheel for place in links for wheel in Path(place).glob("*.whl")):
+        shutil.copy(wheel, folder / "wheels")
+    lines.append(" ".join(["find-links = /pip-settings/wheels", *(link for link in links if "://" in link)]))
+    (folder / "pip.conf").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def build(engine: str, target: str, tag: str, settings: Path, more: Sequence[str]) -> str:
+    """Build one image and return its name."""
+    name = f"mynah-{target}:{tag}"
+    timestamp = ["--build-arg", f"SOURCE_DATE_EPOCH={epoch()}"] if engine == "docker" else ["--timestamp", str(epoch())]
+    if engine != "docker":  # docker finds it by its name
+        timestamp += ["--ignorefile", str(ROOT / "images" / "Containerfile.dockerignore")]
+    told = [part for label in labels() for part in ("--label", f"org.opencontainers.image.{label}")]
+    file = ["--file", str(ROOT / "images" / "Containerfile"), "--target", target, "--tag", name]
+    run(*BUILD[engine], *file, *timestamp, *told, "--build-context", f"pip-settings={settings}", *more, str(ROOT))
+    return name
+
+
+def push(engine: str, name: str, registry: str) -> str:
+    """Push an image to `registry` (HOST/PATH) and return its reference by digest there."""
+    there = f"{registry.rstrip('/')}/{name}"
+    run(engine, "tag", name, there)
+    if engine == "docker":
+        run("docker", "push", "--quiet", there)
+        return run("docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", there)
+    with tempfile.NamedTemporaryFile("r") as digest:
+        run(engine, "push", "--quiet", "--digestfile", digest.name, there)
+        return f"{there.rpartition(':')[0]}@{digest.read().strip()}"
+
+
+def look(engine: str, name: str) -> Image:
+    """What the engine says of a local image."""
+    if engine == "docker":  # it gives a digest only to what a registry has
+        return Image(name, json.loads(run("docker", "image", "inspect", name))[0]["Size"])
+    found = json.loads(run(engine, "inspect", "--type=image", name))
+    if engine == "podman":
+        digest, size = found[0]["Digest"], found[0]["Size"]
+    else:
+        digest, size = found["FromImageDigest"], sum(layer["size"] for layer in json.loads(found["Manifest"])["layers"])
+    return Image(f"localhost/{name.partition(':')[0]}@{digest}", size)
+
+
+def main() -> None:
+    """Build, push where told, and write the references."""
+    parser = argparse.ArgumentParser(
+        description="Build Mynah's images and write their references to build/images.json.",
+        epilog="Whatever else is given goes to the engine as it is, such as --build-arg TORCH_INDEX=URL or --network=host.",
+    )
+    parser.add_argument("--engine", choices=BUILD, help="podman, buildah or docker; the first that is here unless told")
+    parser.add_argument("--target", choices=TARGETS, action="append", help="build this one alone; may be repeated")
+    parser.add_argument("--tag", help="instead of the version")
+    parser.add_argument("--push", metavar="REGISTRY", default="", help="push to HOST/PATH, after a login of the engine's own")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "images.json", help="where the references go")
+    chosen, more = parser.parse_known_args()
+    engine = chosen.engine or engine_here()
+    references = json.loads(chosen.out.read_text("utf-8")) if chosen.out.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="mynah-pip-") as scratch:
+        pip_settings(Path(scratch))
+        for target in chosen.target or TARGETS:
+            name = build(engine, target, chosen.tag or version(), Path(scratch), more)
+            image = look(engine, name)
+            references[target] = push(engine, name, chosen.push) if chosen.push else image.reference
+            print(f"{references[target]}  {image.size / 1e6:,.0f} MB", flush=True)
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(json.dumps(references, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

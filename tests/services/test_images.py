@@ -1,0 +1,284 @@
+"""The images, built and run: what is in them and what is not, the server, and a whole pipeline with a container per step."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from pipelines.containers import IMAGE_USER
+from tests.services.containers import ROOT, engine_in, facts, layers
+
+pytestmark = pytest.mark.timeout(1200)  # the first test builds everything
+TARGETS = ("data", "train", "serve")
+QUICK = ["--name", "wren", "--from", "sample", "--limit", "150", "--set", "epochs=1", "--runner", "docker"]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with engine_in(tmp_path_factory.mktemp("containers")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def again(engine):
+    """A second build of data with nothing of the first, while the others are built: its reference, when it is there."""
+    out, log = engine.folder / "again.json", engine.folder / "again.log"
+    with log.open("wb") as output:
+        command = engine.build("--target=data", "--tag=again", "--out", out, "--no-cache")
+        building = engine.start(*command, stdout=output, stderr=output)
+
+    def wait():
+        assert building.wait() == 0, log.read_text()[-3000:]
+        return json.loads(out.read_text())["data"]
+
+    yield wait
+    building.kill()
+    building.wait()
+
+
+@pytest.fixture(scope="module")
+def data_first(engine):
+    out = engine.folder / "images.json"
+    return out, engine.get(*engine.build("--target=data", "--out", out))
+
+
+@pytest.fixture(scope="module")
+def built(engine, data_first, again):
+    """build/images.json, and what the build printed."""
+    out, printed = data_first
+    printed += "\n" + engine.get(*engine.build("--target=train", "--target=serve", "--out", out))
+    return json.loads(out.read_text()), printed
+
+
+@pytest.fixture(scope="module")
+def images(built):
+    return built[0]
+
+
+@pytest.fixture(scope="module")
+def inside(engine, images):
+    return {target: facts(engine, image) for target, image in images.items()}
+
+
+@pytest.fixture
+def docker(engine, images, monkeypatch):
+    """This process and its children find the engine and the images."""
+    for name, value in engine.environment.items():
+        if name != "TMPDIR":
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MYNAH_DATA_IMAGE", images["data"])
+    monkeypatch.setenv("MYNAH_TRAIN_IMAGE", images["train"])
+    with engine.socket() as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        yield engine
+
+
+def test_images_are_named_by_digest_with_their_sizes(engine, built):
+    images, printed = built
+    assert list(images) == list(TARGETS)
+    for target, reference in images.items():
+        assert re.fullmatch(rf"localhost/mynah-{target}@sha256:[0-9a-f]{{64}}", reference)
+        assert re.search(rf"^{re.escape(reference)}  [\d,]+ MB$", printed, re.MULTILINE)
+        engine.get("podman", "image", "exists", reference)
+
+
+def test_they_run_as_nobody_in_particular_on_a_read_only_root(inside):
+    for found in inside.values():
+        assert (found["uid"], found["gid"]) == (IMAGE_USER, IMAGE_USER)
+        assert found["writable"] == ["/tmp", "/tmp"]  # and HOME is there
+
+
+def test_they_hold_nothing_to_build_with(inside):
+    for found in inside.values():
+        assert found["programs"] == []
+        assert found["left"] == []
+        assert "pip" not in found["modules"]
+
+
+def test_each_holds_what_its_steps_need_and_no_more(inside):
+    modules = {target: set(found["modules"]) for target, found in inside.items()}
+    assert modules["data"] == {"kfp", "mlflow", "boto3"}
+    assert modules["train"] == {"kfp", "mlflow", "boto3", "torch", "transformers"}
+    assert modules["serve"] == {"kserve", "mlflow", "boto3", "torch"}
+
+
+def test_data_cannot_import_torch_and_is_small(engine, images):
+    done = engine.run(images["data"], "python3", "-c", "import torch")
+    assert "No module named 'torch'" in done.stderr
+    [found] = json.loads(engine.get("podman", "image", "inspect", images["data"]))
+    assert found["Size"] < 500e6
+
+
+def test_torch_is_one_layer_that_train_and_serve_share(engine, images):
+    data, train, serve = (layers(engine, images[target]) for target in TARGETS)
+    assert [layer for layer in train if layer in serve and layer not in data]
+
+
+def test_versions_are_those_of_constraints_txt_exactly(inside):
+    pinned = {normal(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"}
+    for found in inside.values():
+        ours = {normal(line) for line in found["python"]}
+        assert {line for line in ours - pinned if not line.startswith("mynah==")} == set()
+
+
+def normal(requirement):
+    name, _, version = requirement.partition("==")
+    return f"{re.sub('[-_.]+', '-', name).lower()}=={version.partition('+')[0]}"
+
+
+def test_the_bill_of_materials_lists_what_is_installed(inside):
+    for target, found in inside.items():
+        bill = found["bill"]
+        assert (bill["bomFormat"], bill["specVersion"], bill["metadata"]["component"]["name"]) == (
+            "CycloneDX",
+            "1.6",
+            f"mynah-{target}",
+        )
+        listed = {part["purl"] for part in bill["components"]}
+        assert len(listed) == len(bill["components"])
+        python = sorted(
+            f"{part['name']}=={part['version']}" for part in bill["components"] if part["purl"].startswith("pkg:pypi/")
+        )
+        assert python == found["python"]
+        debian = [
+            urllib.parse.unquote(purl).removeprefix("pkg:deb/debian/").partition("?")[0] for purl in listed if ":deb/" in purl
+        ]
+        assert sorted(purl.replace("@", "=", 1) for purl in debian) == found["debian"]
+
+
+def test_labels_say_what_an_image_was_made_of(engine, images):
+    from importlib.metadata import version
+
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    for target, image in images.items():
+        labels = json.loads(engine.get("podman", "image", "inspect", image))[0]["Labels"]
+        said = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+        assert said["title"] == f"mynah-{target}"
+        assert said["version"] == version("mynah")
+        assert said["revision"].removesuffix("-dirty") == revision
+        assert said["licenses"] == "Apache-2.0"
+        assert said["created"] == "2023-11-14T22:13:20Z"  # SOURCE_DATE_EPOCH
+
+
+def test_bytecode_outlives_the_change_of_its_sources_times(inside):
+    assert all(found["bytecode"] for found in inside.values())
+
+
+def test_two_builds_give_the_same_layers(engine, images, again):
+    assert layers(engine, again()) == layers(engine, images["data"])
+
+
+ASK = """
+import json, urllib.request
+body = json.dumps({"model": "wren", "prompt": "My dream is", "max_tokens": 20}).encode()
+request = urllib.request.Request("http://127.0.0.1:8080/openai/v1/completions", body, {"Content-Type": "application/json"})
+live = urllib.request.urlopen("http://127.0.0.1:8080/v2/health/live").status
+print(json.dumps([live, json.load(urllib.request.urlopen(request))["choices"][0]["text"]]))
+"""
+
+
+def test_the_server_is_healthy_answers_and_stops_in_order(engine, images):
+    hard = ["--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--network=none"]
+    bot = ["--model-dir", "/opt/code/components/finetune/fledgling", "--name", "wren"]
+    name = engine.get("podman", "run", "--detach", *hard, images["serve"], "mynah", "serve", "--host=0.0.0.0", *bot)
+    deadline = time.monotonic() + 120
+    while engine.call("podman", "healthcheck", "run", name).returncode:
+        assert time.monotonic() < deadline, engine.call("podman", "logs", name)
+        time.sleep(0.2)
+    live, text = json.loads(engine.get("podman", "exec", name, "python3", "-c", ASK))
+    assert live == 200
+    assert text.strip()
+    engine.get("podman", "stop", "--time=30", name)
+    assert engine.get("podman", "inspect", "--format={{.State.ExitCode}}", name) == "0"
+    engine.get("podman", "rm", name)
+
+
+def test_a_whole_pipeline_runs_with_a_container_per_step(mynah, on_server, docker, images, tmp_path):
+    done = mynah("run", *QUICK, "--workdir", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr + log(tmp_path)
+    outcome = json.loads(done.stdout)
+    folder = Path(outcome["folder"])
+    assert {"raw", "data", "model", "report", "card", "pipeline.log"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "model" / "model.safetensors").stat().st_uid == IMAGE_USER
+    assert outcome["promoted"]
+    assert [tags_of(step)["mynah.image_digest"] for step in steps(outcome["mlflow_run"], ("fetch", "finetune"))] == [
+        images[target].partition("@")[2] for target in ("data", "train")
+    ]
+    assert docker.get("podman", "ps", "--all", "--quiet") == ""
+
+
+def log(workdir):
+    return "".join(path.read_text()[-3000:] for path in workdir.glob("runs/*/pipeline.log"))
+
+
+def steps(run_id, names):
+    from components.store import Store
+    from components.tracking import steps_of
+
+    found = steps_of(Store.from_environment(), run_id)
+    return [found[name] for name in names]
+
+
+def tags_of(run):
+    return run.data.tags
+
+
+def test_what_a_step_says_of_its_failure_is_heard(mynah, on_server, docker, tmp_path):
+    (tmp_path / "posts.csv").write_text("id,words\n1,hello\n")
+    done = mynah("run", *QUICK[:2], "--from", tmp_path / "posts.csv", "--runner", "docker", "--workdir", tmp_path / "work")
+    assert done.returncode == 2
+    assert "posts.csv" in done.stderr
+    assert "text" in done.stderr
+
+
+# Quicker than Kubeflow's own runner can ask, which takes it for a success (kubeflow/pipelines#13332).
+def test_a_container_that_fails_at_once_and_in_silence_fails_the_run(mynah, on_server, docker, images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MYNAH_DATA_IMAGE", docker.derive(images["data"], "mynah-silent", python3="exit 3"))
+    done = mynah("run", *QUICK, "--workdir", tmp_path)
+    assert done.returncode == 1
+    assert "the pipeline stopped in the step" in done.stderr
+    assert "pipeline.log" in done.stderr
+
+
+def test_a_container_that_is_killed_is_told_with_its_exit_code(mynah, on_server, docker, images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MYNAH_DATA_IMAGE", docker.derive(images["data"], "mynah-killed", python3="kill -KILL $$"))
+    done = mynah("run", *QUICK, "--workdir", tmp_path)
+    assert done.returncode == 3
+    assert "exit code 137" in done.stderr
+
+
+def test_an_interrupted_run_leaves_no_container_and_no_folder(on_server, docker, images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MYNAH_DATA_IMAGE", docker.derive(images["data"], "mynah-slow", python3="sleep 600"))
+    command = [sys.executable, "-m", "pipelines", "run", *QUICK, "--workdir", tmp_path]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not docker.get("podman", "ps", "--quiet", "--filter=status=running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    assert docker.get("podman", "ps", "--all", "--quiet") == ""
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_is_missing_is_told_before_anything_is_made(mynah, on_server, docker, monkeypatch, tmp_path):
+    absent = mynah("run", *QUICK, "--workdir", tmp_path, MYNAH_TRAIN_IMAGE="mynah-nowhere:1")
+    assert (absent.returncode, "no image mynah-nowhere:1" in absent.stderr, "make images" in absent.stderr) == (2, True, True)
+    command = [sys.executable, "-m", "pipelines", "run", *QUICK, "--workdir", tmp_path]
+    environment = os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    silent = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (silent.returncode, "no container engine answers" in silent.stderr) == (3, True)
+    lock = mynah("run", *QUICK, "--workdir", tmp_path, MYNAH_LOCK=f"file:{tmp_path}")
+    assert (lock.returncode, "MLFLOW_BACKEND_STORE_URI" in lock.stderr) == (2, True)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    laptop = mynah("run", *QUICK, "--workdir", tmp_path)
+    assert (laptop.returncode, "make services" in laptop.stderr) == (2, True)
+    assert not (tmp_path / "runs").exists()
