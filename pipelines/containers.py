@@ -6,6 +6,7 @@ model, for reading. Its root file system is read-only, it has no privileges, and
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ IMAGE_USER = 10001  # the user of images/Containerfile
 NETWORK = "MYNAH_NETWORK"  # the engine's network for the steps; unset, they use this machine's, where `make services` listens
 TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # of this environment the steps are told what begins so
 NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_PRICES")  # and see these files
+SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_STOP = 10  # for a step that is interrupted, less than the launcher gives the runner
 NOT_STARTED = 125  # as `docker run` itself says it
 ENDED_BY_SIGNAL = 128  # an exit code above it says by which: 137 is SIGKILL
@@ -161,18 +163,30 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
         send("error", kind="PlatformError", problem=problem, fix="Its own log may say more.")
         return NOT_STARTED
     try:
-        for chunk in container.logs(stream=True):
-            print(chunk.decode(errors="replace"), end="", flush=True)
-        code = int(container.wait()["StatusCode"])
+        code = _ended(container)
     except BaseException:
         _interrupt(container)
         raise
     finally:
+        with contextlib.suppress(DockerException):  # it is the log of a step whose end is known already
+            print(container.logs().decode(errors="replace"), end="", flush=True)
         container.remove(force=True)
     if code > ENDED_BY_SIGNAL:  # the step had no time to say so
         problem = f"a step's container ({image}) was ended from outside, with exit code {code}"
         send("error", kind="PlatformError", problem=problem, fix="137 is often too little memory. See the end of pipeline.log.")
     return code
+
+
+def _ended(container: "Container") -> int:
+    """Wait for the container's end, and return its exit code.
+
+    By asking again and again: to follow a log whose container has just ended can last for ever with podman 4.3.
+    """
+    while True:
+        container.reload()
+        if container.status in ("exited", "stopped", "dead"):
+            return int(container.attrs["State"]["ExitCode"])
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _interrupt(container: "Container") -> None:

@@ -173,7 +173,7 @@ class Engine:
 
     def _admit(self) -> None:
         """Take in what waits, as far as there is room for it; not at once after prompts so long that who runs waited for them."""
-        if self._runs and time.perf_counter() < self._rest_until:
+        if not self._queue or (self._runs and time.perf_counter() < self._rest_until):
             return
         with self._changed:
             chosen = choose(self._queue, self._runs, self._most_running, self._cache)
