@@ -84,23 +84,17 @@ def train(
             began, epoch_nats, epoch_tokens = time.monotonic(), 0.0, 0
             model.train()
             for batch in batches.epoch(rng):
-                count, learning_rate = sum(len(row) - 1 for row in batch), float(schedule.get_last_lr()[0])
-                nats = _batch_loss(checkpoint, batch, bf16)
-                loss = _number(nats.item() / count, step, learning_rate)
-                metrics = {"train_loss": loss, "learning_rate": learning_rate}
-                torch.autograd.backward(nats / count)
-                metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm).item()
-                optimizer.step()
+                count = sum(len(row) - 1 for row in batch)
+                nats, metrics = _learn(checkpoint, batch, count, optimizer, recipe.max_grad_norm, bf16, step)
                 schedule.step()
-                optimizer.zero_grad(set_to_none=True)
-                step, epoch_nats, epoch_tokens = step + 1, epoch_nats + nats.item(), epoch_tokens + count
+                step, epoch_nats, epoch_tokens = step + 1, epoch_nats + nats, epoch_tokens + count
                 on_step(step, metrics)
-                advance(1, f"epoch {epoch}/{recipe.epochs}, loss {loss:.3f}")
+                advance(1, f"epoch {epoch}/{recipe.epochs}, loss {metrics['train_loss']:.3f}")
                 if time.monotonic() >= deadline:
                     break
             seconds, tokens = seconds + time.monotonic() - began, tokens + epoch_tokens
             # The last step's own update shows here first.
-            held_out_loss = _number(score(checkpoint, held_out).loss, step, learning_rate)
+            held_out_loss = _number(score(checkpoint, held_out).loss, step, metrics["learning_rate"])
             history.append(Epoch(epoch, epoch_nats / epoch_tokens, held_out_loss))
             on_step(step, {"held_out_loss": history[-1].held_out_loss})
             if history[-1].held_out_loss == min(past.held_out_loss for past in history):
@@ -111,6 +105,26 @@ def train(
     model.to("cpu").eval()
     best_epoch = min(history, key=lambda past: past.held_out_loss).epoch
     return Result(history, best_epoch, step, tokens, seconds, device, "bf16" if bf16 else "fp32", step < steps)
+
+
+def _learn(
+    checkpoint: Checkpoint,
+    batch: Sequence[Sequence[int]],
+    count: int,
+    optimizer: torch.optim.Optimizer,
+    max_grad_norm: float,
+    bf16: bool,
+    step: int,
+) -> tuple[float, dict[str, float]]:
+    """One optimiser step on a batch of `count` predicted tokens: its nats, and what is recorded of it. Raises MynahError."""
+    learning_rate = float(optimizer.param_groups[0]["lr"])
+    nats = _batch_loss(checkpoint, batch, bf16)
+    loss = _number(nats.item() / count, step, learning_rate)
+    torch.autograd.backward(nats / count)
+    norm = torch.nn.utils.clip_grad_norm_(checkpoint.model.parameters(), max_grad_norm).item()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return nats.item(), {"train_loss": loss, "learning_rate": learning_rate, "grad_norm": norm}
 
 
 def _base_loss(checkpoint: Checkpoint, held_out: Sequence[str]) -> float:
