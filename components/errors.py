@@ -52,7 +52,7 @@ INTERRUPTED = 130
 BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, StoreRefused, GateRefused)}
 
 # What an error calls a type, for people who do not write Python.
-NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", dict: "names with numbers"}
 
 
 def interrupt_on_sigterm() -> None:

@@ -67,6 +67,28 @@ def cores_to_use(most: int, control_groups: Path = Path("/sys/fs/cgroup")) -> in
     return max(1, min(most, math.ceil(int(quota) / int(period))))
 
 
+def free_memory(control_groups: Path = Path("/sys/fs/cgroup"), system: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes of memory that this process may still take: what the machine has left, or the container's limit; None where nothing says.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files; before: memory.limit_in_bytes. What the kernel keeps of
+    files counts as free in the one (MemAvailable), and as taken in the other, where it is given back when memory runs short.
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = dict(line.split(":", 1) for line in system.read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    for folder, limit, used in (
+        ("", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such limit; "max"
+            stat = dict(line.split(" ", 1) for line in (control_groups / folder / "memory.stat").read_text().splitlines())
+            files = int(stat.get("inactive_file") or stat.get("total_inactive_file") or 0)
+            most, taken = (int((control_groups / folder / name).read_text()) for name in (limit, used))
+            found.append(most - taken + files)
+    return max(0, min(found)) if found else None
+
+
 class Meter:
     """Samples the machine's processors, memory and GPUs every ten seconds while a block runs, and once when it ends.
 

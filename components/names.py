@@ -1,7 +1,9 @@
 """Names, validated once at the edge; from then on they are safe as S3 keys, DNS labels, model names and file names."""
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from components.errors import InputError
 
@@ -45,3 +47,9 @@ def author_name(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text).strip().lstrip("@")
     # An underscore at an edge is the handle's own, and tells @ann from @_ann; one that stands for something else goes.
     return re.sub(r"[^\w.@-]+", "\0", plain)[:64].strip("\0.").replace("\0", "_") or "unknown"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint for a misspelt name: the known one that is nearest to it, or all of them."""
+    near = difflib.get_close_matches(name[:100], known, 1)
+    return f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}."

@@ -1,7 +1,7 @@
 """How well a model predicts texts: the loss that fine-tuning watches and evaluation judges by."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,11 @@ from components.generation import encode
 
 if TYPE_CHECKING:
     import torch
+    from transformers import GPT2LMHeadModel
 
 IGNORED = -100  # cross_entropy's ignore_index
-ROWS_AT_ONCE = 32
+TOKENS_AT_ONCE = 2048  # through the model
+LOGITS_AT_ONCE = 512  # tokens whose logits exist at a time: 200 MB of GPT-2's with what the loss makes of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,16 @@ class Score:
         return self.nats / math.log(2) / self.characters
 
 
+def split(ids: Sequence[int], end: int, context: int) -> list[list[int]]:
+    """A text's ids between two END_OF_TEXT, in rows of the model's context at most."""
+    whole = [end, *ids, end]
+    # Each row predicts its tokens but the first, so the next row starts with the last token of the one before.
+    return [whole[start : start + context] for start in range(0, max(1, len(whole) - 1), context - 1)]
+
+
 def rows(checkpoint: Checkpoint, texts: Sequence[str]) -> list[list[int]]:
     """Each text as token ids between two END_OF_TEXT; one longer than the model's context as several rows."""
-    found = []
-    for text in texts:
-        ids = [checkpoint.end, *encode(checkpoint, text), checkpoint.end]
-        # Each row predicts its tokens but the first, so the next row starts with the last token of the one before.
-        step = checkpoint.context - 1
-        found += [ids[start : start + checkpoint.context] for start in range(0, max(1, len(ids) - 1), step)]
-    return found
+    return [row for text in texts for row in split(encode(checkpoint, text), checkpoint.end, checkpoint.context)]
 
 
 def pad(batch: Sequence[Sequence[int]], end: int) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -66,28 +69,48 @@ def pad(batch: Sequence[Sequence[int]], end: int) -> "tuple[torch.Tensor, torch.
     return inputs[:, :-1], targets[:, 1:]
 
 
-def summed_loss(model: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-    """Cross-entropy in nats summed over the targets that are not padding."""
+def summed_loss(model: "GPT2LMHeadModel", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    """Cross-entropy in nats summed over the targets that are not padding; never all logits at once."""
     import torch
 
-    logits = model(input_ids=inputs).logits
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    kept = targets != IGNORED
+    hidden, wanted = model.transformer(input_ids=inputs).last_hidden_state[kept], targets[kept]
+    nats = torch.zeros((), device=hidden.device)
+    for start in range(0, len(hidden), LOGITS_AT_ONCE):
+        part = slice(start, start + LOGITS_AT_ONCE)
+        nats = nats + torch.nn.functional.cross_entropy(model.lm_head(hidden[part]).float(), wanted[part], reduction="sum")
+    return nats
 
 
 def score(checkpoint: Checkpoint, texts: Sequence[str]) -> Score:
     """Score `texts`, each by itself, in fp32."""
+    everything = rows(checkpoint, texts)
+    return Score(nats_of(checkpoint, everything), sum(len(row) - 1 for row in everything), sum(map(len, texts)))
+
+
+def nats_of(checkpoint: Checkpoint, everything: Sequence[Sequence[int]]) -> float:
+    """Nats summed over what the rows predict, in fp32, without dropout."""
     import torch
 
     model = checkpoint.model
     was_training = model.training
     model.eval()
-    everything = sorted(rows(checkpoint, texts), key=len)  # alike lengths side by side: little padding
     nats = 0.0
     with torch.inference_mode():
-        for start in range(0, len(everything), ROWS_AT_ONCE):
-            inputs, targets = pad(everything[start : start + ROWS_AT_ONCE], checkpoint.end)
+        for batch in _alike(everything):
+            inputs, targets = pad(batch, checkpoint.end)
             nats += summed_loss(model, inputs.to(model.device), targets.to(model.device)).item()
     model.train(was_training)
-    return Score(nats, sum(len(row) - 1 for row in everything), sum(map(len, texts)))
+    return nats
+
+
+def _alike(everything: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """Batches of rows of about the same length, so that there is little padding, and of so many tokens at most."""
+    batch: list[Sequence[int]] = []
+    for row in sorted(everything, key=len):
+        if batch and (len(batch) + 1) * len(row) > TOKENS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

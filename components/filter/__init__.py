@@ -61,12 +61,25 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
 
 
 def read_texts(data: Path, part: str) -> list[str]:
-    """The texts of `part` ("train" or "held_out") of a folder that `filter_posts` wrote."""
+    """The texts of `part` ("train" or "held_out") of a folder that `filter_posts` wrote. Raises InputError when it is none."""
+    return [text for _, text in _read_kept(data, part)]
+
+
+def read_by_author(data: Path, part: str) -> dict[str, list[str]]:
+    """The same by author; a text that names none is of the author ""."""
+    found: dict[str, list[str]] = {}
+    for author, text in _read_kept(data, part):
+        found.setdefault(author, []).append(text)
+    return found
+
+
+def _read_kept(data: Path, part: str) -> list[tuple[str, str]]:
     path = data / f"{part}.jsonl"
-    texts = [record.get("text") if isinstance(record, dict) else None for record in read_lines(path, "filter")]
+    records = [record if isinstance(record, dict) else {} for record in read_lines(path, "filter")]
+    texts = [record.get("text") for record in records]
     if not texts or not all(isinstance(text, str) and text and is_unicode(text) for text in texts):
         raise InputError(f"{path} has no texts, or a line without one", "Run `mynah filter` again.")
-    return [str(text) for text in texts]
+    return [(str(record.get("author") or ""), record["text"]) for record in records]
 
 
 def split(kept: list[Text], seed: int) -> tuple[list[Text], list[Text]]:

@@ -7,20 +7,25 @@ checkpoint training.json (recipe, history, digests: the record the card quotes) 
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components import checkpoint
 from components.checkpoint import END_OF_TEXT, Checkpoint
 from components.errors import InputError
 from components.events import say, waiting
 from components.files import atomic_folder, digest, refuse_foreign_folder, require_space, write_json, write_lines
-from components.filter import read_texts
+from components.filter import read_by_author
 from components.finetune.base_model import FLEDGLING, BaseModel, resolve
+from components.finetune.batches import shares
 from components.finetune.recipe import Recipe
 from components.verbatim import write_bloom
+
+if TYPE_CHECKING:
+    from components.finetune.states import States
+    from components.finetune.train import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,10 @@ class FinetuneSettings:
     base_model: str = FLEDGLING
     recipe: Recipe = field(default_factory=Recipe)
     seconds: float | None = None  # that it may take in all; it then keeps the best model that it had by then
+    checkpoints: str = (
+        ""  # folder or s3:// address where training states are kept, to go on from after an interruption; "" keeps none
+    )
+    checkpoint_seconds: float = 300.0  # between two of them
 
 
 def finetune(
@@ -41,14 +50,25 @@ def finetune(
     step) or an unreachable hub, MynahError when the loss explodes. Nothing is left in `out` unless all went well.
     """
     deadline = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
-    texts, held_out = read_texts(data, "train"), read_texts(data, "held_out")
+    train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
+    shares(list(train), settings.recipe.weights)  # names somebody who is not there, perhaps
     base = resolve(settings.base_model)
     refuse_foreign_folder(out)
     require_space(out.parent, 2 * _weight_bytes(base), "writing the fine-tuned model")
     with waiting(f"Loading {base.name}"):
-        from components.finetune.train import train  # torch: 2 s, so after everything that can fail without it
+        from components.finetune.processes import Processes
+        from components.finetune.train import Training  # torch: 2 s, so after everything that can fail without it
 
-        loaded = checkpoint.load(base.folder)
+        loaded, processes = checkpoint.load(base.folder), Processes.joined()
+    training = Training(loaded, train, held_out, settings.recipe, processes)
+    about = {
+        "recipe": training.recipe.to_record(),
+        "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},
+        "data_digest": digest(data / "train.jsonl"),
+        "held_out_digest": digest(data / "held_out.jsonl"),
+        "posts": sum(map(len, train.values())),
+        "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
+    }
     steps: list[dict[str, float]] = []
 
     def observe(step: int, metrics: dict[str, float]) -> None:
@@ -56,26 +76,39 @@ def finetune(
         if on_step:
             on_step(step, metrics)
 
-    result = train(loaded, texts, held_out, settings.recipe, observe, deadline)
-    record = {
-        "recipe": settings.recipe.to_record(),
-        "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},
-        "data_digest": digest(data / "train.jsonl"),
-        "held_out_digest": digest(data / "held_out.jsonl"),
-        "posts": len(texts),
-        **result.to_record(),
-        "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
-    }
+    states = _states(settings, about)
+    result = training.run(observe, deadline, states, settings.checkpoint_seconds)
+    record = {**about, **result.to_record()}
+    if not processes.first:
+        return record
+    _tell(result)
+    with atomic_folder(out) as folder:
+        save(loaded, folder)
+        write_bloom(folder, [text for theirs in train.values() for text in theirs])
+        write_json(folder / "training.json", record)
+        write_lines(folder / "steps.jsonl", steps)
+    if states:
+        states.clear()
+    return record
+
+
+def _states(settings: FinetuneSettings, about: Mapping[str, Any]) -> "States | None":
+    """Where this very training keeps its states: another recipe, base model or text, and they are another's."""
+    if not settings.checkpoints:
+        return None
+    from components.finetune.states import States
+
+    # What memory allows is no part of it: a training may go on where there is less.
+    return States(settings.checkpoints, {**about, "recipe": {**about["recipe"], "micro_batch_tokens": 0}})
+
+
+def _tell(result: "Result") -> None:
     if result.out_of_time:
         say(f"the time for fine-tuning was over at step {result.steps}: the best model until then is kept", "warning")
     if result.best_epoch == 0:
         say("fine-tuning did not lower the held-out loss: the checkpoint is the base model as it was", "warning")
-    with atomic_folder(out) as folder:
-        save(loaded, folder)
-        write_bloom(folder, texts)
-        write_json(folder / "training.json", record)
-        write_lines(folder / "steps.jsonl", steps)
-    return record
+    if result.stopped_early:
+        say(f"stopped after epoch {len(result.history) - 1}: the held-out loss was lowest after epoch {result.best_epoch}")
 
 
 def save(loaded: Checkpoint, folder: Path) -> None:

@@ -1,70 +1,110 @@
 """The recipe: every choice about fine-tuning in one typed object that refuses nonsense when it is built."""
 
-import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from components.errors import NAME_OF_TYPE, InputError
+from components.names import nearest
 
 # A date of month 13 and a number of 4,300 digits are ValueErrors to PyYAML; brackets without end exhaust its stack.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 SCHEDULES = ("cosine", "linear", "constant")
 
 
+EFFORTS: dict[str, dict[str, Any]] = {
+    "quick": {"epochs": 2, "patience": 0},
+    "standard": {"epochs": 4, "patience": 2},
+    "best": {"epochs": 12, "patience": 3},
+}
+PACKINGS = ("posts", "stream")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to fine-tune. The defaults are the preset `default`; `PRESETS` holds the others."""
+    """How to fine-tune. The defaults are the preset `default` at the effort `standard`; `PRESETS` and `EFFORTS` hold the others.
+
+    A 0 in one of the fields named by `DERIVED` is filled in from the model and the texts when training begins (`plan.derive`).
+    """
 
     preset: str = "default"
+    effort: str = "standard"
     epochs: int = 4
-    learning_rate: float = 3e-4
+    patience: int = 2  # epochs without a lower held-out loss after which it stops; 0: never
+    learning_rate: float = 0.0
     schedule: str = "cosine"
     warmup: float = 0.05  # share of the steps over which the learning rate rises
-    batch_size: int = 16  # posts a step, or blocks when packed
-    packed: bool = False  # False: each post is a row of its own; True: posts end to end in blocks of the model's context
+    batch_tokens: int = 0  # predicted tokens an optimiser step
+    micro_batch_tokens: int = 0  # of them, how many go through the model at once: gradients are accumulated over the rest
+    block: int = 0  # tokens a row
+    packing: str = "posts"  # posts: several in a row, attention within each; stream: end to end, as the original had them
     dropout: float = 0.0
     weight_decay: float = 0.01  # decoupled, on matrices only (Loshchilov & Hutter 2019)
     max_grad_norm: float = 1.0
     bf16: bool = True  # bf16 autocast where the machine computes in it
+    compile: bool = False  # by torch.compile: a minute at the start, then faster steps on a GPU
+    lora_rank: int = 0  # of low-rank adapters (Hu et al. 2021), merged at the end; 0 trains all weights
+    weights: dict[str, float] = field(
+        default_factory=dict
+    )  # author to share of an epoch's characters; who is not named shares the rest
     seed: int = 42
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _require_type(field.name, getattr(self, field.name), type(field.default))
+        for name, kind in KINDS.items():
+            _require_type(name, getattr(self, name), kind)
         for name, low, high in RANGES:
             value = getattr(self, name)
-            if not low <= value <= high or not math.isfinite(value):
+            if not (low <= value <= high or (value == 0 and name in DERIVED)) or not math.isfinite(value):
                 raise InputError(
                     f"recipe: {name} is {value!r}, and must be from {low} to {high}", f"Change it with --set {name}=…"
                 )
-        _require_known("schedule", self.schedule, SCHEDULES)
-        _require_known("preset", self.preset, tuple(PRESETS))
+        for name, known in (
+            ("schedule", SCHEDULES),
+            ("packing", PACKINGS),
+            ("effort", tuple(EFFORTS)),
+            ("preset", tuple(PRESETS)),
+        ):
+            _require_known(name, getattr(self, name), known)
+        for author, share in self.weights.items():
+            if not isinstance(author, str) or type(share) is not float or not 0 <= share <= 1:
+                raise InputError(
+                    f"recipe: the weight of {author!r} is {share!r}, and must be from 0 to 1", "Write --weight ann=0.7."
+                )
 
     def to_record(self) -> dict[str, Any]:
         """The recipe as a JSON object."""
         return asdict(self)
 
+    def known(self) -> dict[str, Any]:
+        """The same without what is still to be derived."""
+        return {key: value for key, value in self.to_record().items() if value or key not in DERIVED}
 
+
+DERIVED = ("learning_rate", "batch_tokens", "micro_batch_tokens", "block")
+KINDS = {each.name: dict if each.name == "weights" else type(each.default) for each in fields(Recipe)}
 RANGES = (
     ("epochs", 1, 1000),
+    ("patience", 0, 1000),
     ("learning_rate", 1e-8, 1.0),
     ("warmup", 0.0, 0.9),
-    ("batch_size", 1, 4096),
+    ("batch_tokens", 16, 2**24),
+    ("micro_batch_tokens", 16, 2**24),
+    ("block", 16, 2**16),
     ("dropout", 0.0, 0.9),
     ("weight_decay", 0.0, 10.0),
     ("max_grad_norm", 1e-3, 1e6),
+    ("lora_rank", 0, 1024),
     ("seed", 0, 2**32 - 1),
 )
 # huggingtweets-train.py of borisdayma/huggingtweets, with what transformers' Trainer adds by itself (AdamW without decay,
-# gradients clipped at 1, GPT-2's dropout of 0.1, fp32).
+# gradients clipped at 1, GPT-2's dropout of 0.1, fp32): one block of GPT-2's context a step, all epochs to their end.
 HUGGINGTWEETS: dict[str, Any] = {
-    "epochs": 4, "learning_rate": 1.372e-4, "schedule": "cosine", "warmup": 0.0, "batch_size": 1, "packed": True,
-    "dropout": 0.1, "weight_decay": 0.0, "bf16": False,
+    "epochs": 4, "patience": 0, "learning_rate": 1.372e-4, "schedule": "cosine", "warmup": 0.0, "batch_tokens": 1024,
+    "packing": "stream", "dropout": 0.1, "weight_decay": 0.0, "bf16": False,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "huggingtweets": HUGGINGTWEETS}
 
@@ -74,20 +114,33 @@ def build(preset: str = "default", changes: dict[str, Any] | None = None) -> Rec
     _require_known("preset", preset, tuple(PRESETS))
     changes = changes or {}
     for key in changes:
-        _require_known("key", key, tuple(field.name for field in fields(Recipe)))
+        _require_known("key", key, tuple(KINDS))
     if changes.get("preset", preset) != preset:  # else the record would name a preset whose values it does not have
         raise InputError(f"recipe: the preset is {preset!r} and {changes['preset']!r}", "Name one preset.")
-    return Recipe(**{"preset": preset, **PRESETS[preset], **{key: _number(key, value) for key, value in changes.items()}})
+    effort = changes.get("effort", "standard")
+    _require_known("effort", effort, tuple(EFFORTS))
+    chosen = {key: _number(key, value) for key, value in changes.items()}
+    return Recipe(**{"preset": preset, **EFFORTS[effort], **PRESETS[preset], **chosen})
 
 
-def read(path: Path | None, sets: Sequence[str] = ()) -> Recipe:
-    """The recipe of a YAML file (`preset:` and changes), changed by `key=value` texts. Raises InputError for what it can't use."""
+def read(path: Path | None, sets: Sequence[str] = (), effort: str = "", weights: Sequence[str] = ()) -> Recipe:
+    """The recipe of a YAML file (`preset:` and changes), changed by `key=value` texts, an effort and `author=share` texts.
+
+    Raises InputError for what it can't use.
+    """
     changes = _read_yaml(path) if path else {}
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set takes key=value, and got {text!r}", "Write for example --set epochs=2.")
         changes[key.strip()] = _parse(value, text)
+    if effort:
+        changes["effort"] = effort
+    for text in weights:
+        author, equals, value = text.rpartition("=")
+        if not equals or not author.strip("@ "):
+            raise InputError(f"--weight takes author=share, and got {text!r}", "Write for example --weight ann=0.7.")
+        changes["weights"] = {**changes.get("weights", {}), author.strip("@ "): _parse(value, text, "--weight ann=0.7")}
     preset = changes.pop("preset", "default")
     return build(preset if isinstance(preset, str) else repr(preset), changes)
 
@@ -106,16 +159,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def _parse(value: str, text: str) -> object:
+def _parse(value: str, text: str, example: str = "--set epochs=2") -> object:
     try:
         return yaml.safe_load(value)
     except NOT_YAML as error:
-        raise InputError(f"--set {text!r}: the value is not valid YAML", "Write for example --set epochs=2.") from error
+        raise InputError(f"{text!r}: the value is not valid YAML", f"Write for example {example}.") from error
 
 
 def _number(key: str, value: object) -> object:
     """YAML reads 1e-4 as text and 1 as an integer where a fraction is meant, and Kubeflow makes every number a fraction."""
-    kind = {field.name: type(field.default) for field in fields(Recipe)}.get(key)
+    if key == "weights" and isinstance(value, dict):
+        return {author: _fraction(share) for author, share in value.items()}
+    kind = KINDS.get(key)
     if kind not in (int, float) or not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     try:
@@ -127,14 +182,15 @@ def _number(key: str, value: object) -> object:
     return int(number) if number.is_integer() else value
 
 
+def _fraction(value: object) -> object:
+    return _number("dropout", value)
+
+
 def _require_type(name: str, value: object, kind: type) -> None:
     if type(value) is not kind:
         raise InputError(f"recipe: {name} is {value!r:.80}, and must be {NAME_OF_TYPE[kind]}", f"Change it with --set {name}=…")
 
 
-def _require_known(what: str, name: str, known: Sequence[str]) -> None:
+def _require_known(what: str, name: object, known: Sequence[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise InputError(
-            f"recipe: there is no {what} {name!r}", f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(known)}."
-        )
+        raise InputError(f"recipe: there is no {what} {name!r:.100}", nearest(str(name), known))

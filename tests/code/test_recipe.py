@@ -10,8 +10,9 @@ from components.finetune.recipe import Recipe, build, read
 
 def test_huggingtweets_is_the_originals():
     recipe = build("huggingtweets")
-    assert (recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.batch_size) == (4, 1.372e-4, "cosine", 1)
-    assert (recipe.packed, recipe.dropout, recipe.warmup, recipe.weight_decay) == (True, 0.1, 0.0, 0.0)
+    assert (recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.batch_tokens) == (4, 1.372e-4, "cosine", 1024)
+    assert (recipe.packing, recipe.dropout, recipe.warmup, recipe.weight_decay) == ("stream", 0.1, 0.0, 0.0)
+    assert (recipe.patience, recipe.bf16) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,14 @@ def test_huggingtweets_is_the_originals():
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"learning_rate": None}, "learning_rate is None"),
         ({"schedule": "cosin"}, "no schedule 'cosin'\nDid you mean 'cosine'"),
-        ({"packed": "yes"}, "packed is 'yes', and must be true or false"),
+        ({"bf16": "yes"}, "bf16 is 'yes', and must be true or false"),
+        ({"packing": "post"}, "no packing 'post'\nDid you mean 'posts'"),
+        ({"effort": "bst"}, "no effort 'bst'\nDid you mean 'best'"),
+        ({"effort": 3}, "no effort 3"),
+        ({"batch_tokens": 8}, "batch_tokens is 8, and must be from 16"),
+        ({"weights": 3}, "weights is 3, and must be names with numbers"),
+        ({"weights": {"ann": 1.5}}, "the weight of 'ann' is 1.5, and must be from 0 to 1"),
+        ({"weights": {"ann": "half"}}, "the weight of 'ann' is 'half'"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
@@ -55,13 +63,8 @@ def test_a_file_and_sets(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("preset: huggingtweets\nepochs: 2\nlearning_rate: 1e-3\n")
     recipe = read(path, ["epochs=3", "schedule = linear"])
-    assert (recipe.preset, recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.batch_size) == (
-        "huggingtweets",
-        3,
-        1e-3,
-        "linear",
-        1,
-    )
+    found = (recipe.preset, recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.batch_tokens)
+    assert found == ("huggingtweets", 3, 1e-3, "linear", 1024)
     assert read(None, ["preset=huggingtweets"]) == build("huggingtweets")
     assert read(None) == Recipe()
 
@@ -116,3 +119,32 @@ def test_quoted_numbers_are_numbers_and_half_an_epoch_is_none():
 def test_a_record_never_names_a_preset_that_it_does_not_follow():
     with pytest.raises(InputError, match="the preset is 'default' and 'huggingtweets'"):
         build("default", {"preset": "huggingtweets"})
+
+
+def test_an_effort_is_a_dial_and_what_is_set_wins():
+    quick, standard, best = (read(None, [], effort) for effort in ("quick", "standard", "best"))
+    assert quick.epochs < standard.epochs < best.epochs
+    assert quick.patience == 0 < standard.patience <= best.patience
+    assert standard == Recipe()
+    assert read(None, ["epochs=7"], "best").epochs == 7
+    assert read(None, ["effort=best"]) == best
+    with pytest.raises(InputError, match="no effort 'bets'"):
+        read(None, [], "bets")
+
+
+def test_weights_of_authors(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("weights: {ann: 0.2, bob: .3}\n")
+    assert read(tmp_path / "recipe.yaml", [], "", ["@ann=0.5"]).weights == {"ann": 0.5, "bob": 0.3}
+    assert read(None, ["weights={ann: 1}"]).weights == {"ann": 1.0}
+    for wrong in ("ann", "=1", "@=1", "ann=2", "ann=x", "ann=[", "ann="):
+        with pytest.raises(InputError, match="weight"):
+            read(None, [], "", [wrong])
+    recipe = read(None, [], "", ["ann=0.7"])
+    assert read(None, [f"{key}={value}" for key, value in recipe.to_record().items()]) == recipe  # as MLflow keeps it
+
+
+def test_what_is_to_be_derived_is_not_known():
+    assert "learning_rate" not in Recipe().known()
+    assert build("default", {"learning_rate": 1e-3}).known()["learning_rate"] == 1e-3
+    assert Recipe().known()["warmup"] == 0.05
+    assert build("default", {"warmup": 0}).known()["warmup"] == 0.0

@@ -95,7 +95,7 @@ def test_a_copier_is_caught(model, tiny_checkpoint, data, tmp_path):
     ]
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
     (tmp_path / "data" / "held_out.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
-    by_heart = build("default", {"epochs": 150, "learning_rate": 1e-2, "batch_size": 2})
+    by_heart = build("default", {"epochs": 150, "learning_rate": 1e-2, "batch_tokens": 32, "patience": 0})
     finetune(tmp_path / "data", tmp_path / "parrot", FinetuneSettings(str(tiny_checkpoint), by_heart))
     verdict = evaluate(tmp_path / "parrot", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint)))
     assert "memorised_share" in [check.metric for check in verdict.failures]
