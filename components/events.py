@@ -110,8 +110,14 @@ def _event_progress(what: str, total: float, unit: str) -> Advance:
 
 
 def _line_progress(what: str, total: float, unit: str) -> Advance:
+    began: list[float] = []  # when, and how much was done then: what an earlier run did took no time of this one
+
     def report(done: float, note: str) -> None:
         tail = f", {note}" if note else ""
+        if began and began[1] < done < total:
+            left = (time.monotonic() - began[0]) / (done - began[1]) * (total - done)
+            tail += f", {left // 60:.0f}:{left % 60:02.0f} left"
+        began[:] = began or [time.monotonic(), done]
         print(f"{visible(what)}: {done:,.0f} of {total:,.0f}{' ' + unit if unit else ''}{tail}", file=sys.stderr, flush=True)
 
     return _counter(report, SECONDS_BETWEEN_LINES, total)

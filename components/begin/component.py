@@ -21,4 +21,4 @@ def begin(name: str, base_model: str, rules: str, recipe: dict[str, Any], limit:
     with step("begin", ""):
         judge_for(rules)
         params = {"base_model": Path(base_model).name, "rules": rules, "limit": limit, "budget": budget}
-        return work(name, kfp_run, Store.from_environment(), {**params, **build(**recipe).to_record()})
+        return work(name, kfp_run, Store.from_environment(), {**params, **build(**recipe).known()})

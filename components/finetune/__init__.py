@@ -8,7 +8,7 @@ import importlib.metadata
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from components.filter import read_by_author
 from components.finetune.base_model import FLEDGLING, BaseModel, resolve
 from components.finetune.batches import shares
 from components.finetune.recipe import Recipe
+from components.finetune.together import finetune_together, gpus, under_torchrun
 from components.verbatim import write_bloom
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class FinetuneSettings:
         ""  # folder or s3:// address where training states are kept, to go on from after an interruption; "" keeps none
     )
     checkpoint_seconds: float = 300.0  # between two of them
+    processes: int = 0  # that train together on this machine; 0: one per GPU, or one
 
 
 def finetune(
@@ -49,6 +51,9 @@ def finetune(
     Raises InputError for data or a base model that cannot be used, PlatformError for a full disk (asked before the first
     step) or an unreachable hub, MynahError when the loss explodes. Nothing is left in `out` unless all went well.
     """
+    if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpus()) > 1:
+        resolve(settings.base_model)  # a download, perhaps: once
+        return finetune_together(data, out, replace(settings, processes=processes), on_step)
     deadline = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
     train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
     shares(list(train), settings.recipe.weights)  # names somebody who is not there, perhaps
@@ -59,8 +64,8 @@ def finetune(
         from components.finetune.processes import Processes
         from components.finetune.train import Training  # torch: 2 s, so after everything that can fail without it
 
-        loaded, processes = checkpoint.load(base.folder), Processes.joined()
-    training = Training(loaded, train, held_out, settings.recipe, processes)
+        loaded, joined = checkpoint.load(base.folder), Processes.joined()
+    training = Training(loaded, train, held_out, settings.recipe, joined)
     about = {
         "recipe": training.recipe.to_record(),
         "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},
@@ -79,7 +84,7 @@ def finetune(
     states = _states(settings, about)
     result = training.run(observe, deadline, states, settings.checkpoint_seconds)
     record = {**about, **result.to_record()}
-    if not processes.first:
+    if not joined.first:
         return record
     _tell(result)
     with atomic_folder(out) as folder:

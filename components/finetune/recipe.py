@@ -123,20 +123,22 @@ def build(preset: str = "default", changes: dict[str, Any] | None = None) -> Rec
     return Recipe(**{"preset": preset, **EFFORTS[effort], **PRESETS[preset], **chosen})
 
 
-def read(path: Path | None, sets: Sequence[str] = (), effort: str = "", weights: Sequence[str] = ()) -> Recipe:
+def read(
+    path: Path | None, sets: Sequence[str] | None = (), effort: str | None = None, weights: Sequence[str] | None = ()
+) -> Recipe:
     """The recipe of a YAML file (`preset:` and changes), changed by `key=value` texts, an effort and `author=share` texts.
 
     Raises InputError for what it can't use.
     """
     changes = _read_yaml(path) if path else {}
-    for text in sets:
+    for text in sets or ():
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set takes key=value, and got {text!r}", "Write for example --set epochs=2.")
         changes[key.strip()] = _parse(value, text)
     if effort:
         changes["effort"] = effort
-    for text in weights:
+    for text in weights or ():
         author, equals, value = text.rpartition("=")
         if not equals or not author.strip("@ "):
             raise InputError(f"--weight takes author=share, and got {text!r}", "Write for example --weight ann=0.7.")

@@ -1,6 +1,7 @@
 """The training loop, readable top to bottom."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[int, dict[str, float]], None]
 Texts = Mapping[str, Sequence[str]]  # by author
+NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.-]")  # MLflow refuses the @ of ann@example.org
 EXPLODED = 2.0  # times the loss of a model that knows nothing, or of the base model where that is higher
 
 
@@ -207,7 +209,7 @@ class Training:
         )
         epoch = Epoch(len(self._at.history), train_loss, sum(summed) / sum(tokens), by_author)
         self._check_held_out(epoch.held_out_loss)
-        losses = {f"held_out_loss/{author}": loss for author, loss in by_author.items()}
+        losses = {f"held_out_loss/{NOT_IN_A_METRIC.sub('-', author)}": loss for author, loss in by_author.items()}
         if self._processes.first:
             self._on_step(self._at.step, {"held_out_loss": epoch.held_out_loss, **losses})
         return epoch
