@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from torch import distributed
+
 from components.errors import MynahError, interrupt_on_sigterm
 from components.events import EVENTS_FILE
 from components.finetune import FinetuneSettings, finetune
@@ -46,6 +48,9 @@ def main() -> None:
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
+        finally:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -142,6 +142,16 @@ def test_progress_without_a_terminal_is_plain_lines(capsys):
     assert capsys.readouterr().err.splitlines() == ["Counting: 1 of 3 sheep, loss 1.0", "Counting: 3 of 3 sheep, loss 1.0"]
 
 
+def test_plain_lines_tell_the_time_left_by_what_was_done_since_the_first(capsys, monkeypatch):
+    clock = iter([1000.0, 1000.0, 1010.0, 1010.0, 1030.0, 1030.0])  # asked once for each line that is due, and once in it
+    monkeypatch.setattr("components.events.time.monotonic", lambda: next(clock))
+    with progress("Counting", 300, "sheep") as advance:
+        for amount in (100, 20, 180):  # a hundred were counted before
+            advance(amount)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Counting: 100 of 300 sheep", "Counting: 120 of 300 sheep, 1:30 left", "Counting: 300 of 300 sheep"]
+
+
 def test_progress_on_a_terminal_is_a_bar_and_markup_is_text(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
