@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import direct_uri, place
 from components.errors import InputError
+from components.forget.states import Kept, kept_states
 from components.locks import alias_lock
 from components.registry import Bot, BotVersion, Registry
 from components.store import BOT_TAG, Store, client, experiment, store_errors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from components.cluster import Cluster, Endpoint
 
 GRACE = timedelta(hours=24)  # a model without a version, or a run, may still be at work
+STATES_KEPT = timedelta(days=7)  # a training that was ended and that nobody took up again since
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class PruneSettings:
 class Pruned:
     """Something that was removed, or would be."""
 
-    kind: str  # version, model or run
+    kind: str  # version, model, run or states
     name: str
     why: str
 
@@ -71,6 +73,10 @@ def prune(
         tell(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
         if not dry_run:
             _remove_run(store, run)
+    for kept in _old_states(store, names):
+        tell(Pruned("states", kept.address, f"a training of {kept.bot} that was ended on {kept.changed:%Y-%m-%d}"))
+        if not dry_run:
+            kept.remove()
 
 
 def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]", settings: PruneSettings) -> Iterator[BotVersion]:
@@ -168,6 +174,13 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
             and (run.info.end_time or before) < before
         ):
             yield run
+
+
+def _old_states(store: Store, names: Sequence[str]) -> Iterator[Kept]:
+    before = datetime.now(UTC) - STATES_KEPT
+    for kept in kept_states(store.folder):
+        if kept.changed < before and not kept.is_gone and (not names or kept.bot in names):
+            yield kept
 
 
 def _remove_run(store: Store, run: Any) -> None:  # noqa: ANN401 - MLflow's entity

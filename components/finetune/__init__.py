@@ -74,15 +74,8 @@ def finetune(
         "posts": sum(map(len, train.values())),
         "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
     }
-    steps: list[dict[str, float]] = []
-
-    def observe(step: int, metrics: dict[str, float]) -> None:
-        steps.append({"step": step, **metrics})
-        if on_step:
-            on_step(step, metrics)
-
     states = _states(settings, about)
-    result = training.run(observe, deadline, states, settings.checkpoint_seconds)
+    result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)
     record = {**about, **result.to_record()}
     if not joined.first:
         return record
@@ -91,7 +84,7 @@ def finetune(
         save(loaded, folder)
         write_bloom(folder, [text for theirs in train.values() for text in theirs])
         write_json(folder / "training.json", record)
-        write_lines(folder / "steps.jsonl", steps)
+        write_lines(folder / "steps.jsonl", training.log)
     if states:
         states.clear()
     return record

@@ -126,6 +126,7 @@ class Training:
         self._at = Progress()
         self._best = self._learner.weights()
         self._late = self._asked = False
+        self.log: list[dict[str, float]] = []  # what `on_step` was told, with the step
 
     def run(self, on_step: OnStep, deadline: float = math.inf, states: "States | None" = None, every: float = math.inf) -> Result:
         """Train, and leave the model at the epoch with the lowest held-out loss.
@@ -183,6 +184,7 @@ class Training:
         if at.best is epoch:
             self._best = self._learner.weights()
         self._agree()
+        self._save_if_due()
 
     def _is_over(self) -> bool:
         """Whether no further epoch is to come, though the recipe has more."""
@@ -210,9 +212,13 @@ class Training:
         epoch = Epoch(len(self._at.history), train_loss, sum(summed) / sum(tokens), by_author)
         self._check_held_out(epoch.held_out_loss)
         losses = {f"held_out_loss/{NOT_IN_A_METRIC.sub('-', author)}": loss for author, loss in by_author.items()}
-        if self._processes.first:
-            self._on_step(self._at.step, {"held_out_loss": epoch.held_out_loss, **losses})
+        self._observe(self._at.step, {"held_out_loss": epoch.held_out_loss, **losses})
         return epoch
+
+    def _observe(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._processes.first:
+            self.log.append({"step": step, **metrics})
+            self._on_step(step, dict(metrics))
 
     def _check_held_out(self, loss: float) -> None:
         """The last step's own update shows here first; before any step, a base model that is broken."""
@@ -231,11 +237,9 @@ class Training:
         return loss
 
     def _report(self, loss: float, learning_rate: float, norm: float, speed: float) -> None:
-        if not self._processes.first:
-            return
         metrics = {"train_loss": loss, "learning_rate": learning_rate, "grad_norm": norm, "tokens_per_second": speed}
         metrics |= {"flops_utilisation": speed * self._flops, "memory_gb": memory_gb(self._checkpoint.model.device)}
-        self._on_step(self._at.step, metrics)
+        self._observe(self._at.step, metrics)
         self._advance(1, f"epoch {self._at.epoch}/{self.recipe.epochs}, loss {loss:.3f}, {speed:,.0f} tokens/s")
 
     def _resume(self, state: "State | None") -> None:
@@ -244,6 +248,8 @@ class Training:
         self._at = Progress.from_record(state.values["progress"])
         self._at.resumed_at.append(self._at.step)
         self._best = self._learner.restore(state.tensors) or self._best
+        for line in state.values["log"]:  # a run that begins anew in MLflow shall have the whole curve
+            self._observe(int(line["step"]), {key: value for key, value in line.items() if key != "step"})
         if self._processes.first:
             say(f"going on at step {self._at.step} of {self._steps}, where an earlier run of the same inputs was interrupted")
 
@@ -253,7 +259,7 @@ class Training:
             from components.finetune.states import State
 
             best = self._best if self._at.best.epoch else None  # the base model's are at hand
-            values = {"progress": self._at.to_record(), "authors": self._authors}
+            values = {"progress": self._at.to_record(), "authors": self._authors, "log": self.log}
             try:
                 self._states.save(State(self._at.step, self._learner.state(best), values))
             except PlatformError as error:  # a store that is away for a while costs no more than the state

@@ -21,6 +21,7 @@ from components.erase import Eraser, Item
 from components.errors import InputError, PlatformError
 from components.events import progress
 from components.files import make_folder, storage_errors, write_json
+from components.finetune.states import places
 from components.forget.find import Found, Subject, find
 from components.forget.receipt import Erased, signed, signing_key
 from components.forget.uploads import bucket_of_uploads
@@ -136,6 +137,7 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
     return [
         store.shown, public(database.url), "the artifact store of each run and model", f"the work folder {store.folder}",
         f"the cluster {cluster.host}" if cluster else "no cluster",
+        f"training states in {', '.join(places(store.folder))}",
         f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
     ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError
 from components.fetch.s3 import UPLOADS_TAG, uploads_of
+from components.forget.states import states_of_subject
 from components.forget.uploads import uploads_of_author, uploads_of_bot
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
@@ -91,6 +92,7 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
         *(item for uri in (*places, *uploaded) for item in stored_items(uri)),
+        *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
