@@ -3,16 +3,23 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.errors import InputError
+from components.artifacts import fetch_text, place
+from components.errors import InputError, PlatformError
 from components.fetch.sources import SOURCES_FILE
 from components.fields import Field
 from components.files import read_lines
 from components.names import author_name
 from components.posts import read_posts
-from components.tracking import LONGEST_TAG, StepRun
+from components.tracking import LONGEST_TAG, PARENT_TAG, StepRun, steps_of
 
+if TYPE_CHECKING:
+    from components.registry import BotVersion, Registry
+
+CONTINUED_TAG = "mynah.continued_from"  # of a version that was trained on from another: its number, or the digest of its weights
 AUTHORS_TAG, CONSENT_TAG = "mynah.authors", "mynah.consent"  # and mynah.authors.1, .2 … where they do not fit into one
+ANCESTORS = "ancestors"  # mynah.authors.ancestors: of the model that this one goes on from
 
 
 def record_sources(run: StepRun, raw: Path) -> None:
@@ -52,17 +59,60 @@ def record_data(run: StepRun, data: Path) -> None:
         run.dataset(path, f"{part}.jsonl", context, json.dumps({"posts": count, "bytes": path.stat().st_size}))
 
 
-def authors_tags(authors: Iterable[str]) -> dict[str, str]:
-    """Authors as tags: JSON lists, as many as they need."""
+def recorded_texts(registry: "Registry", version: "BotVersion", part: str) -> list[str]:
+    """The texts that a version was trained or measured on (`part`: train or held_out), from the data that its pipeline run recorded.
+
+    Raises InputError, without a fix, when they are not recorded.
+    """
+    from mlflow.exceptions import MlflowException
+
+    whose = f"the posts of version {version.version} are not recorded"
+    if not version.run_id:
+        raise InputError(whose, "")
+    try:
+        run = registry.client.get_run(version.run_id)
+        filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
+    except (MlflowException, PlatformError) as error:
+        if "RESOURCE_DOES_NOT_EXIST" not in (getattr(error, "error_code", ""), getattr(error.__cause__, "error_code", "")):
+            raise
+        raise InputError(whose, "") from error
+    if not filtered:
+        raise InputError(whose, "")
+    source = place(f"{filtered.info.artifact_uri}/data", registry.store.tracking_uri)
+    try:
+        return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").split("\n") if line]
+    except (InputError, ValueError, KeyError, TypeError) as error:
+        raise InputError(whose, "") from error
+
+
+def beyond(authors: Iterable[str], data: Path) -> set[str]:
+    """Those of `authors` who have no post in a folder of kept texts."""
+    there = {author_key(author) for author in authors_in(data)}
+    return {author for author in authors if author_key(author) not in there}
+
+
+def record_ancestors(run: StepRun, authors: Iterable[str]) -> None:
+    """Tag a run with authors whose posts its model knows from the one that it goes on from: they are found as its own are.
+
+    Before the work: what is made of their posts must not be without.
+    """
+    run.tags_now(authors_tags(sorted(authors), ANCESTORS))
+
+
+def forget_ancestors(run: StepRun, authors: Iterable[str]) -> None:
+    """Take that back, when the model became another after all. A tag that others may have read is emptied, not removed."""
+    run.tags_now(dict.fromkeys(authors_tags(sorted(authors), ANCESTORS), "[]"))
+
+
+def authors_tags(authors: Iterable[str], part: str = "") -> dict[str, str]:
+    """Authors as tags: JSON lists, as many as they need; `part` goes into their names."""
+    first = f"{AUTHORS_TAG}.{part}" if part else AUTHORS_TAG
     tags: list[list[str]] = [[]]
     for author in authors:
         if len(json.dumps([*tags[-1][-1:], author], ensure_ascii=False)) + sum(len(each) + 4 for each in tags[-1]) > LONGEST_TAG:
             tags.append([])
         tags[-1].append(author)
-    return {
-        f"{AUTHORS_TAG}.{number}" if number else AUTHORS_TAG: json.dumps(each, ensure_ascii=False)
-        for number, each in enumerate(tags)
-    }
+    return {f"{first}.{number}" if number else first: json.dumps(each, ensure_ascii=False) for number, each in enumerate(tags)}
 
 
 def is_authors_tag(key: str) -> bool:

@@ -26,6 +26,7 @@ FOLDER_TAG = "mynah.folder"  # of a pipeline run: its folder in runs/ of the wor
 COST_TAG, SECONDS_TAG = "mynah.cost_usd", "mynah.seconds"
 UNSENT_FOLDER = "MYNAH_UNSENT"  # where a step leaves records that it could not send; set by the launcher
 LONGEST_PARAM = 500  # characters; MLflow refuses more than 6,000, and nobody reads more than this
+MOST_STEPS = 10_000  # of a pipeline run, a sweep's trials among them; MLflow takes 50,000
 LONGEST_TAG = 5000  # characters; MLflow refuses more than 8,000
 PATIENCE = 60.0  # seconds that a step's end waits for a tracking store that is away
 PATIENCE_WITH_FOLDER = 5.0  # the same, where what is left can be sent later
@@ -65,7 +66,9 @@ def steps_of(store: Store, run_id: str) -> dict[str, Any]:
     """The nested runs of a pipeline run by the step's name."""
     api = client(store.tracking_uri)
     with store_errors(store.tracking_uri):
-        found = api.search_runs([api.get_run(run_id).info.experiment_id], f"tags.`{PARENT_TAG}` = '{run_id}'", max_results=1000)
+        found = api.search_runs(
+            [api.get_run(run_id).info.experiment_id], f"tags.`{PARENT_TAG}` = '{run_id}'", max_results=MOST_STEPS
+        )
     return {run.data.tags.get(STEP_TAG, run.info.run_id): run for run in reversed(found)}
 
 
@@ -134,6 +137,14 @@ class StepRun:
         """Tag the step and its pipeline run."""
         for run in (self.run_id, self.parent_id):
             self._add({"run": run, "do": "tags", "values": _texts(values, LONGEST_TAG)})
+
+    def own_tags(self, values: Mapping[str, str], *, now: bool = False) -> None:
+        """Tag the step alone. `now`: before anything else happens, for others who look at it; then raises as `tags_now` does."""
+        operation = {"run": self.run_id, "do": "tags", "values": _texts(values, LONGEST_TAG)}
+        if self._outbox and now:
+            self._outbox.do_now(operation)
+        else:
+            self._add(operation)
 
     def tags_now(self, values: Mapping[str, str]) -> None:
         """Tag the step and its pipeline run before anything else happens: what a run must not be without.

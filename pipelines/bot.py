@@ -37,6 +37,7 @@ class Wanted:
     limit: Any
     seed: Any
     budget: Any
+    start: Any = "base"  # what fine-tuning starts from; or the bot's champion
 
 
 def collect(wanted: Wanted, parent_run: Any, place: Place) -> Any:  # noqa: ANN401
@@ -49,7 +50,11 @@ def collect(wanted: Wanted, parent_run: Any, place: Place) -> Any:  # noqa: ANN4
 def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> tuple[Any, Any]:  # noqa: ANN401
     """Texts to a champion: fine-tune, judge, describe, register, promote. The version, and what was decided about it."""
     base, run = wanted.base_model, parent_run
-    tuned = place(finetune(base_model=base, recipe=wanted.recipe, budget=wanted.budget, parent_run=run, data=data))
+    tuned = place(
+        finetune(
+            base_model=base, recipe=wanted.recipe, budget=wanted.budget, name=wanted.name, start=wanted.start, parent_run=run, data=data
+        )
+    )  # fmt: skip
     model = tuned.outputs["model"]
     judged = place(evaluate(base_model=base, seed=wanted.seed, parent_run=run, model=model, data=data))
     report = judged.outputs["report"]
@@ -73,13 +78,15 @@ def bot(
     limit: int = 0,
     seed: int = 42,
     budget: float = 0.0,
+    start: str = "base",
     parent_run: str = "",
 ) -> None:
     """`recipe`: {"preset": …, "changes": {…}}. `budget`: US dollars for the whole run; 0 sets no limit.
 
-    `parent_run`: the MLflow run of this pipeline run; "" records nothing.
+    `start`: what fine-tuning starts from, base, or champion: the bot's. `parent_run`: the MLflow run of this pipeline run; "" records
+    nothing.
     """
-    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
+    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start)
     data = collect(wanted, parent_run, _here)
     train(wanted, parent_run, data, _here)
 
@@ -93,7 +100,7 @@ def make(wanted: Wanted, only_news: Any, place: Place, serve_in: Any = None) -> 
         )
     ).output  # fmt: skip
     data = collect(wanted, run, place)
-    found = place(news(name=wanted.name, only_news=only_news, parent_run=run, data=data))
+    found = place(news(name=wanted.name, only_news=only_news, start=wanted.start, parent_run=run, data=data))
     # Control flow where all else is data: without it a GPU node would be started to do nothing. On a cluster the condition holds.
     with dsl.If(found.output == NEW, name="with-news"):
         version, decision = train(wanted, run, data, place)
@@ -114,10 +121,11 @@ def on_a_cluster(placement: Placement) -> Any:  # noqa: ANN401 - kfp's decorator
         limit: int = 0,
         seed: int = 42,
         budget: float = 0.0,
+        start: str = "base",
         only_news: bool = False,
         serve_in: str = "",
     ) -> None:
-        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
+        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start)
         with dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=[])), name="run"):
             make(wanted, only_news, placement.place, serve_in)
 

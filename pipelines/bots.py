@@ -91,7 +91,7 @@ def prune(
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions, their files and runs; never what an alias or an inference service refers to."""
+    """Remove old versions, their files and runs, and trainings ended a week ago; never what an alias or a service refers to."""
     from dataclasses import asdict
 
     from components.prune import Pruned, PruneSettings

@@ -22,6 +22,8 @@ from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
     Budget,
+    Effort,
+    GoOn,
     Json,
     Limit,
     Name,
@@ -30,10 +32,12 @@ from pipelines.options import (
     Runner,
     Sets,
     Sources,
+    Weights,
     Workdir,
     print_json,
     result,
 )
+from pipelines.search import sweep
 from pipelines.serve import champion, serve
 
 app = typer.Typer(
@@ -53,9 +57,12 @@ def run(
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
+    effort: Effort = None,
+    weights: Weights = None,
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    go_on: GoOn = False,
     runner: Runner = "subprocess",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
@@ -65,7 +72,8 @@ def run(
     from pipelines.launch import Order, launch
     from pipelines.show import outcome_record, show_outcome
 
-    order = Order(name, sources, workdir, base_model, rules, read(recipe, sets or []), limit, budget, runner)
+    found = read(recipe, sets, effort, weights)
+    order = Order(name, sources, workdir, base_model, rules, found, limit, budget, runner, go_on=go_on)
     outcome = launch(order)
     if as_json:
         print_json(outcome_record(outcome))
@@ -77,6 +85,8 @@ def run(
             f"See {outcome.folder / 'report' / 'report.md'}.",
         )
 
+
+app.command()(sweep)
 
 for step_name, step_command in steps.COMMANDS.items():
     app.command(name=step_name)(step_command)

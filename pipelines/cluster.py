@@ -9,7 +9,23 @@ import typer
 from components.errors import InputError, PlatformError
 from components.events import say, visible, waiting
 from components.store import server_address
-from pipelines.options import BaseModel, Budget, Json, Limit, Name, RecipeFile, Rules, Sets, Sources, print_json, result
+from pipelines.options import (
+    BaseModel,
+    Budget,
+    Effort,
+    GoOn,
+    Json,
+    Limit,
+    Name,
+    RecipeFile,
+    Rules,
+    Sets,
+    Sources,
+    Weights,
+    print_json,
+    result,
+)  # fmt: skip
+from pipelines.search import Minutes, SpaceName
 
 if TYPE_CHECKING:
     from pipelines.kubeflow import Kubeflow, Run
@@ -25,9 +41,12 @@ TokenFile = Annotated[
 Images = Annotated[Path | None, typer.Option(help="build/images.json; else MYNAH_DATA_IMAGE and MYNAH_TRAIN_IMAGE.")]
 Gpu = Annotated[bool, typer.Option("--gpu/--no-gpu", help="Fine-tune on the GPU node pool, or on any node.")]
 GpuPool = Annotated[str, typer.Option(metavar="LABEL=VALUE", help="Label of the nodes that fine-tune.")]
+Gpus = Annotated[int, typer.Option(min=1, max=16, help="GPUs of one node that fine-tune together.")]
 GpuKind = Annotated[str, typer.Option(help="Their kind, for its price: gpu or gpu-spot.")]
 Deadline = Annotated[float, typer.Option(metavar="HOURS", help="After which the run is ended.")]
-AtOnce = Annotated[int, typer.Option(min=1, max=100, help="How many bots of a fleet at a time.")]
+AtOnce = Annotated[int, typer.Option(min=1, max=100, help="How many bots of a fleet, or trials of a sweep, at a time.")]
+TrialsOrNone = Annotated[int, typer.Option(help="Search the recipe first, with so many trials; 0: no search.")]
+Parallel = Annotated[int, typer.Option(min=1, max=100, help="How many trials at a time.")]
 Schedule = Annotated[
     str, typer.Option(metavar="CRON", help='A recurring run, e.g. "0 3 * * 1"; it does nothing without new posts.')
 ]
@@ -51,10 +70,11 @@ GRACE = 600.0  # seconds that Kubeflow may take to end a run at its deadline
 
 def compile_(
     out: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("pipeline.yaml"),
-    pipeline: Annotated[str, typer.Option(help="bot or fleet.")] = "bot",
+    pipeline: Annotated[str, typer.Option(help="bot, fleet or sweep.")] = "bot",
     images: Images = None,
     gpu: Gpu = True,
     gpu_pool: GpuPool = "mynah.dev/pool=gpu",
+    gpus: Gpus = 1,
     gpu_kind: GpuKind = "gpu",
     deadline: Deadline = 24.0,
     at_once: AtOnce = 4,
@@ -64,7 +84,7 @@ def compile_(
     with waiting("Compiling"):
         from pipelines.compiled import write
 
-        write(out, _placement(images, gpu, gpu_pool, gpu_kind, deadline), pipeline, at_once)
+        write(out, _placement(images, gpu, gpu_pool, gpus, gpu_kind, deadline), pipeline, at_once)
     result({"pipeline": str(out)}, str(out), as_json)
 
 
@@ -74,15 +94,23 @@ def submit(
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
+    effort: Effort = None,
+    weights: Weights = None,
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    trials: TrialsOrNone = 0,
+    space: SpaceName = "",
+    parallel: Parallel = 4,
+    minutes: Minutes = 0.0,
+    go_on: GoOn = False,
     schedule: Schedule = "",
     serve_in: ServeIn = "",
     wait: Wait = True,
     images: Images = None,
     gpu: Gpu = True,
     gpu_pool: GpuPool = "mynah.dev/pool=gpu",
+    gpus: Gpus = 1,
     gpu_kind: GpuKind = "gpu",
     deadline: Deadline = 24.0,
     service_account: Account = "mynah-pipeline",
@@ -94,13 +122,19 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """The whole pipeline on a cluster, by Kubeflow Pipelines. --from takes s3://BUCKET/KEY too."""
-    from components.finetune.recipe import read
+    from components.sweep import Sweep
+    from components.sweep.space import recipe_for
     from pipelines.submit import Bot, Submission
 
-    placement = _placement(images, gpu, gpu_pool, gpu_kind, deadline)
+    if not trials and (space or minutes):
+        raise InputError("--space and --minutes are for a search of the recipe", "Add --trials, for example --trials 12.")
+    found = recipe_for(space, recipe, sets, effort, weights)
+    sweep = Sweep(trials, found.preset, minutes) if trials else None
+    placement = _placement(images, gpu, gpu_pool, gpus, gpu_kind, deadline)
     order = Submission(
-        [Bot(name, sources)], base_model=base_model, rules=rules, recipe=read(recipe, sets or []), limit=limit, budget=budget,
-        schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, serve_in=serve_in,
+        [Bot(name, sources)], base_model=base_model, rules=rules, recipe=found, limit=limit, budget=budget, sweep=sweep,
+        at_once=parallel, schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, serve_in=serve_in,
+        go_on=go_on,
     )  # fmt: skip
     _send(order, context, endpoint, namespace, token_file, wait, as_json)
 
@@ -110,14 +144,18 @@ def fleet(
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
+    effort: Effort = None,
+    weights: Weights = None,
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    go_on: GoOn = False,
     schedule: Schedule = "",
     wait: Wait = True,
     images: Images = None,
     gpu: Gpu = True,
     gpu_pool: GpuPool = "mynah.dev/pool=gpu",
+    gpus: Gpus = 1,
     gpu_kind: GpuKind = "gpu",
     deadline: Deadline = 24.0,
     at_once: AtOnce = 4,
@@ -133,10 +171,11 @@ def fleet(
     from components.finetune.recipe import read
     from pipelines.submit import Submission, read_fleet
 
-    placement = _placement(images, gpu, gpu_pool, gpu_kind, deadline)
+    placement = _placement(images, gpu, gpu_pool, gpus, gpu_kind, deadline)
     order = Submission(
-        read_fleet(file), fleet=True, base_model=base_model, rules=rules, recipe=read(recipe, sets or []), limit=limit,
+        read_fleet(file), fleet=True, base_model=base_model, rules=rules, recipe=read(recipe, sets, effort, weights), limit=limit,
         budget=budget, schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, at_once=at_once,
+        go_on=go_on,
     )  # fmt: skip
     _send(order, context, endpoint, namespace, token_file, wait, as_json)
 
@@ -211,10 +250,10 @@ def cancel(
     result({"run": found.run_id, "state": "CANCELING"}, f"{found.run_id} is being canceled", as_json)
 
 
-def _placement(images: Path | None, gpu: bool, gpu_pool: str, gpu_kind: str, deadline: float) -> "Placement":
+def _placement(images: Path | None, gpu: bool, gpu_pool: str, gpus: int, gpu_kind: str, deadline: float) -> "Placement":
     from pipelines.placing import Placement
 
-    placement = Placement(gpu=gpu, gpu_pool=gpu_pool, gpu_kind=gpu_kind, hours=deadline)
+    placement = Placement(gpu=gpu, gpu_pool=gpu_pool, gpus=gpus, gpu_kind=gpu_kind, hours=deadline)
     return placement.with_images(images) if images else placement
 
 

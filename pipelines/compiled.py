@@ -7,8 +7,8 @@ from components.errors import InputError
 from components.files import make_folder, write_text
 from pipelines.placing import Placement
 
-AT_ONCE = 4  # bots of a fleet
-PIPELINES = ("bot", "fleet")
+AT_ONCE = 4  # bots of a fleet, or trials of a sweep
+PIPELINES = ("bot", "fleet", "sweep")
 
 
 def write(out: Path, placement: Placement, pipeline: str = "bot", at_once: int = AT_ONCE) -> None:
@@ -30,8 +30,10 @@ def compiled(placement: Placement, pipeline: str = "bot", at_once: int = AT_ONCE
 
     from pipelines.bot import on_a_cluster
     from pipelines.fleet import fleet_on_a_cluster
+    from pipelines.sweep import sweep_on_a_cluster
 
-    made = on_a_cluster(placement) if pipeline == "bot" else fleet_on_a_cluster(placement, at_once)
+    several = {"fleet": fleet_on_a_cluster, "sweep": sweep_on_a_cluster}
+    made = several[pipeline](placement, at_once) if pipeline in several else on_a_cluster(placement)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "pipeline.yaml"
         compiler.Compiler().compile(made, str(path))

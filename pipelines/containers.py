@@ -27,7 +27,7 @@ NETWORK = "MYNAH_NETWORK"  # the engine's network for the steps; unset, they use
 TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # of this environment the steps are told what begins so
 NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_PRICES")  # and see these files
 SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_TO_STOP = 10  # for a step that is interrupted, less than the launcher gives the runner
+SECONDS_TO_STOP = 50  # for a step that is interrupted, less than the launcher gives the runner
 NOT_STARTED = 125  # as `docker run` itself says it
 ENDED_BY_SIGNAL = 128  # an exit code above it says by which: 137 is SIGKILL
 
@@ -142,7 +142,7 @@ def _user(engine_info: dict[str, Any], writes: Sequence[str]) -> str:
     if os.geteuid():
         return f"{os.geteuid()}:{os.getegid()}"
     for folder in writes:
-        for path in (Path(folder), *Path(folder).iterdir()):
+        for path in (Path(folder), *Path(folder).rglob("*")):  # training states of a run without containers, perhaps
             os.chown(path, IMAGE_USER, IMAGE_USER)
     return f"{IMAGE_USER}:{IMAGE_USER}"
 

@@ -27,12 +27,14 @@ def fleet_on_a_cluster(placement: Placement, at_once: int) -> Any:  # noqa: ANN4
         limit: int = 0,
         seed: int = 42,
         budget: float = 0.0,
+        start: str = "base",
         only_news: bool = False,
     ) -> None:
         with (
             dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=bots)), name="run"),
             dsl.ParallelFor(bots, name="each-bot", parallelism=at_once) as each,
         ):
-            make(Wanted(each.bot, each.sources, base_model, rules, recipe, limit, seed, budget), only_news, placement.place)
+            wanted = Wanted(each.bot, each.sources, base_model, rules, recipe, limit, seed, budget, start)
+            make(wanted, only_news, placement.place)
 
     return fleet

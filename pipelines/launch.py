@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +21,10 @@ from components.files import read_json, storage_errors, write_json
 from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING, resolve
 from components.finetune.recipe import Recipe
+from components.finetune.states import PLACE, place_of_run
 from components.names import bot_name, is_unicode
 from components.store import unsent_folder
+from components.sweep import Sweep, require_optuna
 from components.tracking import UNSENT_FOLDER
 from pipelines import containers
 from pipelines.watch import Watcher
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from components.store import Store
 
 Runner = Literal["subprocess", "docker"]  # Kubeflow's: steps as processes of this Python, or in containers
-SECONDS_TO_STOP = 15.0  # for a step to put away what it was writing, before it is killed
+SECONDS_TO_STOP = 60.0  # for a step to put away what it was writing and to save its training, before it is killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Order:
     limit: int = 0
     budget: float = 0.0  # US dollars for the whole run; 0: no limit
     runner: Runner = "subprocess"
+    sweep: Sweep | None = None  # which searches the recipe around this one; None: this one it is
+    go_on: bool = False  # from the bot's champion, where it has one
 
     def __post_init__(self) -> None:
         bot_name(self.name)
@@ -83,6 +87,12 @@ class Outcome:
         return dict(read_json(self.folder / "report" / "metrics.json", "evaluate"))
 
     @property
+    def continual(self) -> dict[str, Any] | None:
+        """How going on from the champion did beside starting over; None where nobody asked, or there was no champion."""
+        found = read_json(self.folder / "model" / "training.json", "finetune").get("continual")
+        return dict(found) if found else None
+
+    @property
     def samples(self) -> list[dict[str, Any]]:
         """The run's samples.json."""
         return list(read_json(self.folder / "report" / "samples.json", "evaluate"))
@@ -97,6 +107,8 @@ def launch(order: Order) -> Outcome:
     parse_sources(order.sources)
     resolve(order.base_model)
     _refuse_paths(order)
+    if order.sweep:
+        require_optuna()
     from components.locks import place_of_lock
     from components.store import check_artifacts, open_store
     from components.tracking import start_parent
@@ -105,6 +117,7 @@ def launch(order: Order) -> Outcome:
     store = open_store(order.workdir)
     place_of_lock(store)  # what the last steps need is asked for before the first
     check_artifacts(store)
+    states = place_of_run(order.workdir.resolve(), is_server=store.is_server)
     if order.runner == "docker":
         containers.check(store)
     folder = _new_folder(order)
@@ -112,7 +125,7 @@ def launch(order: Order) -> Outcome:
     try:
         run_id = start_parent(store, order.name, {"mynah.folder": folder.name}, _params(order))
         with storage_errors(folder), tempfile.TemporaryDirectory(prefix="mynah-", ignore_cleanup_errors=True) as scratch:
-            outputs = _run(order, folder, Path(scratch), store, run_id)
+            outputs = _run(order, folder, Path(scratch), store, run_id, states)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -154,21 +167,23 @@ def _new_folder(order: Order) -> Path:
     raise MynahError(f"a thousand runs of {order.name} began in this second", "Wait a moment.")
 
 
-def _run(order: Order, folder: Path, scratch: Path, store: "Store", run_id: str) -> dict[str, Any]:
+def _run(order: Order, folder: Path, scratch: Path, store: "Store", run_id: str, states: str) -> dict[str, Any]:
     """Start the runner's process, watch it, and return what the steps gave back.
 
-    `scratch` is on another disk, perhaps: a step whose disk is full can still say so.
+    `scratch` is on another disk, perhaps: a step whose disk is full can still say so. `states`: where training states are kept.
     """
     root, events, log = folder / ".kubeflow", scratch / "events.jsonl", folder / "pipeline.log"
     unsent = unsent_folder(order.workdir.resolve())
-    spec: dict[str, Any] = {"pipeline_root": str(root), "arguments": _arguments(order, run_id)}
+    pipeline = "sweep" if order.sweep else "bot"
+    spec: dict[str, Any] = {"pipeline": pipeline, "pipeline_root": str(root), "arguments": _arguments(order, run_id)}
     events.touch()
     if order.runner == "docker":
-        spec["containers"] = containers.seen(spec["arguments"], root, [scratch, unsent])
+        kept = [] if "://" in states else [Path(states)]
+        spec["containers"] = containers.seen(spec["arguments"], root, [scratch, unsent, *kept])
     write_json(folder / "order.json", spec)
     environment = os.environ | {
         EVENTS_FILE: str(events), "MLFLOW_TRACKING_URI": store.tracking_uri, UNSENT_FOLDER: str(unsent),
-        "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
+        PLACE: states, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore",
         "TOKENIZERS_PARALLELISM": "false", "_KFP_RUNTIME": "false",
         "TMPDIR": str(scratch),  # Kubeflow's runner leaves a folder for each step in it
     }  # fmt: skip
@@ -182,6 +197,10 @@ def _run(order: Order, folder: Path, scratch: Path, store: "Store", run_id: str)
         )
         try:
             watcher.show_until(lambda: child.poll() is not None)
+        except KeyboardInterrupt:
+            _stop(child)
+            watcher.show_rest()
+            raise
         finally:
             _stop(child)
             if child.stdin:
@@ -202,6 +221,7 @@ def _arguments(order: Order, run_id: str) -> dict[str, Any]:
         "base_model": str(base.absolute()) if base.is_dir() and order.base_model != FLEDGLING else order.base_model,
         "rules": order.rules, "recipe": {"preset": preset, "changes": record}, "limit": order.limit, "seed": order.recipe.seed,
         "budget": order.budget, "parent_run": run_id,
+        **(order.sweep.arguments() if order.sweep else {"start": "champion" if order.go_on else "base"}),
     }  # fmt: skip
 
 
@@ -209,7 +229,7 @@ def _params(order: Order) -> dict[str, Any]:
     """What whoever looks at the run in MLflow wants to know first; the steps record the rest."""
     return {
         "sources": ", ".join(source.label for source in parse_sources(order.sources)), "limit": order.limit, "rules": order.rules,
-        "base_model": order.base_model, **order.recipe.to_record(),
+        "base_model": order.base_model, **order.recipe.known(), **(asdict(order.sweep) if order.sweep else {}),
     }  # fmt: skip
 
 

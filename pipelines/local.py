@@ -1,34 +1,73 @@
-"""Run the bot pipeline on this machine by Kubeflow's own local runner. A process of its own: `python -m pipelines.local SPEC`.
+"""Run a pipeline on this machine by Kubeflow's own local runner. A process of its own: `python -m pipelines.local SPEC`.
 
 A process of its own because the runner prints to stdout, keeps global state, and must be ended together with the step it
-waits for. SPEC is a JSON file: {"pipeline_root": …, "arguments": {…}}, and "containers": {"reads": […], "writes": […]} when the
-steps are to run in containers that see these paths.
+waits for. SPEC is a JSON file: {"pipeline": "bot" or "sweep", "pipeline_root": …, "arguments": {…}}, and "containers":
+{"reads": […], "writes": […]} when the steps are to run in containers that see these paths.
 """
 
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
+
+from components.errors import INTERRUPTED
+
+# A step failed, or somebody interrupted: no further one begins, though Kubeflow's runner has a queue of a loop's.
+_over = threading.Event()
 
 
-def run(pipeline_root: str, arguments: dict[str, Any], containers: dict[str, list[str]] | None = None) -> None:
-    """Run the pipeline to its end. Raises RuntimeError when a step fails (its own error went to the launcher's events)."""
+def run(pipeline: str, pipeline_root: str, arguments: dict[str, Any], containers: dict[str, list[str]] | None = None) -> None:
+    """Run a pipeline to its end. Raises RuntimeError when a step fails (its own error went to the launcher's events)."""
     _keep_python3_in_parameters()
     from kfp import local
-
-    from pipelines.bot import bot
+    from kfp.local import subprocess_task_handler
 
     if containers:
         from pipelines.containers import runner
 
         local.init(runner(pipeline_root, **containers), pipeline_root=pipeline_root)
     else:
+        subprocess_task_handler.run_local_subprocess = run_step
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root)
-    bot(**arguments)
+    if pipeline == "sweep":
+        from pipelines.sweep import sweep
+
+        sweep(**arguments)
+    else:
+        from pipelines.bot import bot
+
+        bot(**arguments)
+
+
+def run_step(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+    """Run a step to its end, print what it says, and return its exit code; interrupted, it has its time to end.
+
+    In place of Kubeflow's own, which leaves an interrupted step after a quarter of a second: a step that trains saves its state.
+    """
+    if _over.is_set():
+        return INTERRUPTED
+    step = subprocess.Popen(
+        full_command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | (env_vars or {}),
+    )
+    output = cast("IO[str]", step.stdout)
+    try:
+        sys.stdout.writelines(output)
+        if code := step.wait():
+            _over.set()
+        return code
+    except KeyboardInterrupt:
+        sys.stdout.writelines(output)  # until the last process of it is gone: its shell goes first
+        raise
 
 
 def _keep_python3_in_parameters() -> None:
@@ -53,6 +92,12 @@ def _end_with_the_launcher() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _interrupt(*_: object) -> None:
+    """Trials of a sweep run in a thread of Kubeflow's runner, which an interrupt does not reach."""
+    _over.set()
+    raise KeyboardInterrupt
+
+
 def _put_away(order: Path, arguments: dict[str, Any]) -> None:
     """What the launcher does after an interrupt, for one that was killed and could not."""
     from components.store import Store
@@ -65,7 +110,7 @@ def _put_away(order: Path, arguments: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     # A shell's background job ignores SIGINT, and so does all that it starts; the steps are ended by it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
     launcher = os.getppid()
     _end_with_the_launcher()
     spec = json.loads(Path(sys.argv[1]).read_text("utf-8"))
@@ -74,4 +119,4 @@ if __name__ == "__main__":
     except (RuntimeError, KeyboardInterrupt) as error:
         if os.getppid() != launcher:
             _put_away(Path(sys.argv[1]), spec["arguments"])
-        sys.exit(130 if isinstance(error, KeyboardInterrupt) else str(error))
+        sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else str(error))

@@ -23,6 +23,16 @@ BaseModel = Annotated[
     str, typer.Option(help="gpt2 or another GPT-2 of the hub (needs a network), a folder, or the bundled fledgling.")
 ]
 RecipeFile = Annotated[Path | None, typer.Option(help="YAML file: a preset and what it changes.")]
+Effort = Annotated[
+    Literal["quick", "standard", "best"] | None, typer.Option(help="How long to train: epochs and early end; each can be --set by itself.")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="AUTHOR=SHARE", help="An author's share of a blend, 0 to 1; the rest is shared equally. Repeatable."),
+]
+GoOn = Annotated[
+    bool, typer.Option("--continue", help="Go on from the champion with the posts that are new, where that beats starting over.")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe. Repeatable.")]
 Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
 Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]

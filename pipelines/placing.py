@@ -64,6 +64,8 @@ NEEDS = {
     "fetch": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), 2 * HOUR),
     "filter-posts": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR, cached=True),
     "news": LIGHT,
+    "trial": Needs("train", ("2", "8"), ("8Gi", "16Gi"), 0, retries=3, backoff="60s"),  # reads what its siblings found
+    "choose": Needs("train", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
     "finetune": Needs("train", ("2", "8"), ("8Gi", "16Gi"), 0, cached=True, retries=3, backoff="60s"),
     "evaluate": Needs("train", ("1", "4"), ("4Gi", "8Gi"), 2 * HOUR, cached=True),
     "card": Needs("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
@@ -72,6 +74,7 @@ NEEDS = {
     "deploy": Needs("train", ("100m", "1"), ("1Gi", "2Gi"), HOUR),
     "close": LIGHT,
 }
+TRAIN = ("trial", "finetune")  # the steps that a GPU is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Placement:
     images: Mapping[str, str] = field(default_factory=lambda: {target: image(target) for target in ("data", "train")})
     gpu: bool = True
     gpu_pool: str = "mynah.dev/pool=gpu"  # the label of the nodes that fine-tune
+    gpus: int = 1  # of a pod; several train together, by torchrun
     gpu_kind: str = "gpu"  # of prices.yaml; gpu-spot for a spot pool
     shared_memory: str = "2Gi"  # /dev/shm, for torch's workers; Kubernetes gives 64 MB
     hours: float = 24.0  # after which the whole run is ended
@@ -139,12 +143,12 @@ class Placement:
         return replace(self, images=read_images(path))
 
     def _on_gpu(self, step: str) -> bool:
-        return self.gpu and step == "finetune"
+        return self.gpu and step in TRAIN
 
     def _environment(self, step: str, needs: Needs) -> dict[str, str]:
         kind = self.gpu_kind if self._on_gpu(step) else "cpu"
         found = {"MYNAH_NODE_KIND": kind, "MYNAH_IMAGE": self.images[needs.target], "HF_HUB_OFFLINE": "1", "HOME": "/tmp"}  # noqa: S108
-        if step in ("finetune", "evaluate"):
+        if step in (*TRAIN, "evaluate"):
             del found["HF_HUB_OFFLINE"]  # a base model may come from the hub
         if step == "promote":  # deploy takes no turn: it applies what promote decided
             found["MYNAH_LOCK"] = self.lock
@@ -153,7 +157,7 @@ class Placement:
     def _to_the_gpus(self, task: "PipelineTask") -> None:
         from kfp import kubernetes
 
-        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(self.gpus)
         label, _, value = self.gpu_pool.partition("=")
         kubernetes.add_node_selector(task, label, value)
         for taint in TAINTS:

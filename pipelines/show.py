@@ -77,4 +77,5 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "name": outcome.name, "version": outcome.version, "promoted": outcome.promoted, "decision": outcome.decision,
         "folder": str(outcome.folder), "mlflow_run": outcome.mlflow_run, "seconds": round(outcome.seconds, 1),
         "metrics": outcome.metrics, "funnel": outcome.funnel, "samples": outcome.samples,
+        **({"continual": outcome.continual} if outcome.continual else {}),
     }  # fmt: skip

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from components.errors import GateRefused
+from components.errors import GateRefused, InputError
 from components.events import waiting
 from components.files import there_is
 from components.store import server_address
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
+    Effort,
     Json,
     Limit,
     Name,
@@ -21,6 +22,7 @@ from pipelines.options import (
     Rules,
     Sets,
     Sources,
+    Weights,
     Workdir,
     existing,
     print_json,
@@ -70,7 +72,22 @@ def finetune(
     out: Out,
     base_model: BaseModel = "fledgling",
     recipe: RecipeFile = None,
+    effort: Effort = None,
+    weights: Weights = None,
     sets: Sets = None,
+    checkpoints: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="Folder or s3://BUCKET/PREFIX for training states: the same command goes on there when it was ended.",
+        ),
+    ] = "",
+    from_model: Annotated[
+        Path | None, typer.Option(help="Go on from this fine-tuned model, where that beats starting over; with --trained-on.")
+    ] = None,
+    trained_on: Annotated[Path | None, typer.Option(help="Folder that `mynah filter` wrote, and that model was trained on.")] = None,
+    every: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two training states.")] = 300,
+    processes: Annotated[int, typer.Option(min=0, max=64, help="That train together, by torchrun; 0: one per GPU.")] = 0,
     as_json: Json = False,
 ) -> None:
     """A Hugging Face checkpoint of the base model, fine-tuned on the texts."""
@@ -78,7 +95,16 @@ def finetune(
     from components.finetune import finetune as work
     from components.finetune.recipe import read
 
-    record = work(data, out, FinetuneSettings(base_model, read(recipe, sets or [])))
+    settings = FinetuneSettings(base_model, read(recipe, sets, effort, weights), None, checkpoints, every, processes)
+    if (from_model is None) != (trained_on is None):
+        raise InputError("--from-model and --trained-on go together", "Give both: what is new, only the old posts can tell.")
+    if from_model and trained_on:
+        from components.finetune.ancestor import by_hand
+        from components.finetune.continual import go_on
+
+        record = go_on(data, out, settings, by_hand(from_model, trained_on))
+    else:
+        record = work(data, out, settings)
     best = record["history"][record["best_epoch"]]
     told = (
         f"held-out loss {record['history'][0]['held_out_loss']:.3f} → {best['held_out_loss']:.3f} (epoch {best['epoch']} of "

@@ -21,6 +21,7 @@ from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING
 from components.finetune.recipe import Recipe
 from components.names import bot_name
+from components.sweep import Sweep
 from pipelines.compiled import AT_ONCE, compiled
 from pipelines.launch import require_budget
 from pipelines.placing import Placement
@@ -72,13 +73,22 @@ class Submission:
     service_account: str = "mynah-pipeline"
     bucket: str = ""  # "" for MYNAH_S3_BUCKET
     at_once: int = AT_ONCE
+    sweep: Sweep | None = None  # of a single bot: searches the recipe around this one, at_once trials at a time
+    go_on: bool = False  # from a bot's champion, where it has one
     serve_in: str = ""  # namespace where a single bot gets an InferenceService of its own; "": the aviary follows the registry
 
     def __post_init__(self) -> None:
         judge_for(self.rules)
         require_budget(self.budget)
+        if self.sweep and self.go_on:
+            raise InputError("a search of the recipe starts from the base model", "Leave out --trials or --continue.")
         if self.schedule:
             kubeflow_cron(self.schedule)
+            if self.sweep:
+                raise InputError(
+                    "a schedule does not search the recipe anew each time",
+                    "Search once, and schedule the recipe that it found: --recipe recipe.yaml.",
+                )
             if any(bot.local for bot in self.bots):  # uploaded once, they would never be news again
                 raise InputError(
                     "a schedule reads its sources anew each time, and this machine's it cannot reach",
@@ -117,7 +127,8 @@ def submit(order: Submission, api: "Kubeflow") -> str:
     Raises InputError or PlatformError; then nothing runs.
     """
     with waiting("Compiling"):
-        package = compiled(order.placement, "fleet" if order.fleet else "bot", order.at_once)
+        pipeline = "fleet" if order.fleet else "sweep" if order.sweep else "bot"
+        package = compiled(order.placement, pipeline, order.at_once)
     sent = [Bot(bot.name, _in_s3(bot, order)) for bot in order.bots]
     with tempfile.TemporaryDirectory() as scratch, waiting("Submitting"):
         path = Path(scratch) / "pipeline.yaml"
@@ -133,9 +144,11 @@ def _arguments(order: Submission, sent: Sequence[Bot]) -> dict[str, Any]:
     which: dict[str, Any] = {"bots": bots} if order.fleet else {"name": sent[0].name, "sources": list(sent[0].sources)}
     if not order.fleet:
         which["serve_in"] = order.serve_in
+    start = "champion" if order.go_on else "base"
+    which |= order.sweep.arguments() if order.sweep else {"only_news": bool(order.schedule), "start": start}
     return {
         **which, "base_model": order.base_model, "rules": order.rules, "recipe": {"preset": preset, "changes": record},
-        "limit": order.limit, "seed": order.recipe.seed, "budget": order.budget, "only_news": bool(order.schedule),
+        "limit": order.limit, "seed": order.recipe.seed, "budget": order.budget,
     }  # fmt: skip
 
 

@@ -13,7 +13,13 @@ SECONDS_BETWEEN_LOOKS = 0.1
 DOING = {
     "fetch": "Fetching posts", "filter": "Filtering", "finetune": "Fine-tuning", "evaluate": "Evaluating",
     "card": "Writing the card", "register": "Registering", "deploy": "Deploying", "promote": "Promoting",
+    "choose": "Choosing the recipe",
 }  # fmt: skip
+
+
+def doing(step: str) -> str:
+    """What a step does, for people; the trials of a sweep are many."""
+    return DOING.get(step) or step.capitalize().replace("-", " ")
 
 
 class Watcher:
@@ -39,6 +45,13 @@ class Watcher:
                     display.show(event)
                 if not over:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def show_rest(self) -> None:
+        """Show, line by line, what a step said while it was being ended."""
+        with _Lines() as display:
+            for event in self._new_events():
+                if event["event"] == "message":
+                    display.show(event)
 
     def _new_events(self) -> list[dict[str, Any]]:
         with self._events.open("rb") as file:
@@ -71,7 +84,7 @@ class _Lines:
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "start":
-            self._print(f"{DOING[event['step']]} …")
+            self._print(f"{doing(event['step'])} …")
         elif event["event"] == "message":
             self._print(f"{'warning: ' if event['level'] == 'warning' else ''}{event['text']}")
         elif event["event"] == "progress" and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
@@ -102,9 +115,9 @@ class _Bars:
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "start":
             self._began = time.monotonic()
-            self._bars.reset(self._task, total=None, description=DOING[event["step"]], unit="", note="")
+            self._bars.reset(self._task, total=None, description=doing(event["step"]), unit="", note="")
         elif event["event"] == "end":
-            done = f"{DOING[event['step']]:<18} {time.monotonic() - self._began:5.1f} s"
+            done = f"{doing(event['step']):<18} {time.monotonic() - self._began:5.1f} s"
             self._bars.console.print(f"✓ {done}", style="green", highlight=False, markup=False)
         elif event["event"] == "message":
             style = "yellow" if event["level"] == "warning" else "dim"

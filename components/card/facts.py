@@ -54,6 +54,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Continual:
+    """How going on from an earlier version did beside starting over; losses in nats per token on the same held-out posts."""
+
+    was_chosen: bool
+    earlier: str  # the version, or a folder's name
+    new: int  # posts
+    replayed: int
+    held_out: int
+    loss: float
+    loss_of_starting_over: float
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """How the weights came about."""
 
@@ -72,6 +85,7 @@ class Training:
     history: tuple[tuple[int, float | None, float | None], ...]  # epoch, training loss, held-out loss
     best_epoch: int
     versions: tuple[tuple[str, str], ...]
+    continual: Continual | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +216,26 @@ def _training(training: Field) -> Training:
         ),
         best_epoch=training["best_epoch"].count(),
         versions=tuple((package, version.text()) for package, version in training["versions"].pairs()),
+        continual=_continual(training.get("continual")),
     )
+
+
+def _continual(continual: Field) -> Continual | None:
+    if continual.value is None:
+        return None
+    return Continual(
+        was_chosen=continual["chosen"].text() == "continue",
+        earlier=_earlier(continual["from"]),
+        new=continual["new_posts"].count(),
+        replayed=continual["replayed_posts"].count(),
+        held_out=continual["held_out_posts"].count(),
+        loss=continual["loss"]["continue"].number(),
+        loss_of_starting_over=continual["loss"]["start over"].number(),
+    )
+
+
+def _earlier(found: Field) -> str:
+    return found.text() if isinstance(found.value, str) else f"version {found.count()}"
 
 
 def _check(check: Field) -> Check:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from components.card.escape import code, markdown
-from components.card.facts import PROMPT, Check, Facts, Source, Training
+from components.card.facts import PROMPT, Check, Continual, Facts, Source, Training
 from components.finetune.base_model import FLEDGLING, HUB_NAME
 
 UNKNOWN = "n/a"
@@ -107,6 +107,8 @@ def training(facts: Facts) -> str:
         rows.append(("Cost", f"${facts.cost_usd:,.4f}, from fetching the posts to evaluating the model"))
     if facts.usd_per_1000_answers is not None:
         rows.append(("Serving", f"about ${facts.usd_per_1000_answers:,.4f} per 1,000 answers, on a node that is busy with them"))
+    went_on = made.continual is not None and made.continual.was_chosen
+    first = "the earlier version" if went_on else "the base model"
     losses = [
         [f"{epoch}{' (kept)' if epoch == made.best_epoch else ''}", _number(ours), _number(held)]
         for epoch, ours, held in made.history
@@ -117,7 +119,8 @@ def training(facts: Facts) -> str:
             "",
             _table(["Setting", "Value"], rows),
             "",
-            "Loss after each epoch, in nats per token; epoch 0 is the base model before any training:",
+            *([_continual(made.continual), ""] if made.continual else []),
+            f"Loss after each epoch, in nats per token; epoch 0 is {first} before any training:",
             "",
             _table(["Epoch", "Training loss", "Held-out loss"], losses),
             "",
@@ -221,6 +224,19 @@ def about(facts: Facts) -> str:
 
 Made with Mynah, which carries on [huggingtweets](https://github.com/borisdayma/huggingtweets) by Boris Dayma; this card follows
 the format of its cards."""
+
+
+def _continual(found: Continual) -> str:
+    """Which way it came about, and what the other would have given."""
+    ways = ["going on from " + markdown(found.earlier), "starting over"]
+    losses = [_number(found.loss), _number(found.loss_of_starting_over)]
+    if not found.was_chosen:
+        ways, losses = ways[::-1], losses[::-1]
+    posts = f"{found.new:,} new posts and {found.replayed:,} old ones"
+    return (
+        f"It came of {ways[0]}, which gave a held-out loss of {losses[0]}, where {ways[1]} gave {losses[1]}, on {found.held_out:,} posts "
+        f"that neither was trained on. Going on learnt from {posts}, starting over from all."
+    )
 
 
 def _bio(bio: str) -> str:

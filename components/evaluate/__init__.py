@@ -19,6 +19,7 @@ from components.events import progress
 from components.files import atomic_folder, read_json, refuse_foreign_folder, write_json, write_text
 from components.filter import read_texts
 from components.finetune.base_model import FLEDGLING, resolve
+from components.seen import read_seen, unseen
 
 PROMPTS = ("My dream is", "I like", "My favourite thing is", "")
 
@@ -36,11 +37,15 @@ class EvaluateSettings:
 def evaluate(model: Path, data: Path, out: Path, settings: EvaluateSettings) -> Verdict:
     """Measure `model` on the held-out posts of `data` against its base model and on samples, and judge it by the gate.
 
+    A model that was continued is measured without those that it knows from before.
+
     Raises InputError for an empty held-out set, a model that does not load, or a gate that cannot be applied: never a
     verdict by default.
     """
     gate = read_gate(settings.gate)
-    held_out, train = read_texts(data, "held_out"), read_texts(data, "train")
+    held_out, train = unseen(read_texts(data, "held_out"), read_seen(model)), read_texts(data, "train")
+    if not held_out:
+        raise InputError(f"{model} was continued from one that knew all held-out posts", "Evaluate it on newer posts.")
     refuse_foreign_folder(out)
     base = resolve(settings.base_model or base_model_of(model))
     with progress("Evaluating", 2 + len(PROMPTS), "measurements") as advance:

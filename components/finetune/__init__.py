@@ -7,7 +7,7 @@ checkpoint training.json (recipe, history, digests: the record the card quotes) 
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ class FinetuneSettings:
     )
     checkpoint_seconds: float = 300.0  # between two of them
     processes: int = 0  # that train together on this machine; 0: one per GPU, or one
+    learnt_from: Sequence[str] = ()  # authors whose posts the base model was fine-tuned on: its training states are theirs too
 
 
 def finetune(
@@ -65,7 +66,7 @@ def finetune(
         from components.finetune.train import Training  # torch: 2 s, so after everything that can fail without it
 
         loaded, joined = checkpoint.load(base.folder), Processes.joined()
-    training = Training(loaded, train, held_out, settings.recipe, joined)
+    training = Training(loaded, train, held_out, settings.recipe, joined, settings.learnt_from)
     about = {
         "recipe": training.recipe.to_record(),
         "base_model": {"name": base.name, "revision": base.revision, "digest": base.weights_digest},

@@ -51,6 +51,7 @@ class Recipe:
     weights: dict[str, float] = field(
         default_factory=dict
     )  # author to share of an epoch's characters; who is not named shares the rest
+    replay: float = 1.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ RANGES = (
     ("weight_decay", 0.0, 10.0),
     ("max_grad_norm", 1e-3, 1e6),
     ("lora_rank", 0, 1024),
+    ("replay", 0.0, 100.0),
     ("seed", 0, 2**32 - 1),
 )
 # huggingtweets-train.py of borisdayma/huggingtweets, with what transformers' Trainer adds by itself (AdamW without decay,

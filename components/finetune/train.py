@@ -103,11 +103,14 @@ class Training:
     saves its own state every `every` seconds and at a SIGTERM or Ctrl-C, before it raises KeyboardInterrupt.
     """
 
-    def __init__(self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, processes: Processes) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, processes: Processes,
+        learnt_from: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         torch.manual_seed(recipe.seed)
         self._checkpoint, self._processes = checkpoint, processes
         self._held_out = {author: rows(checkpoint, theirs) for author, theirs in held_out.items()}
-        self._authors = sorted({*train, *held_out})
+        self._authors = sorted({*train, *held_out, *learnt_from})
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         checkpoint.model.to(device)
         bf16 = recipe.bf16 and computes_in_bf16(device.type)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import fetch_text, place
+from components.artifacts import Place, fetch_text, place
 from components.errors import InputError
 from components.fetch.sources import SOURCES_FILE
 from components.files import atomic_folder, make_folder, read_json, write_json
-from components.forget.find import Found, PipelineRun, Subject
+from components.forget.find import Found, Subject
 from components.lineage import same_author
 from components.posts import Post, write_posts
 from components.store import Store, client, store_errors
@@ -28,31 +28,39 @@ class Rest:
 
 
 def keep_rest(subject: Subject, found: Found, store: Store, folder: Path) -> None:
-    """Put the other authors' posts of each blend's newest run aside, before its run is erased. Twice does no harm."""
-    newest: dict[str, PipelineRun] = {}
+    """Put the other authors' posts of each blend's newest run that has any aside, before its run is erased. Twice does no harm.
+
+    A bot that went on from a blend may have learnt of late from the posts of `subject` alone: then those of an earlier run are kept.
+    """
     api = client(store.tracking_uri)
     with store_errors(store.tracking_uri):
         started = {run.run_id: api.get_run(run.run_id).info.start_time for run in found.blends}
-    for run in sorted(found.blends, key=lambda run: started[run.run_id]):
-        newest[run.bot] = run
-    for bot, run in newest.items():
-        target = folder / f"{REST}{subject.key}-{bot}"
+    for run in sorted(found.blends, key=lambda run: started[run.run_id], reverse=True):
+        target = folder / f"{REST}{subject.key}-{run.bot}"
         if target.exists():
             continue
         fetched = next((run_id for run_id, step in run.steps.items() if step == "fetch"), "")
         if not fetched:
-            raise InputError(f"the posts of {bot} are not recorded, so it cannot be made again", "Use --blends remove.")
+            raise InputError(f"the posts of {run.bot} are not recorded, so it cannot be made again", "Use --blends remove.")
         with store_errors(store.tracking_uri):
             params, uri = api.get_run(run.run_id).data.params, api.get_run(fetched).info.artifact_uri
+        source = place(f"{uri}/raw", store.tracking_uri)
+        rest = _rest(subject, source)
+        if not rest:
+            continue
         with atomic_folder(target) as scratch:
-            _write_rest(subject, f"{uri}/raw", store, scratch / "raw")
-            write_json(scratch / "rest.json", {"bot": bot, "params": {key: params[key] for key in params if key != "sources"}})
+            _write_rest(subject, source, rest, scratch / "raw")
+            write_json(
+                scratch / "rest.json", {"bot": run.bot, "params": {key: params[key] for key in params if key != "sources"}}
+            )
 
 
-def _write_rest(subject: Subject, uri: str, store: Store, raw: Path) -> None:
-    source = place(uri, store.tracking_uri)
+def _rest(subject: Subject, source: Place) -> list[Post]:
     posts = [Post.from_record(json.loads(line)) for line in fetch_text(source, "posts.jsonl").split("\n") if line]
-    rest = [post for post in posts if not same_author(post.author, subject.name)]
+    return [post for post in posts if not same_author(post.author, subject.name)]
+
+
+def _write_rest(subject: Subject, source: Place, rest: list[Post], raw: Path) -> None:
     make_folder(raw)
     write_posts(raw, rest)
     write_json(raw / SOURCES_FILE, _without(subject, json.loads(fetch_text(source, SOURCES_FILE)), rest))

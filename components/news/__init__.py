@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from components.errors import InputError
 from components.files import digest
-from components.registry import Registry
+from components.filter import read_texts
+from components.lineage import recorded_texts
+from components.registry import CHAMPION, Registry
+from components.seen import key, unseen
 from components.store import Store
 
 NEW, NOTHING_NEW = "new", "nothing new"
@@ -25,3 +29,19 @@ def version_with(name: str, data: Path, store: Store) -> int:
         if (version.tags.get("mynah.data_digest"), version.tags.get("mynah.held_out_digest")) == digests
     )
     return max(trained, default=0)
+
+
+def champion_that_knows(name: str, data: Path, store: Store) -> int:
+    """The champion of the bot `name` when no text in `data` is new to it, so that there is nothing to go on with; else 0.
+
+    A post that is new may be held out, and one that is gone is none to learn. Raises PlatformError when the registry does not answer.
+    """
+    registry = Registry(store)
+    champion = registry.head(name, CHAMPION).champion if name in registry.names() else None
+    if not champion:
+        return 0
+    try:
+        known = frozenset(key(text) for text in recorded_texts(registry, champion, "train"))
+    except InputError:  # not recorded: whoever goes on from it says so
+        return 0
+    return 0 if unseen(read_texts(data, "train"), known) else champion.version

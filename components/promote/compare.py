@@ -4,14 +4,13 @@ Where both were measured on one set (equal digests) their recorded losses compar
 candidate's held-out posts, less those that it was trained on, which would flatter it; the candidate on the same ones.
 """
 
-import json
 from dataclasses import dataclass
 
-from components.artifacts import fetch_text, place
-from components.errors import InputError, PlatformError
+from components.errors import InputError
 from components.events import say
+from components.lineage import CONTINUED_TAG, recorded_texts
 from components.registry import BotVersion, Registry
-from components.tracking import PARENT_TAG, steps_of
+from components.seen import key, read_seen, unseen
 
 NATS, BITS = "nats per token", "bits per character"
 TOLERANCE = {NATS: 0.02, BITS: 0.01}  # a retrained bot may trail the champion by the noise between two seeds
@@ -54,7 +53,9 @@ def compare(registry: Registry, candidate: BotVersion, champion: BotVersion) -> 
 
 
 def is_recorded(candidate: BotVersion, champion: BotVersion) -> bool:
-    """Whether both were measured on the same held-out posts."""
+    """Whether both were measured on the same held-out posts; one that was continued leaves out those that it knows."""
+    if CONTINUED_TAG in candidate.tags or CONTINUED_TAG in champion.tags:
+        return False
     ours = candidate.tags.get("mynah.held_out_digest")
     return bool(ours) and ours == champion.tags.get("mynah.held_out_digest")
 
@@ -65,31 +66,14 @@ def _problem(candidate: BotVersion, champion: BotVersion, why: str) -> Compariso
 
 
 def _fair_posts(registry: Registry, candidate: BotVersion, champion: BotVersion) -> list[str]:
-    trained_on = {text.casefold() for text in _texts(registry, champion, "train")}
-    return [text for text in _texts(registry, candidate, "held_out") if text.casefold() not in trained_on]
+    trained_on = frozenset(key(text) for text in recorded_texts(registry, champion, "train"))
+    seen = trained_on | _seen(registry, champion) | _seen(registry, candidate)
+    return unseen(recorded_texts(registry, candidate, "held_out"), seen)
 
 
-def _texts(registry: Registry, version: BotVersion, part: str) -> list[str]:
-    """The texts that a version was trained or measured on, from the data that its pipeline run recorded."""
-    from mlflow.exceptions import MlflowException
-
-    whose = f"the posts of version {version.version} are not recorded"
-    if not version.run_id:
-        raise InputError(whose, "")
-    try:
-        run = registry.client.get_run(version.run_id)
-        filtered = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("filter")
-    except (MlflowException, PlatformError) as error:
-        if "RESOURCE_DOES_NOT_EXIST" not in (getattr(error, "error_code", ""), getattr(error.__cause__, "error_code", "")):
-            raise
-        raise InputError(whose, "") from error
-    if not filtered:
-        raise InputError(whose, "")
-    source = place(f"{filtered.info.artifact_uri}/data", registry.store.tracking_uri)
-    try:
-        return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").split("\n") if line]
-    except (InputError, ValueError, KeyError, TypeError) as error:
-        raise InputError(whose, "") from error
+def _seen(registry: Registry, version: BotVersion) -> frozenset[str]:
+    """What a version knows from those it was continued from."""
+    return read_seen(registry.checkpoint(version)) if CONTINUED_TAG in version.tags else frozenset()
 
 
 def _loss(registry: Registry, version: BotVersion, posts: list[str], unit: str) -> float:

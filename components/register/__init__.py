@@ -14,7 +14,18 @@ from components.errors import InputError
 from components.evaluate.gate import Verdict, finite
 from components.events import waiting
 from components.files import digest, digest_of, read_json
-from components.lineage import authors_in, is_authors_tag, record_data, record_owners
+from components.lineage import (
+    ANCESTORS,
+    CONTINUED_TAG,
+    authors_in,
+    authors_of,
+    authors_tags,
+    beyond,
+    is_authors_tag,
+    record_ancestors,
+    record_data,
+    record_owners,
+)
 from components.names import bot_name
 from components.register.model import log_model
 from components.registry import CHALLENGER
@@ -100,12 +111,20 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
             "mynah.base_model": training["base_model"]["name"],
             "mynah.seed": str(training["recipe"]["seed"]),
             "mynah.requirements": " ".join(_requirements(training)),
+            **_ancestry(training),
         }
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{model / 'training.json'} or {report / 'metrics.json'} is not what its step writes: {error}",
             "Run the steps that write them again.",
         ) from error
+
+
+def _ancestry(training: dict[str, Any]) -> dict[str, str]:
+    """Which version it was continued from, and whose posts it knows from there."""
+    if "continued_from" not in training:
+        return {}
+    return {CONTINUED_TAG: str(training["continued_from"]), **authors_tags(map(str, training["continual"]["authors"]), ANCESTORS)}
 
 
 def _requirements(training: dict[str, Any]) -> list[str]:
@@ -168,12 +187,15 @@ def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdi
     with waiting("Opening the registry"):
         store = open_store(workdir)
         check_artifacts(store)
-        refuse_forgotten(store, sorted(authors_in(data)))
+        others = beyond(authors_of(tags), data)
+        refuse_forgotten(store, sorted(authors_in(data) | others))
     run_id = start_parent(store, name, {})
     status = "FAILED"
     try:
         with step_run("filter", store, run_id) as run:
             record_owners(run, data)
+            if others:
+                record_ancestors(run, others)
             record_data(run, data)
         with step_run("register", store, run_id) as run:
             found = register(name, model, report, card, store, run.run_id)

@@ -22,14 +22,19 @@ def documents(text):
     return pipeline, platform
 
 
-@pytest.fixture(scope="module", params=["bot", "fleet"])
+@pytest.fixture(scope="module", params=["bot", "fleet", "sweep"])
 def golden(request):
     return documents((FOLDER / f"golden_{request.param}.yaml").read_text())
 
 
 def steps_of(golden):
-    """A fleet's bots are the aviary's; a bot alone may have a service of its own."""
-    return STEPS if golden[0]["pipelineInfo"]["name"] == "mynah-bot" else STEPS - {"deploy"}
+    """A fleet's bots are the aviary's; a bot alone may have a service of its own. A sweep is never a schedule's, so there is always news."""
+    steps = {"mynah-bot": STEPS, "mynah-fleet": STEPS - {"deploy"}, "mynah-sweep": STEPS - {"news"} | {"trial", "choose"}}
+    return steps[golden[0]["pipelineInfo"]["name"]]
+
+
+def gpu_steps(golden):
+    return {"finetune", "trial"} & steps_of(golden)
 
 
 def tasks(pipeline):
@@ -47,9 +52,9 @@ def placed(platform):
     return {name.removeprefix("exec-"): each for name, each in executors.items()}
 
 
-@pytest.mark.parametrize("pipeline", ["bot", "fleet"])
+@pytest.mark.parametrize("pipeline", ["bot", "fleet", "sweep"])
 def test_the_compiled_pipeline_is_the_golden_one(tmp_path, pipeline):
-    """After a wanted change: mynah compile --pipeline bot --out tests/code/golden_bot.yaml, and the same for fleet."""
+    """After a wanted change: mynah compile --pipeline bot --out tests/code/golden_bot.yaml, and the same for fleet and sweep."""
     for name in ("one.yaml", "two.yaml"):
         done = mynah("compile", "--pipeline", pipeline, "--out", tmp_path / name, MYNAH_DATA_IMAGE="", MYNAH_TRAIN_IMAGE="")
         assert (done.returncode, done.stderr) == (0, "")
@@ -58,7 +63,7 @@ def test_the_compiled_pipeline_is_the_golden_one(tmp_path, pipeline):
 
 
 def test_what_must_not_be_cached_is_not(golden):
-    found = {name: task for name, task in tasks(golden[0]).items() if name in STEPS}
+    found = {name: task for name, task in tasks(golden[0]).items() if name in STEPS | {"trial", "choose"}}
     assert set(found) == steps_of(golden)
     assert {name for name, task in found.items() if task["cachingOptions"].get("enableCache")} == {
         "filter-posts",
@@ -86,16 +91,17 @@ def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
 
 def test_fine_tuning_alone_is_for_the_gpus(golden):
     found, nodes = containers(golden[0]), placed(golden[1])
-    assert [step for step, each in found.items() if "accelerator" in each["resources"]] == ["finetune"]
-    assert found["finetune"]["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    assert [step for step, each in nodes.items() if "nodeSelector" in each or "tolerations" in each] == ["finetune"]
-    assert nodes["finetune"]["nodeSelector"] == {"labels": {"mynah.dev/pool": "gpu"}}
-    assert "nvidia.com/gpu" in [each["key"] for each in nodes["finetune"]["tolerations"]]
-    assert nodes["finetune"]["emptyDirMounts"] == [
-        {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2Gi"}
-    ]
+    assert {step for step, each in found.items() if "accelerator" in each["resources"]} == gpu_steps(golden)
+    assert {step for step, each in nodes.items() if "nodeSelector" in each or "tolerations" in each} == gpu_steps(golden)
+    for step in gpu_steps(golden):
+        assert found[step]["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+        assert nodes[step]["nodeSelector"] == {"labels": {"mynah.dev/pool": "gpu"}}
+        assert "nvidia.com/gpu" in [each["key"] for each in nodes[step]["tolerations"]]
+        assert nodes[step]["emptyDirMounts"] == [
+            {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2Gi"}
+        ]
     kinds = {step: {each["name"]: each["value"] for each in container["env"]} for step, container in found.items()}
-    assert {step for step, env in kinds.items() if env["MYNAH_NODE_KIND"] == "gpu"} == {"finetune"}
+    assert {step for step, env in kinds.items() if env["MYNAH_NODE_KIND"] == "gpu"} == gpu_steps(golden)
 
 
 def test_the_run_ends_and_its_exit_handler_always_runs(golden):
@@ -106,6 +112,9 @@ def test_the_run_ends_and_its_exit_handler_always_runs(golden):
 
 def test_without_news_nothing_is_trained(golden):
     conditions = [task for task in tasks(golden[0]).values() if task.get("triggerPolicy", {}).get("condition")]
+    if "news" not in steps_of(golden):
+        assert conditions == []
+        return
     assert [each["triggerPolicy"]["condition"].split("'")[-2] for each in conditions] == ["new"]
     inside = golden[0]["components"][conditions[0]["componentRef"]["name"]]["dag"]["tasks"]
     assert set(inside) == {"finetune", "evaluate", "card", "register", "promote", "deploy"} & steps_of(golden)
@@ -118,6 +127,24 @@ def test_a_fleets_bots_are_told_by_their_own_names():
     assert task["parameterExpressionSelector"] == 'parseJson(string_value)["bot"]'
     loop = next(each for each in tasks(documents(text)[0]).values() if "parameterIterator" in each)
     assert loop["iteratorPolicy"] == {"parallelismLimit": 4}
+
+
+def test_a_sweeps_trials_are_over_before_the_choice_and_the_training():
+    pipeline, _ = documents((FOLDER / "golden_sweep.yaml").read_text())
+    found = tasks(pipeline)
+    loop = next(name for name, each in found.items() if "parameterIterator" in each)
+    numbers = found[loop]["parameterIterator"]["items"]["inputParameter"]
+    assert found[loop]["inputs"]["parameters"][numbers] == {"componentInputParameter": "pipelinechannel--trials"}
+    assert found["trial"]["inputs"]["parameters"]["number"] == {
+        "componentInputParameter": found[loop]["parameterIterator"]["itemInput"]
+    }
+    assert found[loop]["iteratorPolicy"] == {"parallelismLimit": 4}
+    assert loop in found["choose"]["dependentTasks"]
+    states = found["choose"]["inputs"]["parameters"]["states"]["taskOutputParameter"]
+    assert states["producerTask"] == loop
+    recipe = found["finetune"]["inputs"]["parameters"]["recipe"]["taskOutputParameter"]
+    assert recipe == {"outputParameterKey": "Output", "producerTask": "choose"}
+    assert found["trial"]["inputs"]["parameters"]["parent_run"] == {"componentInputParameter": "pipelinechannel--begin-Output"}
 
 
 def test_choices_of_the_command_line_are_compiled(tmp_path):
@@ -141,7 +168,7 @@ def test_choices_of_the_command_line_are_compiled(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--pipeline", "sweep"], ["'sweep'", "bot, fleet"]),
+        (["--pipeline", "swarm"], ["'swarm'", "bot, fleet, sweep"]),
         (["--images", "none.json"], ["none.json", "make images"]),
         (["--gpu-pool", "gpu"], ["'gpu'", "KEY=VALUE"]),
         (["--gpu-kind", "tpu"], ["'tpu'", "gpu-spot"]),
@@ -168,7 +195,8 @@ def test_an_image_of_a_version_is_taken(image):
 
 
 def test_a_pool_of_ones_own():
-    placement = Placement(gpu_pool="cloud.google.com/gke-accelerator=nvidia-l4", gpu_kind="gpu-spot")
+    placement = Placement(gpu_pool="cloud.google.com/gke-accelerator=nvidia-l4", gpus=4, gpu_kind="gpu-spot")
     pipeline, platform = documents(compiled(placement))
+    assert containers(pipeline)["finetune"]["resources"]["accelerator"]["resourceCount"] == "4"
     assert placed(platform)["finetune"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
     assert {"name": "MYNAH_NODE_KIND", "value": "gpu-spot"} in containers(pipeline)["finetune"]["env"]

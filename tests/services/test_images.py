@@ -269,6 +269,26 @@ def test_an_interrupted_run_leaves_no_container_and_no_folder(on_server, docker,
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_fine_tuning_in_a_container_that_is_ended_goes_on_in_another(on_server, docker, images, tmp_path):
+    command = [sys.executable, "-m", "pipelines", "run", *QUICK, "--limit", "500", "--set", "epochs=50", "--workdir", tmp_path]
+    environment = os.environ | {"MYNAH_CHECKPOINT_SECONDS": "1", "OMP_NUM_THREADS": "1"}
+    told = []
+    for _ in range(2):
+        before = set(tmp_path.glob("checkpoints/wren/*/step-*/state.json"))
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        deadline = time.monotonic() + 200
+        while set(tmp_path.glob("checkpoints/wren/*/step-*/state.json")) <= before and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        told.append(running.communicate(timeout=120)[1])
+        assert running.returncode == 130, told
+    saved = re.findall(r"saved at step (\d+) of", told[0])
+    assert saved, told
+    assert f"going on at step {saved[0]} of" in told[1]
+    assert docker.get("podman", "ps", "--all", "--quiet") == ""
+
+
 def test_what_is_missing_is_told_before_anything_is_made(mynah, on_server, docker, monkeypatch, tmp_path):
     absent = mynah("run", *QUICK, "--workdir", tmp_path, MYNAH_TRAIN_IMAGE="mynah-nowhere:1")
     assert (absent.returncode, "no image mynah-nowhere:1" in absent.stderr, "make images" in absent.stderr) == (2, True, True)

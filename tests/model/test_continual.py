@@ -1,0 +1,298 @@
+"""Going on from a fine-tuned model with new posts: what is learnt, kept and forgotten, beside starting over; and what is refused."""
+
+import json
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import checkpoint
+from components.errors import InputError
+from components.evaluate import EvaluateSettings, evaluate
+from components.files import digest
+from components.filter import FilterSettings, filter_posts, read_texts
+from components.finetune import FinetuneSettings, finetune
+from components.finetune.ancestor import Ancestor, by_hand
+from components.finetune.continual import go_on
+from components.finetune.recipe import Recipe, build
+from components.finetune.replay import characters, count, partition
+from components.posts import Post, read_posts, write_posts
+from components.scoring import score
+from components.seen import key, read_seen
+from components.verbatim import ngrams, read_bloom, words
+
+RECIPE = {"epochs": 4, "patience": 0, "learning_rate": 5e-3, "batch_tokens": 256}
+DAYS, PLACES, LATE = (
+    ("on monday", "last week", "this time"),
+    ("leeds", "york", "hull", "crewe", "derby"),
+    ("two", "five", "nine", "ten"),
+)
+TRAINS = [
+    f"{day} the train from {place} came {late} minutes late {end}"
+    for day in DAYS for place in PLACES for late in LATE for end in ("with no heat", "and full", "!!")
+]  # fmt: skip
+
+
+def filtered(folder, posts):
+    (folder / "raw").mkdir(parents=True)
+    write_posts(folder / "raw", posts)
+    filter_posts(folder / "raw", folder / "data", FilterSettings())
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def champion(tiny_checkpoint, data, tmp_path_factory):
+    """A model of the narrow style."""
+    out = tmp_path_factory.mktemp("champion") / "model"
+    finetune(data, out, FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def later(data, tmp_path_factory):
+    """The same author's posts and 180 of another style."""
+    posts = [Post(f"train-{number}", "ann", text) for number, text in enumerate(TRAINS)]
+    return filtered(tmp_path_factory.mktemp("later"), [*read_posts(data.parent / "raw"), *posts])
+
+
+def settings(base, **changes):
+    return FinetuneSettings(str(base), build("default", {**RECIPE, **changes}))
+
+
+def test_with_a_replay_both_styles_are_known_and_without_the_old_one_is_forgotten(
+    champion, tiny_checkpoint, data, later, tmp_path
+):
+    losses = {}
+    for replay in (0.0, 1.0):
+        record = go_on(later, tmp_path / "model", settings(tiny_checkpoint, replay=replay), by_hand(champion, data))
+        losses[replay] = record["continual"]["loss"]
+    assert losses[1.0]["champion"] > 2  # it knows the old style alone
+    assert losses[1.0]["continue"] < 0.8  # of both, so neither is unknown
+    assert losses[0.0]["continue"] > 1.5
+    assert losses[0.0]["start over"] == losses[1.0]["start over"] < 0.8
+
+
+@pytest.fixture(scope="module")
+def went_on(champion, tiny_checkpoint, data, later, tmp_path_factory):
+    """In one epoch starting over comes not as far."""
+    out = tmp_path_factory.mktemp("went-on") / "model"
+    steps = []
+    short = settings(tiny_checkpoint, epochs=1)
+    return go_on(later, out, short, by_hand(champion, data), lambda step, metrics: steps.append((step, metrics))), out, steps
+
+
+def test_the_better_one_is_kept_with_its_lineage(went_on, champion, tiny_checkpoint, data, later):
+    record, out, _ = went_on
+    found = record["continual"]
+    assert (found["chosen"], found["beats"], found["from"], found["authors"]) == ("continue", True, "model", ["ann"])
+    assert found["loss"]["continue"] < found["loss"]["start over"]
+    assert found["loss"]["champion"] == pytest.approx(
+        score(checkpoint.load(champion), read_texts(later, "held_out")).loss, abs=1e-4
+    )
+    assert record == json.loads((out / "training.json").read_text())
+    # The base model is the champion's own, and the texts are all of today's: so evaluation, registry and card take it for what it is.
+    assert record["base_model"] == json.loads((champion / "training.json").read_text())["base_model"]
+    assert record["data_digest"] == digest(later / "train.jsonl")
+    assert record["held_out_digest"] == digest(later / "held_out.jsonl")
+    assert record["continued_from"] == digest(champion)
+    assert record["posts"] == found["new_posts"] + found["replayed_posts"]
+    assert record["recipe"]["learning_rate"] == pytest.approx(5e-3 / 3, rel=0.01)
+    assert score(checkpoint.load(out), read_texts(later, "held_out")).loss == pytest.approx(found["loss"]["continue"], abs=1e-4)
+    assert read_seen(out) == {key(text) for text in read_texts(data, "train")}
+    assert [path.name for path in out.parent.iterdir()] == ["model"]
+
+
+def test_the_server_keeps_it_from_repeating_old_posts_too(went_on, data, later):
+    bloom = read_bloom(went_on[1])
+    runs = [run for text in [*read_texts(data, "train"), *read_texts(later, "train")] for run in ngrams(words(text), 8)]
+    assert len(runs) > 200
+    assert all(run in bloom for run in runs)
+
+
+def test_both_curves_are_told_by_their_names(went_on):
+    record, _, steps = went_on
+    curves = {
+        name: [metrics[name] for _, metrics in steps if name in metrics]
+        for name in ("continue/held_out_loss", "start_over/held_out_loss")
+    }
+    assert [len(curve) for curve in curves.values()] == [2, 2]
+    assert min(curves["continue/held_out_loss"]) == record["continual"]["loss"]["continue"]
+    assert min(curves["start_over/held_out_loss"]) == record["continual"]["loss"]["start over"]
+
+
+def test_what_the_champion_was_trained_on_judges_nobody(champion, tiny_checkpoint, data, later, went_on, tmp_path):
+    """The split of another seed holds out what the champion knows."""
+    raw = later.parent / "raw"
+    filter_posts(raw, tmp_path / "data", FilterSettings(seed=7))
+    known = {text.casefold() for text in read_texts(data, "train")}
+    held_out = read_texts(tmp_path / "data", "held_out")
+    fair = [text for text in held_out if text.casefold() not in known]
+    assert 5 < len(fair) < len(held_out) - 5
+    record = go_on(tmp_path / "data", tmp_path / "model", settings(tiny_checkpoint, epochs=1), by_hand(champion, data))
+    found = record["continual"]
+    assert (found["held_out_posts"], found["held_out_left_out"]) == (len(fair), len(held_out) - len(fair))
+    assert found["chosen"] == "continue"
+    evaluate(tmp_path / "model", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint), samples=4))
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert metrics["held_out_loss"] == pytest.approx(found["loss"]["continue"], abs=1e-4)
+    # And so on: who goes on from it knows what the champion knew.
+    again = by_hand(tmp_path / "model", tmp_path / "data")
+    assert again.seen == {key(text) for text in [*read_texts(data, "train"), *read_texts(tmp_path / "data", "train")]}
+
+
+WORDS = st.lists(st.sampled_from(["a", "bb", "Ccc", "ccc", "dddd", "BB"]), min_size=1, max_size=4).map(" ".join)
+KEPT = st.dictionaries(st.sampled_from(["ann", "bob", "cleo"]), st.lists(WORDS, min_size=1, max_size=30), min_size=1)
+
+
+@given(KEPT, KEPT, st.lists(WORDS), st.sampled_from([0.0, 0.5, 1.0, 3.0, 100.0]), st.integers(0, 99))
+def test_the_parts_are_apart(train, held_out, earlier, replay, seed):
+    known = {text.casefold() for text in earlier}
+    fold = lambda texts: {text.casefold() for theirs in texts.values() for text in theirs}  # noqa: E731
+    ancestor = Ancestor_of(earlier)
+    parts = partition(train, held_out, ancestor, Recipe(replay=replay, seed=seed))
+    assert fold(parts.new).isdisjoint(known)
+    assert fold(parts.replayed) <= known & fold(train)
+    assert fold(parts.held_out).isdisjoint(known)
+    assert count(parts.held_out) + parts.left_out == count(held_out)
+    assert parts.gone == len(known - fold(train) - fold(held_out))
+    for author, theirs in train.items():
+        both = [*parts.new[author], *parts.replayed[author]]
+        assert sorted(text for text in theirs if text.casefold() not in known) == sorted(parts.new[author])
+        assert all(both.count(text) <= theirs.count(text) for text in both)  # none more often than it is there
+        wanted = replay * characters(parts.new) / len(train)
+        old = [text for text in theirs if text.casefold() in known]
+        drawn = parts.replayed[author]
+        assert sum(map(len, drawn)) >= min(wanted, sum(map(len, old)))
+        assert not drawn or sum(map(len, drawn[:-1])) < wanted  # one less would be too few
+    assert parts == partition(train, held_out, ancestor, Recipe(replay=replay, seed=seed))
+
+
+def Ancestor_of(texts):  # noqa: N802
+    from pathlib import Path
+
+    return Ancestor(Path("/nowhere"), texts, frozenset({"ann"}), "a model")
+
+
+def test_the_authors_of_a_blend_share_the_replay(champion, data):
+    old = read_texts(data, "train")
+    train = {"ann": [*old[:200], *TRAINS[:90]], "bob": [*old[200:400], *TRAINS[90:]]}
+    known = Ancestor_of(old)
+    parts = partition(train, {"ann": ["x"]}, known, Recipe(weights={"ann": 0.75}))
+    lengths = [sum(map(len, parts.replayed[author])) for author in ("ann", "bob")]
+    assert lengths == pytest.approx([0.75 * characters(parts.new), 0.25 * characters(parts.new)], abs=60)
+
+
+def test_another_base_model_is_refused_with_both_names(champion, long_checkpoint, data, later, tmp_path):
+    said = f"was made from wren, and this training is to start from {long_checkpoint.name}"
+    with pytest.raises(InputError, match=said):
+        go_on(later, tmp_path / "model", settings(long_checkpoint), by_hand(champion, data), lambda *_: pytest.fail("it trained"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_base_model_whose_tokenizer_was_changed_is_refused(champion, tiny_checkpoint, data, later, tmp_path):
+    base = shutil.copytree(tiny_checkpoint, tmp_path / "base")
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = sorted(vocabulary, key=vocabulary.get)[40:42]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(InputError, match="has another tokenizer than base"):
+        go_on(later, tmp_path / "model", settings(base), by_hand(champion, data))
+
+
+def test_nothing_new_trains_nothing(champion, tiny_checkpoint, data, tmp_path):
+    posts = list(read_posts(data.parent / "raw"))
+    fewer = filtered(tmp_path, [post for post in posts if post.text not in read_texts(data, "train")[:7]])
+    shutil.copyfile(data / "held_out.jsonl", fewer / "held_out.jsonl")  # else some of the others are now in it
+    lines = (data / "train.jsonl").read_text().splitlines(keepends=True)
+    (fewer / "train.jsonl").write_text("".join(lines[7:]))
+    with pytest.raises(
+        InputError, match=r"no post is new to .*, and 7 that it learnt from are gone: there is nothing to continue with"
+    ):
+        go_on(fewer, tmp_path / "model", settings(tiny_checkpoint), by_hand(champion, data), lambda *_: pytest.fail("it trained"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_without_a_fair_post_nothing_is_judged(champion, tiny_checkpoint, data, later, tmp_path):
+    shutil.copytree(later, tmp_path / "data")
+    shutil.copyfile(data / "train.jsonl", tmp_path / "data" / "held_out.jsonl")
+    with pytest.raises(InputError, match="was trained on all 450 posts that are held out now"):
+        go_on(tmp_path / "data", tmp_path / "model", settings(tiny_checkpoint), by_hand(champion, data))
+
+
+def test_the_posts_named_must_be_those_it_was_trained_on(champion, later, tiny_checkpoint, data):
+    with pytest.raises(InputError, match=r"was not trained on .*: train\.jsonl has another digest"):
+        by_hand(champion, later)
+    with pytest.raises(InputError, match=r"training\.json"):
+        by_hand(tiny_checkpoint, data)
+
+
+def test_both_share_the_time(champion, tiny_checkpoint, data, later, tmp_path):
+    hurried = FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE), seconds=0.0)
+    record = go_on(later, tmp_path / "model", hurried, by_hand(champion, data))
+    assert record["out_of_time"]
+    assert max(record["continual"]["tokens"].values()) < 1000  # a step each
+
+
+@pytest.mark.parametrize("where", ["continue", "start_over"])
+def test_interrupted_in_either_it_goes_on_in_that_one(where, champion, tiny_checkpoint, data, later, went_on, tmp_path):
+    whole, model, _ = went_on
+    kept = FinetuneSettings(
+        str(tiny_checkpoint), build("default", {**RECIPE, "epochs": 1}), None, str(tmp_path / "states" / "wren"), 0.0
+    )
+    ancestor = Ancestor(champion, read_texts(data, "train"), frozenset({"ann", "ben"}), "version 1 of wren", 1)
+
+    def interrupt(step, metrics):
+        if step == 5 and f"{where}/train_loss" in metrics:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on(later, tmp_path / "model", kept, ancestor, interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["states"]
+    (states,) = (tmp_path / "states" / "wren").iterdir()  # where `mynah forget` looks, and of this training alone
+    authors = json.loads((states / "step-000004" / "state.json").read_text())["values"]["authors"]
+    assert authors == (["ann", "ben"] if where == "continue" else ["ann"])
+    told = []
+    record = go_on(later, tmp_path / "model", kept, ancestor, lambda step, metrics: told.append((step, *metrics)))
+    assert (1, "continue/held_out_loss") not in told
+    assert record["continual"]["loss"] == whole["continual"]["loss"]
+    assert record["resumed_at"] == ([4] if where == "continue" else [])
+    assert digest(tmp_path / "model" / "model.safetensors") == digest(model / "model.safetensors")
+    assert not list((tmp_path / "states").glob("wren/*"))
+
+
+def test_by_hand_on_the_command_line(champion, tiny_checkpoint, data, later, tmp_path, capsys):
+    import subprocess
+    import sys
+
+    sets = [f"--set={name}={value}" for name, value in {**RECIPE, "epochs": 1}.items()]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "finetune",
+        later,
+        "--out",
+        tmp_path / "model",
+        "--base-model",
+        tiny_checkpoint,
+        *sets,
+    ]
+    alone = subprocess.run([*map(str, command), "--from-model", champion], capture_output=True, text=True)
+    assert (alone.returncode, "--from-model and --trained-on go together" in alone.stderr) == (2, True)
+    done = subprocess.run(
+        [*map(str, command), "--from-model", champion, "--trained-on", data, "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record == json.loads((tmp_path / "model" / "training.json").read_text())
+    lines = done.stderr.splitlines()
+    assert f"going on from {champion}: 162 new posts, 197 old ones replayed, judged on 68 held-out posts" in lines
+    loss = record["continual"]["loss"]
+    assert any(
+        line.startswith(
+            f"going on from {champion} wins: held-out loss {loss['continue']:.3f} against {loss['start over']:.3f} of starting over"
+        )
+        for line in lines
+    )
