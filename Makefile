@@ -26,6 +26,7 @@ bench: $(VENV)/dev  ## what docs/benchmarks.md reports: minutes, and gigabytes o
 	$(BIN)/python -m tests.benchmarks.registry
 	$(BIN)/python -m tests.benchmarks.serving
 	$(BIN)/python -m tests.benchmarks.engines
+	$(BIN)/python -m tests.benchmarks.finetune
 
 e2e: $(VENV)/dev  ## the whole way on a cluster: make e2e CONTEXT=NAME, the kubeconfig's current one; k8s/README.md
 	E2E_CONTEXT='$(CONTEXT)' E2E_KIND='$(KIND)' E2E_IMAGES='$(IMAGES)' \

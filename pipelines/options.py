@@ -24,11 +24,14 @@ BaseModel = Annotated[
 ]
 RecipeFile = Annotated[Path | None, typer.Option(help="YAML file: a preset and what it changes.")]
 Effort = Annotated[
-    Literal["quick", "standard", "best"] | None, typer.Option(help="How long to train: epochs and early end; each can be --set by itself.")
+    Literal["quick", "standard", "best"] | None,
+    typer.Option(help="How long to train: epochs and early end; each can be --set by itself."),
 ]
 Weights = Annotated[
     list[str] | None,
-    typer.Option("--weight", metavar="AUTHOR=SHARE", help="An author's share of a blend, 0 to 1; the rest is shared equally. Repeatable."),
+    typer.Option(
+        "--weight", metavar="AUTHOR=SHARE", help="An author's share of a blend, 0 to 1; the rest is shared equally. Repeatable."
+    ),
 ]
 GoOn = Annotated[
     bool, typer.Option("--continue", help="Go on from the champion with the posts that are new, where that beats starting over.")

@@ -85,7 +85,9 @@ def finetune(
     from_model: Annotated[
         Path | None, typer.Option(help="Go on from this fine-tuned model, where that beats starting over; with --trained-on.")
     ] = None,
-    trained_on: Annotated[Path | None, typer.Option(help="Folder that `mynah filter` wrote, and that model was trained on.")] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option(help="Folder that `mynah filter` wrote, and that model was trained on.")
+    ] = None,
     every: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two training states.")] = 300,
     processes: Annotated[int, typer.Option(min=0, max=64, help="That train together, by torchrun; 0: one per GPU.")] = 0,
     as_json: Json = False,

@@ -41,6 +41,11 @@ class Ancestor:
         base = Field.read(self.folder / "training.json", "finetune")["base_model"]
         return {part: base.get(part).text() for part in ("name", "revision", "digest")}
 
+    @property
+    def batch_tokens(self) -> int:
+        """Predicted tokens a step, by which it was trained."""
+        return Field.read(self.folder / "training.json", "finetune")["recipe"]["batch_tokens"].count()
+
     def require_base(self, base: BaseModel) -> None:
         """Raise InputError unless it was made from `base`: losses of others do not compare, and starting over would be another bot."""
         ours = self.base_model

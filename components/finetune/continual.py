@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, dict[str, float]], None]
 STARTS = BASE, CHAMPION = "base", "champion"  # what a training starts from
 CONTINUE, START_OVER = "continue", "start over"
-GENTLER = 1 / 3  # the learning rate of going on, as a share of starting over's
 FEWEST_POSTS = 20  # held out; with fewer, chance decides
 
 
@@ -92,9 +91,9 @@ def _train_both(
 ) -> tuple[_Trained, _Trained]:
     """Going on first: should the other be ended, and go on where it stood, that is the shorter one to do again."""
     began, learnt = time.monotonic(), parts.learnt
-    share = characters(learnt) / (characters(learnt) + characters(train))
+    share = characters(learnt) / (characters(learnt) + 2 * characters(train))  # it has half the epochs
     gentle = replace(
-        settings, base_model=str(ancestor.folder), recipe=gentler(settings.recipe, ancestor.folder, learnt),
+        settings, base_model=str(ancestor.folder), recipe=gentler(settings.recipe, ancestor, learnt, train),
         seconds=None if settings.seconds is None else settings.seconds * share, learnt_from=tuple(sorted(ancestor.authors)),
     )  # fmt: skip
     went_on = _train(learnt, parts.held_out, scratch / "continue", gentle, _prefixed("continue", on_step))
@@ -104,14 +103,20 @@ def _train_both(
     return went_on, _train(train, parts.held_out, scratch / "start-over", anew, _prefixed("start_over", on_step))
 
 
-def gentler(recipe: Recipe, model: Path, learnt: Texts) -> Recipe:
-    """The recipe of going on: a lower learning rate, for what is known shall stay; and weights of the authors that there are.
+def gentler(recipe: Recipe, ancestor: Ancestor, learnt: Texts, train: Texts) -> Recipe:
+    """The recipe of going on: half the epochs, and of the learning rate the share of today's texts that it learns from.
 
-    A third: going on from 2,000 posts of the fledgling's to 3,000, see docs/finetuning.md.
+    Measured with the fledgling, docs/finetuning.md: with all old posts replayed the whole rate is best, and with a few a low one, for
+    at a high one they are learnt by heart and the rest is forgotten. The batch is the ancestor's: few texts would derive a small one,
+    which at the same rate undoes what it knows. Weights are those of the authors that there are.
     """
-    rate = derive(recipe, SimpleNamespace(**check_folder(model)), 1, None, "fp32").learning_rate
+    rate = derive(recipe, SimpleNamespace(**check_folder(ancestor.folder)), 1, None, "fp32").learning_rate
+    rate *= characters(learnt) / characters(train)
     weights = {author: share for author, share in recipe.weights.items() if author in learnt}
-    return replace(recipe, learning_rate=float(f"{rate * GENTLER:.3g}"), weights=weights)
+    return replace(
+        recipe, epochs=-(-recipe.epochs // 2), learning_rate=float(f"{rate:.3g}"), weights=weights,
+        batch_tokens=recipe.batch_tokens or ancestor.batch_tokens,
+    )  # fmt: skip
 
 
 def _train(texts: Texts, held_out: Texts, scratch: Path, settings: FinetuneSettings, on_step: OnStep) -> _Trained:

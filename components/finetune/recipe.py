@@ -51,7 +51,7 @@ class Recipe:
     weights: dict[str, float] = field(
         default_factory=dict
     )  # author to share of an epoch's characters; who is not named shares the rest
-    replay: float = 1.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
+    replay: float = 100.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
     seed: int = 42
 
     def __post_init__(self) -> None:

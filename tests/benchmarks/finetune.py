@@ -19,7 +19,7 @@ from typing import Any
 from tests.benchmarks.serving import make_gpt2
 
 TWEETS = Path(__file__).parents[2].parent / "shared" / "data" / "tweets" / "julia.csv"
-ROUNDS, STEPS = 3, 6  # of each side, and steps a round, of which the first does not count
+ROUNDS, STEPS = 3, 5  # of each side, and steps a round, of which the first does not count
 POSTS = 2400
 
 

@@ -2,19 +2,22 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components import checkpoint
+from components.checkpoint import check_folder
 from components.errors import InputError
 from components.evaluate import EvaluateSettings, evaluate
 from components.files import digest
-from components.filter import FilterSettings, filter_posts, read_texts
+from components.filter import FilterSettings, filter_posts, read_by_author, read_texts
 from components.finetune import FinetuneSettings, finetune
 from components.finetune.ancestor import Ancestor, by_hand
-from components.finetune.continual import go_on
+from components.finetune.continual import gentler, go_on
+from components.finetune.plan import derive
 from components.finetune.recipe import Recipe, build
 from components.finetune.replay import characters, count, partition
 from components.posts import Post, read_posts, write_posts
@@ -97,7 +100,10 @@ def test_the_better_one_is_kept_with_its_lineage(went_on, champion, tiny_checkpo
     assert record["held_out_digest"] == digest(later / "held_out.jsonl")
     assert record["continued_from"] == digest(champion)
     assert record["posts"] == found["new_posts"] + found["replayed_posts"]
-    assert record["recipe"]["learning_rate"] == pytest.approx(5e-3 / 3, rel=0.01)
+    assert (record["recipe"]["learning_rate"], record["posts"]) == (
+        5e-3,
+        count(read_by_author(later, "train")),
+    )  # all are replayed
     assert score(checkpoint.load(out), read_texts(later, "held_out")).loss == pytest.approx(found["loss"]["continue"], abs=1e-4)
     assert read_seen(out) == {key(text) for text in read_texts(data, "train")}
     assert [path.name for path in out.parent.iterdir()] == ["model"]
@@ -178,9 +184,23 @@ def test_the_authors_of_a_blend_share_the_replay(champion, data):
     old = read_texts(data, "train")
     train = {"ann": [*old[:200], *TRAINS[:90]], "bob": [*old[200:400], *TRAINS[90:]]}
     known = Ancestor_of(old)
-    parts = partition(train, {"ann": ["x"]}, known, Recipe(weights={"ann": 0.75}))
+    parts = partition(train, {"ann": ["x"]}, known, Recipe(weights={"ann": 0.75}, replay=1.0))
     lengths = [sum(map(len, parts.replayed[author])) for author in ("ann", "bob")]
     assert lengths == pytest.approx([0.75 * characters(parts.new), 0.25 * characters(parts.new)], abs=60)
+
+
+def test_it_goes_on_gently(champion, tmp_path):
+    model = shutil.copytree(champion, tmp_path / "model")
+    training = json.loads((model / "training.json").read_text())
+    (model / "training.json").write_text(json.dumps({**training, "recipe": {**training["recipe"], "batch_tokens": 1024}}))
+    ancestor = Ancestor(model, [], frozenset(), "a model")
+    recipe, train = Recipe(epochs=5, weights={"ann": 0.5, "bob": 0.5}), {"ann": ["a few words", "more"], "bob": ["five!"]}
+    made = gentler(recipe, ancestor, {"ann": ["more", "seven.."]}, train)
+    derived = derive(recipe, SimpleNamespace(**check_folder(model)), 1, None, "fp32")
+    assert (made.batch_tokens, derived.batch_tokens, made.epochs) == (1024, 256, 3)
+    assert made.learning_rate == pytest.approx(derived.learning_rate * 11 / 20, rel=0.01)
+    assert gentler(recipe, ancestor, {"ann": ["more"]}, train).weights == {"ann": 0.5}
+    assert gentler(Recipe(batch_tokens=512), ancestor, train, train).batch_tokens == 512
 
 
 def test_another_base_model_is_refused_with_both_names(champion, long_checkpoint, data, later, tmp_path):
@@ -288,7 +308,7 @@ def test_by_hand_on_the_command_line(champion, tiny_checkpoint, data, later, tmp
     record = json.loads(done.stdout)
     assert record == json.loads((tmp_path / "model" / "training.json").read_text())
     lines = done.stderr.splitlines()
-    assert f"going on from {champion}: 162 new posts, 197 old ones replayed, judged on 68 held-out posts" in lines
+    assert f"going on from {champion}: 162 new posts, 450 old ones replayed, judged on 68 held-out posts" in lines
     loss = record["continual"]["loss"]
     assert any(
         line.startswith(

@@ -3,17 +3,27 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from registry_inputs import make_outputs, register_all
 
+from components.card import card
 from components.errors import InputError
+from components.evaluate import EvaluateSettings, evaluate
+from components.fetch import fetch
+from components.filter import FilterSettings, filter_posts
+from components.finetune import FinetuneSettings, finetune
 from components.finetune.ancestor import champion_of
 from components.finetune.continual import finetune_from
+from components.finetune.recipe import build
 from components.news import champion_that_knows
+from components.promote import promote
+from components.register import by_hand
 from components.registry import Registry
 from components.store import open_store
+from components.tracking import StepRun
 from tests.services.test_submit import SUBMIT, kubeflow, refused
 
 __all__ = ["kubeflow"]
@@ -25,7 +35,7 @@ WHO, DOES, WHAT = (
 )
 WHEN = ("today.", "again and again.", "when nobody looks.", "in the winter.", "and knows it.", "all the same.")
 LATER = ("on monday.", "on tuesday.")
-QUICK = ["--set", "epochs=1", "--set", "block=32", "--set", "learning_rate=5e-3", "--set", "batch_tokens=256", "--json"]
+RECIPE = {"epochs": 2, "block": 32, "learning_rate": 5e-3, "batch_tokens": 256}
 
 
 def write(folder, name, author, endings):
@@ -36,38 +46,62 @@ def write(folder, name, author, endings):
 
 
 @pytest.fixture(scope="module")
-def went(tiny_checkpoint, tmp_path_factory):
-    """A bot of ann and bob, and the same continued with later posts of ann's alone: the work folder, and what both runs said."""
+def champion(tiny_checkpoint, tmp_path_factory):
+    """A work folder with the first version of wren, of posts of ann's and bob's."""
     folder = tmp_path_factory.mktemp("went")
     sources = [
         write(folder, "ann.jsonl", "ann_author", WHEN),
         write(folder, "bob.jsonl", "bob_author", [f"{when} Or so." for when in WHEN]),
     ]
-    later = write(folder, "later.jsonl", "ann_author", (*WHEN, *LATER))
-
-    def run(*posts):
-        call = ["run", "--name", "wren", "--base-model", tiny_checkpoint, "--workdir", folder / "work", "--continue", *QUICK]
-        call += [argument for path in posts for argument in ("--from", path)]
-        return subprocess.run([sys.executable, "-m", "pipelines", *map(str, call)], capture_output=True, text=True, timeout=200)
-
-    first = run(*sources)
-    assert first.returncode in (0, 4), first.stderr  # whether the gate passes a random model that has learnt for a second
-    from components.promote import promote
-
-    promote("wren", open_store(folder / "work"), force="it shall go on")
-    second = run(later)
-    assert second.returncode in (0, 4), second.stderr
-    return folder / "work", first, second, run
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's and transformers' own
+        fetch([str(path) for path in sources], folder / "raw", 0)
+        filter_posts(folder / "raw", folder / "data", FilterSettings())
+        finetune(folder / "data", folder / "model", FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE)))
+        evaluate(folder / "model", folder / "data", folder / "report", EvaluateSettings(str(tiny_checkpoint), samples=4))
+        card("wren", folder / "model", folder / "data", folder / "report", folder / "card")
+        by_hand("wren", *(folder / each for each in ("model", "data", "report", "card")), folder / "work")
+        promote("wren", open_store(folder / "work"), force="it shall go on")
+    return folder
 
 
-def test_the_first_says_that_there_is_no_champion_and_starts_from_the_base_model(went, tiny_checkpoint):
-    _, first, _, _ = went
-    assert f"wren has no champion yet: it starts from {tiny_checkpoint}" in first.stderr.splitlines()
-    assert "continual" not in json.loads(first.stdout)
+@pytest.fixture(scope="module")
+def went(champion, tiny_checkpoint):
+    """The same continued with later posts of ann's alone: the work folder, and what the run said."""
+    later = write(champion, "later.jsonl", "ann_author", (*WHEN, *LATER))
+    call = [
+        "run",
+        "--name",
+        "wren",
+        "--base-model",
+        tiny_checkpoint,
+        "--workdir",
+        champion / "work",
+        "--from",
+        later,
+        "--continue",
+        "--json",
+    ]
+    sets = [f"--set={name}={value}" for name, value in RECIPE.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *map(str, [*call, *sets])], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode in (0, 4), done.stderr  # whether the gate passes a random model that has learnt for a second
+    return champion / "work", done
+
+
+def test_without_a_champion_it_starts_from_the_base_model_and_says_so(champion, tiny_checkpoint, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", open_store(champion / "work").tracking_uri)
+    settings = FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE))
+    record = finetune_from("champion", "lark", StepRun(), champion / "data", tmp_path / "model", settings)
+    assert f"lark has no champion yet: it starts from {tiny_checkpoint}" in capsys.readouterr().err.splitlines()
+    assert "continual" not in record
+    with pytest.raises(InputError, match="cannot start from 'champoin'"):
+        finetune_from("champoin", "wren", StepRun(), champion / "data", tmp_path / "model", settings)
 
 
 def test_the_second_goes_on_and_says_what_it_gave(went):
-    workdir, _, second, _ = went
+    workdir, second = went
     outcome = json.loads(second.stdout)
     found = outcome["continual"]
     assert (found["from"], found["chosen"], found["beats"], found["authors"]) == (
@@ -101,33 +135,28 @@ def test_the_second_goes_on_and_says_what_it_gave(went):
 
 
 def test_it_is_compared_with_its_champion_on_posts_that_neither_knows(went):
-    workdir, _, second, _ = went
+    workdir, second = went
     version = Registry(open_store(workdir)).bot("wren").versions[0]
     compared = json.loads(version.tags["mynah.promotion_comparison"])
     assert 20 <= compared["posts"] <= json.loads(second.stdout)["funnel"]["held_out"]
 
 
-def test_nothing_new_is_an_error_with_the_fix(went, monkeypatch):
-    workdir, _, second, _ = went
+def test_a_schedule_passes_over_what_the_champion_knows(went):
+    workdir, second = went
     store = open_store(workdir)
     data, version = Path(json.loads(second.stdout)["folder"]) / "data", Registry(store).bot("wren").champion.version
-    assert champion_that_knows("wren", data, store) == (2 if version == 2 else 0)  # by which a schedule passes it over
+    assert champion_that_knows("wren", data, store) == (2 if version == 2 else 0)
     if version == 1:
-        from components.promote import promote
-
         promote("wren", store, 2, force="it shall go on")
     assert champion_that_knows("wren", data, store) == 2
     assert champion_that_knows("lark", data, store) == 0
     ancestor = champion_of("wren", store)
     assert (ancestor.version, ancestor.authors) == (2, {"ann_author", "bob_author"})
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
-    with pytest.raises(InputError, match="cannot start from 'champoin'"):
-        finetune_from("champoin", "wren", None, data, workdir / "model", None)
 
 
 def test_who_is_forgotten_takes_the_bots_with_them_that_went_on_from_theirs(went, tmp_path, mynah):
     """The second run had no post of bob's, and its model was made from one that had."""
-    workdir, _, _, _ = went
+    workdir, _ = went
     found = mynah("forget", "@bob_author", "--workdir", workdir, "--dry-run")
     assert found.returncode == 0, found.stderr
     assert {"wren/1", "wren/2"} <= set(found.stdout.replace("│", " ").split())
