@@ -90,7 +90,7 @@ def show_search(search: dict[str, Any], folder: Path) -> None:
     out, keys = console(), list(next(each["searched"] for each in search["trials"] if each["number"] == search["best"]))
     table = Table(title="Trials, the best first", title_justify="left")
     for heading in ("", "Held-out loss", "State", *(key.replace("_", " ") for key in keys)):
-        table.add_column(heading, justify="left" if heading in ("State", "schedule") else "right")
+        table.add_column(heading, justify="left" if heading in ("State", "schedule") else "right", no_wrap=heading == "State")
     for each in sorted(search["trials"], key=_rank):
         loss = "" if each["held_out_loss"] is None else f"{each['held_out_loss']:.3f}"
         values = [_told(each["searched"].get(key, "")) for key in keys]
