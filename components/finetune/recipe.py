@@ -48,9 +48,8 @@ class Recipe:
     bf16: bool = True  # bf16 autocast where the machine computes in it
     compile: bool = False  # by torch.compile: a minute at the start, then faster steps on a GPU
     lora_rank: int = 0  # of low-rank adapters (Hu et al. 2021), merged at the end; 0 trains all weights
-    weights: dict[str, float] = field(
-        default_factory=dict
-    )  # author to share of an epoch's characters; who is not named shares the rest
+    # Author to share of an epoch's characters; who is not named shares the rest.
+    weights: dict[str, float] = field(default_factory=dict)
     replay: float = 100.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
     seed: int = 42
 
@@ -173,8 +172,12 @@ def _parse(value: str, text: str, example: str = "--set epochs=2") -> object:
 def _number(key: str, value: object) -> object:
     """YAML reads 1e-4 as text and 1 as an integer where a fraction is meant, and Kubeflow makes every number a fraction."""
     if key == "weights" and isinstance(value, dict):
-        return {author: _fraction(share) for author, share in value.items()}
-    kind = KINDS.get(key)
+        return {author: _as(float, share) for author, share in value.items()}
+    return _as(KINDS.get(key), value)
+
+
+def _as(kind: type | None, value: object) -> object:
+    """`value` as a number of `kind`, int or float, where it can be read as one; else as it is."""
     if kind not in (int, float) or not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     try:
@@ -184,10 +187,6 @@ def _number(key: str, value: object) -> object:
     if kind is float:
         return number
     return int(number) if number.is_integer() else value
-
-
-def _fraction(value: object) -> object:
-    return _number("dropout", value)
 
 
 def _require_type(name: str, value: object, kind: type) -> None:

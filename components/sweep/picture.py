@@ -80,9 +80,7 @@ def _over_trials(axes: "Axes", trials: Sequence[Trial], best: Trial, top: float)
     axes.scatter(
         [best.number], [_height(best, top)], s=190, facecolors="none", edgecolors=BEST, linewidths=2, zorder=4, label="the best"
     )
-    axes.annotate(
-        f"{best.loss:.3f}", (best.number, _height(best, top)), xytext=(0, 12), textcoords="offset points", color=BEST, ha="center"
-    )
+    axes.annotate(f"{best.loss:.3f}", (best.number, _height(best, top)), xytext=(12, 10), textcoords="offset points", color=BEST)
     for each in trials:
         if each.state != FAILED and each.loss is not None and each.loss > top:
             axes.annotate(f"↑ {each.loss:.2f}", (each.number, top), xytext=(8, -4), textcoords="offset points")
@@ -96,7 +94,7 @@ def _over_trials(axes: "Axes", trials: Sequence[Trial], best: Trial, top: float)
 
 
 def _over_values(axes: "Axes", trials: Sequence[Trial], best: Trial, key: str, top: float) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     tried = [each for each in trials if key in each.recipe]
     values = [each.recipe[key] for each in tried]
@@ -110,6 +108,8 @@ def _over_values(axes: "Axes", trials: Sequence[Trial], best: Trial, key: str, t
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 * min(values) else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    elif all(isinstance(value, int) for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # nobody trains for one and a half epochs
     for each in tried:
         _, mark, colour = STATES[each.state]
         axes.scatter(

@@ -65,7 +65,7 @@ def test_the_best_recipe_makes_the_bot(posts, tiny_checkpoint, tmp_path, capsys)
     assert best["searched"].items() <= trained["recipe"].items()
     assert trained["history"][trained["best_epoch"]]["held_out_loss"] == pytest.approx(best["held_out_loss"], abs=1e-3)
     assert outcome["metrics"]["held_out_loss"] == pytest.approx(best["held_out_loss"], abs=0.01)
-    api = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/work/mlflow.db")
+    api = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'work' / 'mlflow.db'}")
     runs = {run.info.run_name: run for run in api.search_runs([api.get_run(outcome["mlflow_run"]).info.experiment_id])}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert {"trial-1", "trial-2", "choose", "finetune", "promote"} < set(runs)
