@@ -1,4 +1,4 @@
-"""Sampling from a checkpoint: what evaluation, `mynah generate` and the server share."""
+"""How to sample, and a text as token ids: what evaluation, `mynah generate` and the server share."""
 
 import re
 from dataclasses import dataclass
@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from components.checkpoint import Checkpoint
 from components.errors import NAME_OF_TYPE, InputError
 from components.events import CONTROLS
-from components.names import is_unicode
 
 MOST_SAMPLES = 100
-BATCH = 32  # sequences generated side by side; past this the key-value cache costs more than it saves on two cores
 # A byte-level model can write bytes that form no character (U+FFFD) or a command to a terminal; neither says anything.
 NO_TEXT = re.compile(f"{CONTROLS.pattern}|\ufffd")
 
@@ -53,45 +51,6 @@ RANGES = (
     ("max_tokens", 1, 1024),
     ("seed", 0, 2**63 - 1),
 )
-
-
-def generate(checkpoint: Checkpoint, prompt: str, sampling: Sampling) -> list[str]:
-    """Continue `prompt` `sampling.n` times; each answer is the prompt and its continuation, up to the end of the post.
-
-    The model sees END_OF_TEXT before the prompt, as it stood before every post in training. The same seed gives the same
-    answers. Raises InputError when the prompt is not Unicode text, or leaves no room for `min_tokens` in the model's context.
-    """
-    import torch
-
-    if not is_unicode(prompt):
-        raise InputError(f"the prompt {prompt[:80]!r} is not Unicode text", "Write it in UTF-8.")
-    ids = [checkpoint.end, *encode(checkpoint, prompt)]
-    room = checkpoint.context - len(ids)
-    if room < max(1, sampling.min_tokens):
-        raise InputError(
-            f"the prompt has {len(ids) - 1} tokens, and the model's context of {checkpoint.context} leaves no room for an answer",
-            "Shorten the prompt.",
-        )
-    torch.manual_seed(sampling.seed)
-    answers: list[str] = []
-    for start in range(0, sampling.n, BATCH):
-        count = min(BATCH, sampling.n - start)
-        batch = torch.tensor([ids] * count, device=checkpoint.model.device)
-        output = checkpoint.model.generate(
-            batch,
-            attention_mask=torch.ones_like(batch),
-            do_sample=True,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_new_tokens=sampling.min_tokens,
-            max_new_tokens=min(sampling.max_tokens, room),
-            eos_token_id=checkpoint.end,
-            pad_token_id=checkpoint.end,
-        )
-        continuations = checkpoint.tokenizer.batch_decode(output[:, len(ids) :], skip_special_tokens=True)
-        answers += [f"{prompt}{NO_TEXT.sub('', text)}".strip() for text in continuations]
-    return answers
 
 
 def encode(checkpoint: Checkpoint, text: str) -> list[int]:

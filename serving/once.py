@@ -3,12 +3,12 @@
 import asyncio
 from pathlib import Path
 
+from components.decoding.model import decode_here, load_here, load_model
 from components.errors import InputError
 from components.generation import Sampling
 from components.names import is_unicode
 from serving.engine import Engine
 from serving.engine.ask import Ask
-from serving.engine.model import decode_here, load_here, load_model
 from serving.refusals import Refusal
 
 

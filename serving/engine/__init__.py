@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from components.decoding.model import Model, decode_here
 from serving.engine.ask import Ask
-from serving.engine.model import Model, decode_here
 from serving.engine.queue import Group, Waiting, choose
 from serving.engine.run import Run, Sample
 from serving.engine.stream import Stream

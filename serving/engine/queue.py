@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from components.decoding.decoder import cache_bytes
+from components.decoding.model import Model
 from serving.engine.ask import Ask
-from serving.engine.decoder import cache_bytes
-from serving.engine.model import Model
 from serving.engine.run import Run
 from serving.engine.stream import Stream
 

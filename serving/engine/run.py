@@ -7,12 +7,12 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from components.decoding.decoder import Batch, cache_bytes
+from components.decoding.model import Model
+from components.decoding.sampler import Draw, draw, logprobs, own_random
+from components.decoding.text import Repeats, Transcript
 from serving.engine.ask import Ask
-from serving.engine.decoder import Batch, cache_bytes
-from serving.engine.model import Model
-from serving.engine.sampler import Draw, draw, logprobs, own_random
 from serving.engine.stream import Chosen, Piece, Stream
-from serving.engine.text import Repeats, Transcript
 
 ROWS_AT_ONCE = 64  # of logits; GPT-2's take 200 kB each
 

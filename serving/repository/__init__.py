@@ -19,7 +19,7 @@ from serving.repository.sources import CARD, PICTURE, Source
 from serving.repository.traffic import Traffic, challenger
 
 if TYPE_CHECKING:
-    from serving.engine.model import Model
+    from components.decoding.model import Model
 
 log = logging.getLogger("mynah.repository")
 
@@ -288,11 +288,11 @@ class _Nobody:
 
 
 def _load_model(folder: Path) -> "Model":
-    from serving.engine.model import load_model
+    from components.decoding.model import load_model
 
     return load_model(folder)
 
 
 def _import_torch() -> None:
     """Two seconds, which no reader shall wait for."""
-    import serving.engine.model  # noqa: F401
+    import components.decoding.model  # noqa: F401

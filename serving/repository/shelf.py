@@ -21,7 +21,7 @@ from serving.repository import heap
 from serving.repository.sources import Source
 
 if TYPE_CHECKING:
-    from serving.engine.model import Model
+    from components.decoding.model import Model
 
 LOADS_AT_ONCE = 2  # reading and laying out weights takes a core each
 FETCHES_AT_ONCE = 4  # these wait for the network
@@ -31,7 +31,7 @@ MIB = 1 << 20
 
 
 def _load_here() -> None:
-    from serving.engine.model import load_here  # torch takes a second: when the first model is loaded
+    from components.decoding.model import load_here  # torch takes a second: when the first model is loaded
 
     load_here()
 

@@ -62,7 +62,7 @@ measure(lambda batch: generator.generate_batch([names] * batch, max_length=token
 from pathlib import Path
 from components.generation import Sampling
 from serving.engine.ask import Ask
-from serving.engine.model import load_model
+from components.decoding.model import load_model
 from serving.engine.run import Run, Sample
 from serving.engine.stream import Stream
 model = load_model(Path(folder), "cpu")

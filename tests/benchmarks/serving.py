@@ -62,7 +62,7 @@ print(json.dumps({f"{n} {tokens}": [generate(n, tokens) for _ in range(3)] for n
 
 def peer(folder: Path) -> dict[str, list[float]]:
     """Tokens a second of `generate`, by samples and tokens."""
-    code = "from serving.engine.tokenizer import shared_tokenizer\nfrom pathlib import Path\nimport sys\n"
+    code = "from components.decoding.tokenizer import shared_tokenizer\nfrom pathlib import Path\nimport sys\n"
     code += "print(shared_tokenizer(Path(sys.argv[1])).encode(sys.argv[2]))"
     ids = subprocess.run([sys.executable, "-c", code, str(folder), PROMPT], check=True, capture_output=True, text=True).stdout
     done = subprocess.run([sys.executable, "-c", PEER, str(folder), ids], check=True, capture_output=True, text=True)
@@ -183,7 +183,7 @@ from pathlib import Path
 from components.generation import Sampling
 from serving.engine.ask import Ask
 from serving.engine import Engine
-from serving.engine.model import load_here, load_model
+from components.decoding.model import load_here, load_model
 async def main():
     load_here()
     model = load_model(Path(sys.argv[1])); model.warm_up()

@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from transformers import RepetitionPenaltyLogitsProcessor
 
 from components.checkpoint import load
+from components.decoding.decoder import Batch, cache_bytes
+from components.decoding.model import load_model
+from components.decoding.sampler import Draw, draw, own_random
+from components.decoding.text import Transcript
 from components.errors import InputError
 from components.evaluate.metrics import Memory
 from components.finetune.base_model import FLEDGLING, resolve
@@ -21,12 +25,8 @@ from components.generation import Sampling
 from components.verbatim import FILE, read_bloom, words, write_bloom
 from serving.engine import Engine
 from serving.engine.ask import Ask
-from serving.engine.decoder import Batch, cache_bytes
-from serving.engine.model import load_model
 from serving.engine.run import Run, Sample
-from serving.engine.sampler import Draw, draw, own_random
 from serving.engine.stream import Stream
-from serving.engine.text import Transcript
 from serving.refusals import Refusal
 
 PROMPTS = ["My dream is", "", "We hold these truths to be self-evident, that all", "I like", "The birds sing in the morning and"]

@@ -7,12 +7,14 @@ import pytest
 from safetensors import safe_open
 
 from components import checkpoint
+from components.decoding import generate
+from components.decoding.model import load_model
 from components.fetch import fetch
 from components.filter import FilterSettings, filter_posts
 from components.finetune import FinetuneSettings, finetune
 from components.finetune.base_model import FLEDGLING_FOLDER
 from components.finetune.recipe import build
-from components.generation import Sampling, generate
+from components.generation import Sampling
 
 
 def words(text):
@@ -40,13 +42,8 @@ def test_it_writes_words(shared):
     known = set()
     for name in ("shakespeare", "inaugural", "state_union"):
         known |= set(words((shared / f"data/public-domain-text/{name}.txt").read_text("utf-8", errors="replace")))
-    loaded = checkpoint.load(FLEDGLING_FOLDER)
-    written = [
-        word
-        for prompt in ("", "My dream is")
-        for text in generate(loaded, prompt, Sampling(n=16, max_tokens=50))
-        for word in words(text)
-    ]
+    answers = generate(load_model(FLEDGLING_FOLDER), ["", "My dream is"], Sampling(n=16, max_tokens=50)).texts
+    written = [word for several in answers for text in several for word in words(text)]
     assert sum(word in known for word in written) / len(written) > 0.88  # noise of the same letters: below 0.2
 
 

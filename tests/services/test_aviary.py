@@ -20,7 +20,7 @@ from components.promote import promote, rollback
 from components.registry import Registry
 from components.store import open_store
 from pipelines.serve import of_folder, of_registry
-from serving.engine.model import load_model
+from components.decoding.model import load_model
 from serving.refusals import Refusal
 from serving.repository import Repository
 from serving.repository.sources import FolderSource, ServedBot

@@ -3,9 +3,9 @@
 import codecs
 from collections.abc import Sequence
 
+from components.decoding.tokenizer import Tokenizer
 from components.generation import NO_TEXT
 from components.verbatim import Bloom, words
-from serving.engine.tokenizer import Tokenizer
 
 TAIL = 600  # characters; more than the longest run of words that could still become a memorised one
 

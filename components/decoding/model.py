@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import gelu, linear
 
 from components.checkpoint import check_folder
+from components.decoding.tokenizer import Tokenizer, shared_tokenizer
 from components.errors import InputError
 from components.machine import cores_to_use
 from components.verbatim import Bloom, read_bloom
-from serving.engine.tokenizer import Tokenizer, shared_tokenizer
 
 THREADS = cores_to_use(torch.get_num_threads())  # as the machine, the container or OMP_NUM_THREADS has it
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
@@ -81,7 +81,7 @@ class Model:
 
     def warm_up(self) -> None:
         """Generate a token for nothing, so that no caller waits for kernels that are chosen on their first use. Blocks."""
-        from serving.engine.decoder import Batch
+        from components.decoding.decoder import Batch
 
         batch = Batch(self)
         batch.add([[self.end]], [1])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from serving.engine.model import Model
+from components.decoding.model import Model
 
 BLOCK = 32  # keys; the cache is exactly as long as is attended to, for matmul copies a cache that is longer
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from components.decoding.model import PAD
 from components.generation import Sampling
-from serving.engine.model import PAD
 
 MOST_ROUNDS = 200  # of drawing for one step; a row that is left then ends: each round halves what there is, or refuses a token
 
