@@ -227,10 +227,15 @@ def logs(
             f"the step {wanted} of {found.run_id} has written nothing yet, or Kubeflow no longer knows its pods",
             f"See mynah runs {found.run_id[:8]}; in the cluster: kubectl -n {api.namespace or 'kubeflow'} get pods -l pipeline/runid={found.run_id}",
         )
-    for pod in written:
+    for place, pod in enumerate(written):
         if len(written) > 1:
             print(f"── {pod.name} ({pod.phase.lower()})")
-        print(api.log(found.run_id, pod.name), end="")
+        try:
+            print(api.log(found.run_id, pod.name), end="")
+        except InputError as error:
+            if place == len(written) - 1:
+                raise
+            say(error.problem, "warning")  # of a pod that is gone; those after it may still tell
 
 
 def cancel(

@@ -18,9 +18,10 @@ from components.steps import image
 if TYPE_CHECKING:
     from kfp.dsl import PipelineConfig, PipelineTask
 
-SETTINGS = "mynah-settings"  # ConfigMap: where MLflow and S3 are
+SETTINGS = "mynah-settings"  # ConfigMap: where MLflow and S3 are, and what else an installation chooses
+# Each optional. MYNAH_CHECKPOINTS is none of them: states of a cluster lie in its bucket, where `mynah forget` finds them from any machine.
 SETTING_KEYS = (
-    "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MYNAH_S3_BUCKET",
+    "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MYNAH_S3_BUCKET", "MYNAH_CHECKPOINT_SECONDS",
 )  # fmt: skip
 # Secrets, each optional: with workload identity there is no key to S3, and without basic auth none to MLflow.
 SECRETS = {

@@ -5,12 +5,14 @@ https://argo-workflows.readthedocs.io/en/stable/fields/#nodestatus
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.placing import NEEDS
 
+ATTEMPT = re.compile(r"\(\d+\)$")  # of a node that Argo tries again by a default of the cluster's: finetune(0)
 DRIVER = "-driver"  # Kubeflow runs a small pod before each step's own, which resolves its inputs
 
 
@@ -57,7 +59,7 @@ def _step(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
     at: Mapping[str, Any] | None = node
     while at and at["id"] not in seen:
         seen.add(at["id"])
-        name = str(at["displayName"])
+        name = ATTEMPT.sub("", str(at["displayName"]))
         if name.removesuffix(DRIVER) in NEEDS:
             return name
         at = nodes.get(at.get("boundaryID", ""))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from components import canaries
 from components.checkpoint import Checkpoint
 from components.errors import InputError, MynahError, PlatformError
 from components.events import progress, say
@@ -20,6 +21,7 @@ from components.finetune.objective import Objective
 from components.finetune.processes import Processes
 from components.finetune.recipe import Recipe
 from components.finetune.throughput import flops_per_token, memory_gb, peak
+from components.generation import encode
 from components.machine import free_memory
 from components.scoring import nats_of, rows
 
@@ -119,7 +121,8 @@ class Training:
         tokens = sum(len(text.ids) + 1 for theirs in texts.values() for text in theirs)
         free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else free_memory()
         self.recipe = plan.derive(recipe, config, tokens, free, self._precision)
-        self._epochs = Epochs(texts, self.recipe, checkpoint.end, checkpoint.context)
+        planted = [encode(checkpoint, text) for text in canaries.texts(recipe.canaries, recipe.seed)]
+        self._epochs = Epochs(texts, self.recipe, checkpoint.end, checkpoint.context, planted)
         self._objective = Objective(checkpoint.model, self.recipe, bf16=bf16)
         self._learner = Learner(self._objective, self.recipe, processes)
         self._steps = self._epochs.steps * recipe.epochs
@@ -269,9 +272,10 @@ class Training:
                 if self._asked:
                     raise
                 say(f"no training state is kept at step {self._at.step}: {error.problem}", "warning")
+            else:
+                at, ends = f"{self._at.step} of {self._steps}", self._asked
+                say(f"saved at step {at}: the same command goes on from there" if ends else f"the state of step {at} is kept")
             self._saved = time.monotonic()
-            if self._asked:
-                say(f"saved at step {self._at.step} of {self._steps}: the same command goes on from there")
         if self._asked:
             raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ QUESTION = {
     "parameters": {"n": 1, "max_tokens": 16},
 }
 RUN = "00000000-0000-4000-8000-000000000000"  # a run's id, where a dry run needs one
+# What fine-tuning writes when it keeps a training state, and when it goes on from one (components/finetune/train.py).
+KEPT = re.compile(r"the state of step (\d+) of \d+ is kept")
+RESUMED = re.compile(r"going on at step (\d+) of \d+")
+LONG = {"epochs": 30, "patience": 0}  # 840 steps of the sample: several times MYNAH_CHECKPOINT_SECONDS, also on many fast cores
 
 
 class Story:
@@ -99,11 +104,11 @@ class Story:
         assert answer is not None, f"mynah {words[0]}: {self.commands.said}"  # an exit code that was expected, for another reason
         return answer
 
-    def submit(self, seed: int) -> str:
-        """A run of the bundled sample, as small as it can be and still pass the gate; its id."""
+    def submit(self, **recipe: int) -> str:
+        """A run of the bundled sample, as small as it can be and still pass the gate where `recipe` says nothing else; its id."""
         images = ("--images", self.asked.images) if self.asked.images else ()
-        recipe = ("--set", "epochs=1", "--set", f"seed={seed}")
-        words = ("submit", "--name", self.bot, "--from", "sample", *recipe, "--no-gpu", "--deadline", "1", "--no-wait", *images)
+        sets = [word for name, value in ({"epochs": 1} | recipe).items() for word in ("--set", f"{name}={value}")]
+        words = ("submit", "--name", self.bot, "--from", "sample", *sets, "--no-gpu", "--deadline", "1", "--no-wait", *images)
         self.began = True
         run = self.mynah(*words, example={"run": RUN, "state": "PENDING"})["run"]
         self.runs.append(run)
@@ -121,10 +126,23 @@ class Story:
         pods = list(examples) if self.asked.dry_run else found
         return [pod for pod in pods if pod.step == "finetune" and not pod.is_driver]
 
-    def works(self, pod: Pod) -> bool:
-        """Whether a pod has begun its work: Kubeflow's executor has told of it."""
+    def kept_at(self, pod: Pod) -> int:
+        """The step of the last training state that a running pod told of; 0 before its first."""
+        return _last(KEPT, self._log(pod, "the state of step 40 of 840 is kept")) if pod.phase == "Running" else 0
+
+    def resumed_at(self, run: str, pod: Pod) -> int:
+        """The step at which a pod that is over went on; 0 where it began anew. Kubeflow's archive may still know of a pod that is gone."""
+        log = self._log(pod, "going on at step 40 of 840, where an earlier run of the same inputs was interrupted")
+        if not log:
+            address = f"http://{self.ways['ml-pipeline']}/apis/v1alpha1/runs/{run}/nodes/{pod.name}/log"
+            log = str(self.commands.ask(address).body)
+        assert "Fine-tuning" in log or self.asked.dry_run, f"nobody has the log of {pod.name} any more: {log[-500:]}"
+        return _last(RESUMED, log)
+
+    def _log(self, pod: Pod, example: str) -> str:
+        """What a step's pod wrote until now; "" where it is not there, not yet or no more."""
         words = ("logs", pod.name, "--namespace", KUBEFLOW, "--container", "main")
-        return pod.phase == "Running" and "finetune" in self.kubectl(*words, example="finetune", codes=(0, 1))
+        return self.kubectl(*words, example=example, codes=(0, 1))
 
     def kill(self, pod: Pod) -> None:
         """End a step in mid-run: every process in its container, as the kernel does when memory runs out; or the whole pod."""
@@ -190,6 +208,12 @@ class Story:
             yield lambda: self.forget(self.commands.folder / "receipt-at-the-end.json")
         words = ("delete", "inferenceservice", self.bot, "--namespace", BOTS, "--ignore-not-found")
         yield lambda: self.kubectl(*words)
+
+
+def _last(pattern: re.Pattern[str], log: str) -> int:
+    """The number in the last place where a pattern of one number is in a log; 0 where it is nowhere."""
+    found = pattern.findall(log)
+    return int(found[-1]) if found else 0
 
 
 def told_how_to_remove(context: str) -> str:

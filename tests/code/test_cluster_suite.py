@@ -275,8 +275,12 @@ def test_the_attempts_of_the_training_step_are_read_from_argos_workflow(kubectl,
         ("wf-1-retry-system-container-impl-31", "Failed"), ("wf-1-retry-system-container-impl-32", "Running"),
     ]  # fmt: skip
     running = story.attempts("a-run")[1]
-    (kubectl / f"logs-{running.name}.json").write_text("[KFP Executor] Looking for component `finetune`")
-    assert [story.works(pod) for pod in story.attempts("a-run")] == [False, True]
+    for pod in story.attempts("a-run"):
+        (kubectl / f"logs-{pod.name}.json").write_text("[KFP Executor] …\nFine-tuning: 1 of 840 steps")
+    assert [story.kept_at(pod) for pod in story.attempts("a-run")] == [0, 0]
+    for pod in story.attempts("a-run"):
+        (kubectl / f"logs-{pod.name}.json").write_text("the state of step 9 of 840 is kept\nthe state of step 40 of 840 is kept")
+    assert [story.kept_at(pod) for pod in story.attempts("a-run")] == [0, 40]  # what is over is not killed
     story.kill(running)
     Story(Asked("kind-mynah", kill="pod"), tmp_path / "kept").kill(running)
     assert calls(kubectl)[-2][2:4] == ["exec", running.name]

@@ -84,7 +84,10 @@ def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
         assert retry["backoffMaxDuration"] == f"{24 * 3600}s"
         assert 0 < int(nodes[step]["activeDeadlineSeconds"]) <= 24 * 3600
         assert nodes[step]["securityContext"] == {"runAsNonRoot": True}
-        assert [each["configMapName"] for each in nodes[step]["configMapAsEnv"]] == ["mynah-settings"]
+        [settings] = nodes[step]["configMapAsEnv"]
+        assert settings["configMapName"] == "mynah-settings"
+        assert settings["optional"]  # the driver (driver/k8s.go of 2.17) says so of each key: one that is missing stops no pod
+        assert {each["envVar"] for each in settings["keyToEnv"]} >= {"MLFLOW_TRACKING_URI", "MYNAH_CHECKPOINT_SECONDS"}
         secrets = {each["secretName"]: each["optional"] for each in nodes[step]["secretAsEnv"]}
         assert secrets == {"mynah-s3": True, "mynah-mlflow": True}
 

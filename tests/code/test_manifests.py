@@ -16,6 +16,7 @@ import yaml
 from manifest_mutations import MUTATIONS
 
 from components.errors import InputError
+from components.finetune.states import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
 from scripts.manifests.render import ROOT, build, choices, documented_secrets, render
@@ -166,6 +167,13 @@ def test_settings_are_the_same_where_servers_and_runs_read_them(plain):
         }
         assert found.keys() == {"mynah", "kubeflow"}
         assert found["mynah"] == found["kubeflow"]
+
+
+def test_a_laptops_short_trainings_keep_states(plain, monkeypatch):
+    found = {name: each.find("ConfigMap", "mynah-settings", "kubeflow")["data"] for name, each in plain.items()}
+    assert {name for name, data in found.items() if "MYNAH_CHECKPOINT_SECONDS" in data} == {"laptop"}
+    monkeypatch.setenv("MYNAH_CHECKPOINT_SECONDS", found["laptop"]["MYNAH_CHECKPOINT_SECONDS"])
+    assert 0 < seconds_between_states() <= 10
 
 
 def test_mlflow_is_one_process_that_hands_no_artifacts_through(plain):

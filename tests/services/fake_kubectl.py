@@ -1,12 +1,14 @@
 """A kubectl that touches no cluster: keeps every call, answers from a folder, and leads port-forwards to a small server of its own.
 
 FAKE_KUBECTL is that folder. calls.jsonl: the arguments of each call. A call that begins with VERB KIND prints VERB-KIND.json if it
-lies there; a port-forward to a Service with `none` in its name fails as kubectl does.
+lies there; what a VERB changes lies in after-VERB/, whose files take the place of those before it; a port-forward to a Service with
+`none` in its name fails as kubectl does.
 """
 
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -80,6 +82,8 @@ def main(words):
     answer = FOLDER / f"{'-'.join(words[:2])}.json"
     if answer.exists():
         print(answer.read_text())
+    if (after := FOLDER / f"after-{words[0]}").is_dir():
+        shutil.copytree(after, FOLDER, dirs_exist_ok=True)
     return 0
 
 

@@ -53,6 +53,7 @@ class FakeKubeflow:
         self.experiments, self.runs, self.recurring = [], {}, []
         self.script = [("SUCCEEDED", {})]  # what a run looks like at each look: its state, and its steps'
         self.reasons = {}  # step to message
+        self.attempt = ""  # "(0)": what Argo puts after each node, where a default of the cluster retries every template
         self.logs = {}  # pod to text
         self.requests = []  # (method, path, headers)
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -181,11 +182,15 @@ class FakeKubeflow:
             raise Refusal(404, 5, f"ResourceNotFoundError: Run {run_id} not found: Failed to get a run")
         nodes = {"wf-1": _node("wf-1", "wf-1", "wf-1", "DAG", "entrypoint", "", "Running", "")}
         for number, (step, state) in enumerate(self._at(self.runs[run_id])[1].items(), 10):
-            name, phase = step.partition("#")[0], ARGO[state]
+            name, phase = step.partition("#")[0] + self.attempt, ARGO[state]
             dag = f"wf-1-{number}0"
             nodes[dag] = _node(dag, f"wf-1.root.{step}", name, "DAG", "system-container-executor", "wf-1", phase, "")
             for at, (shown, template, within) in enumerate(
-                [(f"{name}-driver", "system-container-driver", "wf-1"), ("executor", "system-container-impl", dag)], 1
+                [
+                    (f"{step.partition('#')[0]}-driver{self.attempt}", "system-container-driver", "wf-1"),
+                    ("executor", "system-container-impl", dag),
+                ],
+                1,
             ):
                 is_driver = at == 1
                 message = "" if is_driver else self.reasons.get(step, "")

@@ -1,11 +1,20 @@
-"""tests/cluster against an API server that lacks something: it says what, looks around, and changes nothing."""
+"""tests/cluster against clusters that are not as they should be: it says what, and where something lacks it changes nothing."""
 
 import json
+import re
 
 import fake_kubectl
 import pytest
 from fake_kubectl import calls, run_suite
+from fake_kubeflow import FakeKubeflow
 from fake_kubernetes import FakeKubernetes, write_kubeconfig
+
+from components.finetune import FinetuneSettings, finetune
+from components.finetune.recipe import build
+from tests.cluster import test_end_to_end
+from tests.cluster.asked import Asked
+from tests.cluster.story import KEPT, RESUMED, RUN, Story
+from tests.model.conftest import data  # noqa: F401 - a fixture
 
 ALL = {"inferenceservices.serving.kserve.io", "scheduledworkflows.kubeflow.org", "workflows.argoproj.io"}
 
@@ -49,3 +58,107 @@ def test_what_stands_against_it_is_told_before_anything_is_applied(
     assert {call[2] for call in made} <= {"get", "describe", "logs", "rollout"}  # it only looked
     assert {verb for verb, _ in kubernetes.requests} <= {"get", "list", "create"}
     assert not kubernetes.objects
+
+
+class Trained(Story):
+    """A story whose run was submitted and ended well, and made a second version; kubectl and Kubeflow's log are asked as ever."""
+
+    def submit(self, **_recipe):
+        return RUN
+
+    def state_at_the_end(self, _run):
+        return "SUCCEEDED"
+
+    def record(self, *versions, champion):
+        return {"aliases": {"champion": champion}, "versions": [{"version": number} for number in versions]}
+
+
+@pytest.fixture
+def kubeflow():
+    started = FakeKubeflow()
+    yield started
+    started.stop()
+
+
+def attempts(*phases):
+    """The workflow of a run whose attempts at fine-tuning stand so."""
+    nodes = {
+        "wf-1-20": {"id": "wf-1-20", "name": "wf-1.root.finetune", "displayName": "finetune", "type": "DAG", "boundaryID": "wf-1"}
+    }
+    for number, phase in enumerate(phases, 31):
+        name, about = f"wf-1-{number}", {"type": "Pod", "templateName": "impl", "boundaryID": "wf-1-20", "phase": phase}
+        shown = f"executor({number - 31})"
+        nodes[name] = {"id": name, "name": f"wf-1.root.finetune.{shown}", "displayName": shown, **about}
+    return json.dumps({"items": [{"metadata": {"name": "wf-1"}, "status": {"nodes": nodes}}]})
+
+
+BEGINS = "Fine-tuning: 1 of 840 steps, epoch 1/30, loss 6.100\n"
+KEEPS = BEGINS + "the state of step 23 of 840 is kept\nthe state of step 46 of 840 is kept\n"
+GOES_ON = "going on at step {} of 840, where an earlier run of the same inputs was interrupted\nFine-tuning: {} of 840 steps\n"
+
+
+@pytest.mark.parametrize(
+    ("how", "again", "archived", "said"),
+    [
+        ("process", GOES_ON.format(46, 46), "", ""),
+        ("pod", GOES_ON.format(51, 51), "", ""),  # its SIGTERM was heard: one more state was kept
+        ("process", "", GOES_ON.format(46, 46), ""),
+        ("process", BEGINS, "", "went on at step 0, and the state of step 46 had been kept"),
+        ("pod", BEGINS, "", "went on at step 0, and the state of step 46 had been kept"),
+        ("process", GOES_ON.format(23, 23), "", "went on at step 23, and the state of step 46 had been kept"),
+        ("process", "", "", "nobody has the log of wf-1-impl-32 any more"),
+    ],
+    ids=["resumed", "resumed later", "resumed, pod gone", "anew", "anew, pod killed", "from an older state", "log gone"],
+)
+def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, kubeflow, how, again, archived, said):
+    folder = fake_kubectl.install(tmp_path, monkeypatch)
+    (folder / "get-workflows.json").write_text(attempts("Running"))
+    (folder / "logs-wf-1-impl-31.json").write_text(KEEPS)
+    after = folder / ("after-exec" if how == "process" else "after-delete")
+    after.mkdir()
+    (after / "get-workflows.json").write_text(attempts("Failed", "Succeeded"))
+    (after / "logs-wf-1-impl-32.json").write_text(again) if again else None
+    kubeflow.logs = {"wf-1-impl-32": archived} if archived else {}
+    story = Trained(Asked("fake", kill=how), tmp_path / "kept")
+    story.ways["ml-pipeline"] = kubeflow.url.removeprefix("http://")
+    if said:
+        with pytest.raises(AssertionError, match=said):
+            test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
+    else:
+        test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
+    assert [call[2] for call in calls(folder) if call[2] in ("exec", "delete")] == [after.name.removeprefix("after-")]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "log", "said"),
+    [("Running", BEGINS, "keeps a training state: not so after 0 s"), ("Succeeded", KEEPS, "over before it had kept")],
+    ids=["none kept yet", "over already"],
+)
+def test_a_training_that_has_kept_no_state_is_not_killed(tmp_path, monkeypatch, attempt, log, said):
+    folder = fake_kubectl.install(tmp_path, monkeypatch)
+    (folder / "get-workflows.json").write_text(attempts(attempt))
+    (folder / "logs-wf-1-impl-31.json").write_text(log)
+    story = Trained(Asked("fake"), tmp_path / "kept")
+    until = story.commands.until
+    monkeypatch.setattr(story.commands, "until", lambda what, look, seconds: until(what, look, 0))
+    with pytest.raises(AssertionError, match=said):
+        test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
+    assert {call[2] for call in calls(folder)} <= {"get", "logs"}
+
+
+def test_what_it_looks_for_is_what_fine_tuning_says(tiny_checkpoint, data, tmp_path, capsys):  # noqa: F811
+    recipe = build("default", {"epochs": 1, "patience": 0, "learning_rate": 3e-3, "batch_tokens": 256})
+    settings = FinetuneSettings(str(tiny_checkpoint), recipe, None, str(tmp_path / "states"), 0.0)
+
+    def interrupt(step, _metrics):
+        if step > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(data, tmp_path / "model", settings, interrupt)
+    said = capsys.readouterr().err
+    assert (KEPT.findall(said), RESUMED.findall(said)) == (["1", "2", "3"], [])
+    finetune(data, tmp_path / "model", settings)
+    said = capsys.readouterr().err
+    assert RESUMED.findall(said) == ["3"]
+    assert re.search("^Fine-tuning", said, re.MULTILINE)

@@ -411,10 +411,22 @@ def test_logs(mynah, kubeflow):
         "── wf-1-system-container-impl-112 (failed)\nepoch 1\ufffd[31m\n── wf-1-system-container-impl-122 (running)\nepoch 2\n"
     )
     assert "OOMKilled" in done.stderr
+    del kubeflow.logs["wf-1-system-container-impl-112"]  # with its pod; the second attempt's log is there all the same
+    done = mynah("logs", run_id[:8], "finetune")
+    assert done.stdout.endswith("── wf-1-system-container-impl-122 (running)\nepoch 2\n")
+    assert "the log of pod wf-1-system-container-impl-112 is gone" in done.stderr
     refused(mynah("logs", run_id[:8], "evaluate"), 3, "has written nothing yet", f"pipeline/runid={run_id}")
     refused(mynah("logs", run_id[:8], "fly"), 2, "there is no step 'fly'", "finetune")
     kubeflow.logs.clear()
     refused(mynah("logs", run_id[:8], "fetch"), 2, "the log of pod wf-1-system-container-impl-102 is gone")
+
+
+def test_logs_where_argo_retries_every_template(mynah, kubeflow):
+    """As a default of a stock Kubeflow 2.17 has it: each node is then an attempt, and named so."""
+    run_id = kubeflow.add_run("wren-1", at=("RUNNING", {"fetch": "SUCCEEDED", "finetune": "RUNNING"}))
+    kubeflow.attempt = "(0)"
+    kubeflow.logs = {"wf-1-system-container-impl-112": "epoch 1\n"}
+    assert mynah("logs", run_id[:8], "finetune").stdout == "epoch 1\n"
 
 
 def test_canceling(mynah, kubeflow):
