@@ -15,12 +15,12 @@ from registry_inputs import add_version, make_outputs, register_all
 
 from components.aliases import all_aliases
 from components.checkpoint_cache import cache_folder
+from components.decoding.model import load_model
 from components.errors import InputError, PlatformError
 from components.promote import promote, rollback
 from components.registry import Registry
 from components.store import open_store
 from pipelines.serve import of_folder, of_registry
-from components.decoding.model import load_model
 from serving.refusals import Refusal
 from serving.repository import Repository
 from serving.repository.sources import FolderSource, ServedBot
