@@ -155,7 +155,7 @@ def _arguments(order: Submission, sent: Sequence[Bot]) -> dict[str, Any]:
 def _in_s3(bot: Bot, order: Submission) -> list[str]:
     """The sources as the cluster can read them: what lies on this machine is fetched here, and its posts are uploaded.
 
-    The posts and their provenance alone, never the export: messages and addresses lie in it too. Under their digest, so that
+    The posts, their provenance and the profile pictures alone, never the export: messages and addresses lie in it too. Under their digest, so that
     nothing that a run reads ever changes; verified after the upload.
     """
     local = bot.local

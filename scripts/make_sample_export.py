@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.public_domain import plays
+from scripts.wren import picture
 
 HANDLE, NAME, ACCOUNT = "wren_groundling", "Wren Groundling", "1366000000000000001"
 BIO = "A made-up account for trying software out. Every post quotes one of three plays in the public domain."
+AVATAR = "https://pbs.twimg.com/profile_images/1366000000000000002/wren.jpg"
 OTHERS = ("madeup_quill", "madeup_tapster", "madeup_orange", "madeup_prompter", "madeup_balcony")  # handles of nobody
 COUNTS = {  # how many posts of each shape
     "plain": 1150, "hashtag": 25, "emoji": 25, "escaped": 15, "reply": 60, "quote": 25, "link": 30, "media": 17, "long": 3,
@@ -125,7 +127,7 @@ class Maker:
         return "https://t.co/" + "".join(self.rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789", k=10))
 
 
-def members(folder: Path) -> dict[str, str]:
+def members(folder: Path) -> dict[str, str | bytes]:
     """The export's files by name."""
     rng = random.Random(1604)
     maker = Maker(plays(folder)[1], rng)
@@ -144,8 +146,11 @@ def members(folder: Path) -> dict[str, str]:
         "data/manifest.js": f"window.__THAR_CONFIG = {_json(_manifest(parts, len(maker.notes)))}",
         "data/account.js": _part("account", 0, [{"account": account}]),
         "data/profile.js": _part(
-            "profile", 0, [{"profile": {"description": {"bio": BIO, "website": "", "location": "The pit"}}}]
+            "profile",
+            0,
+            [{"profile": {"description": {"bio": BIO, "website": "", "location": "The pit"}, "avatarMediaUrl": AVATAR}}],
         ),
+        f"data/profile_media/{ACCOUNT}-wren.jpg": picture(),
         **{name: _part("tweets", number, list(part)) for number, (name, part) in enumerate(parts.items())},
         "data/note-tweet.js": _part("note_tweet", 0, maker.notes),
         "data/direct-messages.js": _part("direct_messages", 0, decoy),
@@ -172,7 +177,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def write_zip(files: dict[str, str], out: Path) -> None:
+def write_zip(files: dict[str, str | bytes], out: Path) -> None:
     """Pack `files` with nothing in the zip that changes from one day or machine to the next."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for name, text in files.items():
@@ -180,7 +185,7 @@ def write_zip(files: dict[str, str], out: Path) -> None:
             info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3  # Unix, wherever this runs
             info.external_attr = 0o644 << 16
-            packed.writestr(info, text.encode("utf-8"), compresslevel=9)
+            packed.writestr(info, text.encode("utf-8") if isinstance(text, str) else text, compresslevel=9)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from components.card.facts import read_facts
 from components.card.pictures import draw
+from components.card.preview import Chosen, Person
 from components.card.write import write
 from components.files import atomic_folder, write_text
 from components.names import bot_name
@@ -19,4 +20,5 @@ def card(name: str, model: Path, data: Path, report: Path, out: Path, cost_usd: 
     facts = read_facts(bot_name(name), model, data, report, cost_usd)
     with atomic_folder(out) as folder:
         write_text(folder / "README.md", write(facts))
-        draw(facts, folder / "predictions.png")
+        people = [Person(author.handle, author.display_name) for author in facts.authors]
+        draw(Chosen.first(facts.name, people, facts.prompt, facts.samples).preview, folder / "predictions.png")

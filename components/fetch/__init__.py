@@ -3,11 +3,12 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.avatars import MOST_BYTES, avatar_of, write_avatar
 from components.errors import InputError
 from components.events import progress, say, waiting
 from components.fetch.archives import open_archive
@@ -41,10 +42,11 @@ class Provenance:
     sha256: str  # of the file, or of a folder's files with their names
     fetched_at: str  # ISO 8601, UTC
     basis: str  # "own-account" for exports, "unstated" for other files
+    avatar: str = ""  # "avatar-1.png", the profile picture beside sources.json; "" where there is none
 
 
 def fetch(sources: Sequence[str], out: Path, limit: int = 0, store: "Store | None" = None) -> list[Provenance]:
-    """Read `sources` and write `posts.jsonl` and `sources.json` into the folder `out`, all or nothing.
+    """Read `sources` and write `posts.jsonl`, `sources.json` and profile pictures into the folder `out`, all or nothing.
 
     `limit` keeps the newest so many posts of each source (0: all). Raises InputError when a source is unknown, unsafe,
     damaged, or given twice, when there is no post at all, or when an author asked to be forgotten, as `store` knows;
@@ -60,7 +62,11 @@ def _fetch(parsed: Sequence[Source], out: Path, limit: int, store: "Store | None
     provenances: list[Provenance] = []
     with atomic_folder(out) as folder:
         authors: set[str] = set()
-        posts = itertools.chain.from_iterable(_read(source, limit, provenances.append) for source in parsed)
+
+        def report(provenance: Provenance, picture: bytes) -> None:
+            provenances.append(replace(provenance, avatar=write_avatar(folder, len(provenances) + 1, picture)))
+
+        posts = itertools.chain.from_iterable(_read(source, limit, report) for source in parsed)
         write_posts(folder, _noting(authors, posts))
         if not any(provenance.posts for provenance in provenances):
             raise InputError(f"no posts in {', '.join(provenance.source for provenance in provenances)}", SOURCES_NOW)
@@ -81,11 +87,11 @@ def _noting(authors: set[str], posts: Iterable[Post]) -> Iterator[Post]:
         yield post
 
 
-def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> Iterator[Post]:
-    """The posts of `source`, one by one; at their end, `report` gets its provenance."""
+def _read(source: Source, limit: int, report: Callable[[Provenance, bytes], None]) -> Iterator[Post]:
+    """The posts of `source`, one by one; at their end, `report` gets its provenance and the file of its profile picture."""
     if source.form == "raw":  # fetched before: what was known of them then still holds
         for each in _provenances(source.path):
-            report(each)
+            report(each, _kept_picture(source.path, each))
         yield from newest(list(read_posts(source.path)), limit)
         return
     with waiting(f"Reading {source.label}"):
@@ -112,7 +118,8 @@ def _read(source: Source, limit: int, report: Callable[[Provenance], None]) -> I
             sha256=sha256,
             fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
             basis=content.basis,
-        )
+        ),
+        content.avatar,
     )
 
 
@@ -123,6 +130,13 @@ def _provenances(raw: Path) -> list[Provenance]:
         return [Provenance(**record) for record in read_json(path, "fetch")]
     except TypeError as error:
         raise InputError(f"{path} is not what `mynah fetch` writes ({error})", "Run `mynah fetch` again.") from error
+
+
+def _kept_picture(raw: Path, provenance: Provenance) -> bytes:
+    path = avatar_of(raw, asdict(provenance))
+    if not path or path.stat().st_size > MOST_BYTES:
+        return b""
+    return path.read_bytes()
 
 
 @contextlib.contextmanager

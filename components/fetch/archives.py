@@ -19,6 +19,7 @@ CHUNK = 1 << 20  # bytes
 BOMB_RATIO = 200  # deflate reaches 1032:1 at most; the JSON of real exports lies near 10:1
 BOMB_SIZE = 16 << 20  # bytes; what is smaller may be as dense as it likes
 MOST_BYTES = 8 << 30  # of all members read together
+PROFILE_MEDIA = "profile_media"  # the folder of profile pictures within an export's data
 
 AGAIN = "Download the archive from X again; if it was packed anew, pack it with an ordinary zip program, without a password."
 # What zipfile and zlib raise on damaged input; there is no common base.
@@ -107,13 +108,14 @@ class ZipArchive:
 
 
 class FolderArchive:
-    """An unpacked export; only its top, its `data` folder and the `data` of its sub-folders are listed."""
+    """An unpacked export; only its top, its `data` folder, the `data` of its sub-folders, and `profile_media` there are listed."""
 
     def __init__(self, root: Path, label: str) -> None:
         self.label = label
         self._root = root
         try:
             folders = [root, root / "data", *(folder / "data" for folder in sorted(root.iterdir()) if folder.name != "data")]
+            folders += [folder / PROFILE_MEDIA for folder in folders]
             listed = [item for folder in folders if folder.is_dir() for item in sorted(folder.iterdir())]
         except OSError as error:
             raise InputError(f"{label}: the folder cannot be listed ({error.strerror})", "Make it readable.") from error

@@ -11,14 +11,19 @@ import tempfile
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from components.avatars import MOST_BYTES, avatar_names
 from components.errors import InputError
 from components.events import waiting
 from components.fetch.sources import SOURCES_FILE
-from components.files import require_space
+from components.files import read_json, require_space
 from components.names import is_unicode
 from components.posts import POSTS_FILE
 from components.tracking import StepRun
+
+if TYPE_CHECKING:
+    from components.artifact_s3 import S3Place
 
 SCHEME = "s3://"
 UPLOAD = re.compile(r"s3://[^/]+/uploads/[a-z0-9-]+/[0-9a-f]{64}/")  # what `mynah submit` uploads: the bot's name, and a digest
@@ -54,7 +59,17 @@ def _download(uri: str, folder: Path) -> Path:
     with waiting(f"Downloading {uri}"):
         for each in wanted:
             S3Place(bucket, prefix).get(each, target / each)
+        if not name:
+            _download_avatars(S3Place(bucket, prefix), target)
     return target / name
+
+
+def _download_avatars(place: "S3Place", folder: Path) -> None:
+    """The profile pictures that the sources.json in `folder` names, as far as they are there."""
+    there = place.files()
+    for name in avatar_names(read_json(folder / SOURCES_FILE, "fetch")):
+        if name in there and there[name].size <= MOST_BYTES:
+            place.get(name, folder / name)
 
 
 def _size(bucket: str, key: str) -> int:

@@ -48,6 +48,7 @@ class Content:
     author: str = ""  # "" where each post names its own
     display_name: str = ""
     bio: str = ""
+    avatar: bytes = b""  # the file of a profile picture, as a stranger made it
 
 
 def parse_sources(names: Sequence[str]) -> list[Source]:

@@ -1,6 +1,6 @@
 """The modern X export: `data/manifest.js` lists the parts of `data/tweets.js`; long texts lie in `data/note-tweet.js`.
 
-Only these and `account.js` and `profile.js` are ever opened: direct messages and phone numbers lie beside them.
+Only these, `account.js`, `profile.js` and the profile picture are ever opened: direct messages and phone numbers lie beside them.
 """
 
 import html
@@ -15,6 +15,7 @@ from typing import Any
 from components.errors import InputError
 from components.fetch.archives import Archive
 from components.fetch.json_parts import MEND, elements, identity, single_value, typed
+from components.fetch.profile_picture import read_avatar
 from components.fetch.sources import Content, printable
 from components.names import author_name
 from components.posts import Kind, Post
@@ -55,7 +56,7 @@ def read_export(archive: Archive, stem: str) -> Content:
         raise InputError(f"{archive.label}: has {len(parts)} parts of tweets, and {MOST_PARTS} are read at most", MEND)
     notes = _numbered(archive, data, NOTE_PART)[:MOST_PARTS]
     size = sum(archive.size(member) for member in (*parts, *notes))
-    author, display_name, bio = _profile(archive, data, manifest)
+    author, display_name, bio, picture = _profile(archive, data, manifest)
     author = author_name(author or stem)
 
     def posts(advance: Advance) -> Iterator[Post]:
@@ -64,7 +65,7 @@ def read_export(archive: Archive, stem: str) -> Content:
             for place, element in _elements(archive, part, advance):
                 yield _post(element, place, author, known)
 
-    return Content(KIND, "own-account", size, posts, author, display_name, bio)
+    return Content(KIND, "own-account", size, posts, author, display_name, bio, read_avatar(archive, data, picture))
 
 
 def created_at(text: str) -> datetime | None:
@@ -169,8 +170,8 @@ def _first_element(archive: Archive, member: str, key: str) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-def _profile(archive: Archive, data: str, manifest: dict[str, Any]) -> tuple[str, str, str]:
-    """Handle, display name and bio; "" for what the export does not say."""
+def _profile(archive: Archive, data: str, manifest: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Handle, display name, bio and the profile picture's address; "" for what the export does not say."""
     place = f"{archive.label}, {data}manifest.js"
     user = typed(manifest.get("userInfo", {}), dict, "userInfo", place)
     account = _first_element(archive, f"{data}account.js", "account")
@@ -182,6 +183,7 @@ def _profile(archive: Archive, data: str, manifest: dict[str, Any]) -> tuple[str
         typed(handle, str, "the handle", place),
         printable(typed(name, str, "the display name", place)),
         printable(typed(description.get("bio") or "", str, "the bio", f"{archive.label}, {data}profile.js")),
+        str(profile.get("avatarMediaUrl") or ""),  # of an odd shape it names no file
     )
 
 

@@ -1,7 +1,7 @@
 """filter: posts in, kept texts (train and held-out) and the funnel out.
 
 Writes into its output folder: train.jsonl and held_out.jsonl ({"id", "author", "text"} a line), dropped.jsonl ({"id", "author",
-"reason", "text"}), funnel.json and sources.json (copied from the raw posts).
+"reason", "text"}), funnel.json, and sources.json with the profile pictures that it names (copied from the raw posts).
 """
 
 import hashlib
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.avatars import copy_avatars
 from components.errors import InputError
 from components.events import say
-from components.files import atomic_folder, read_lines, write_json, write_lines
+from components.files import atomic_folder, read_json, read_lines, write_json, write_lines
 from components.filter.funnel import AuthorFunnel, Funnel
 from components.filter.rules import Dropped, judge_for
 from components.names import is_unicode
@@ -57,6 +58,7 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
         write_json(folder / "funnel.json", funnel.to_record())
         if (raw / "sources.json").is_file():
             shutil.copyfile(raw / "sources.json", folder / "sources.json")
+            copy_avatars(read_json(raw / "sources.json", "fetch"), raw, folder)
     return funnel
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import Place, fetch_text, place
+from components.avatars import avatar_names
 from components.errors import InputError
 from components.fetch.sources import SOURCES_FILE
 from components.files import atomic_folder, make_folder, read_json, write_json
@@ -63,7 +64,12 @@ def _rest(subject: Subject, source: Place) -> list[Post]:
 def _write_rest(subject: Subject, source: Place, rest: list[Post], raw: Path) -> None:
     make_folder(raw)
     write_posts(raw, rest)
-    write_json(raw / SOURCES_FILE, _without(subject, json.loads(fetch_text(source, SOURCES_FILE)), rest))
+    sources = _without(subject, json.loads(fetch_text(source, SOURCES_FILE)), rest)
+    write_json(raw / SOURCES_FILE, sources)
+    there = source.files()
+    for name in avatar_names(sources):
+        if name in there:
+            source.get(name, raw / name)
 
 
 def _without(subject: Subject, sources: list[dict[str, Any]], rest: list[Post]) -> list[dict[str, Any]]:
@@ -73,7 +79,8 @@ def _without(subject: Subject, sources: list[dict[str, Any]], rest: list[Post]) 
         authors = [author for author in str(source["author"]).split(", ") if not same_author(author, subject.name)]
         if authors:
             count = sum(post.author in authors for post in rest)
-            found.append({**source, "author": ", ".join(authors), "posts": count})
+            picture = source.get("avatar", "") if ", ".join(authors) == source["author"] else ""
+            found.append({**source, "author": ", ".join(authors), "posts": count, "avatar": picture})
     return found
 
 

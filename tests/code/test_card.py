@@ -15,7 +15,6 @@ from markdown_it.token import Token
 from components.card import card
 from components.card.escape import JOINER, clean, code, markdown
 from components.card.facts import read_facts
-from components.card.pictures import Passage, avatar, colour_of, draw, fit
 from components.card.write import write
 from components.errors import InputError
 from tests.code.card_inputs import CardInputs, column, metrics, samples, source, training, verdict
@@ -378,60 +377,6 @@ def test_a_wrong_value_is_named_by_its_key(tmp_path: Path, inputs: CardInputs, k
 def test_a_name_that_is_no_bot_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="bot's name"):
         card("Wren`](x)", *CardInputs().write(tmp_path), tmp_path / "out")
-
-
-# The picture
-
-
-def test_the_picture_is_1200_by_630_and_always_the_same(made: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
-    with Image.open(made / "predictions.png") as image:
-        assert (image.size, image.mode, image.format) == ((1200, 630), "RGB", "PNG")
-    card("wren", *CardInputs().write(tmp_path), tmp_path / "again")
-    for name in ("README.md", "predictions.png"):
-        assert (made / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(HOSTILE, HOSTILE)
-def test_any_text_can_be_drawn(tmp_path: Path, text: str, name: str) -> None:
-    inputs = CardInputs(samples=samples(f"My dream is {text}"), sources=[source("wren_groundling", display_name=name)])
-    draw(read_facts("wren", *inputs.write(tmp_path)), tmp_path / "any.png")
-
-
-def test_a_sample_that_says_nothing_gives_a_picture_too(tmp_path: Path) -> None:
-    draw(read_facts("wren", *CardInputs(samples=samples("", " \n", prompt="")).write(tmp_path)), tmp_path / "none.png")
-    assert (tmp_path / "none.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize(
-    "text", ["My dream is to fly.", "word " * 300, "x" * 900, "\u0627" * 600, "漢字" * 300, "e\u0301" * 400, "🙂" * 300]
-)
-def test_text_stays_in_its_box(text: str) -> None:
-    setting, lines = fit(Passage(clean(text, 1200), 11), 1000, 326)
-    shown = setting.passage.text
-    assert all(setting.width(start, end) <= 1000 for start, end in lines)
-    assert len(lines) * setting.size <= 326
-    assert "".join(shown[start:end] for start, end in lines).replace(" ", "").removesuffix("…") in text.replace(" ", "")
-    assert setting.size == 60 or len(lines) > 1
-
-
-def test_short_text_is_large_and_text_too_long_ends_in_an_ellipsis() -> None:
-    assert fit(Passage("My dream is to fly.", 11), 1000, 326)[0].size == 60
-    assert fit(Passage("word " * 240, 0), 1000, 326)[0].passage.text.endswith("…")
-
-
-@pytest.mark.parametrize(
-    ("text", "backwards"), [("My dream", False), ("123 שלום", True), ("حلم a", True), ("", False), ("a שלום", False)]
-)
-def test_the_first_letter_tells_the_direction(text: str, backwards: bool) -> None:
-    assert Passage(text, 0).right_to_left is backwards
-
-
-def test_an_author_keeps_a_colour_of_its_own() -> None:
-    assert colour_of("wren") == colour_of("wren") != colour_of("bo")
-    assert avatar(colour_of("wren")).tobytes() != avatar(colour_of("bo")).tobytes()
 
 
 def test_importing_the_step_loads_nothing_heavy() -> None:

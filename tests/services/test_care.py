@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
+from PIL import Image
 from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register_all
 
 from components.fetch import fetch
@@ -321,6 +322,11 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
         (tmp_path / f"{author}.csv").write_text("id,text\n" + posts)
     raw, data, workdir = tmp_path / "raw", tmp_path / "data", tmp_path / "work"
     fetch([str(tmp_path / "ann_author.csv"), str(tmp_path / "bob_author.csv")], raw)
+    sources = json.loads((raw / "sources.json").read_text())
+    for number, (source, colour) in enumerate(zip(sources, ("red", "blue"), strict=True), 1):
+        source["avatar"] = f"avatar-{number}.png"
+        Image.new("RGB", (9, 9), colour).save(raw / source["avatar"])
+    (raw / "sources.json").write_text(json.dumps(sources))
     filter_posts(raw, data, FilterSettings())
     outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint, "ann_author", ("bob_author",))
     store = open_store(workdir)
@@ -348,4 +354,5 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
     )
     named = [path for path in workdir.rglob("*") if path.is_file() and b"ann_author" in path.read_bytes()]
     assert [path.parent.name for path in named] == ["receipts"]
+    assert {Image.open(path).getpixel((0, 0)) for path in workdir.rglob("avatar-*.png")} == {(0, 0, 255)}, "bob's alone"
     assert [path.name for path in (workdir / ".forgetting").iterdir()] == [".lock"]

@@ -23,6 +23,8 @@ def made(tmp_path_factory, tiny_checkpoint):
     make_outputs(folder / "wren", tiny_checkpoint, "ann_author")
     make_outputs(folder / "duo", tiny_checkpoint, "ann_author", ("bob_author",))
     make_outputs(folder / "heron", tiny_checkpoint, "cleo_author")
+    for bot in ("wren", "duo"):
+        (folder / bot / "data" / "avatar-1.png").write_bytes(b"the face of ann_author")
     register_all({bot: folder / bot for bot in ("wren", "duo", "heron")}, folder / "work")
     return folder / "work"
 
@@ -41,6 +43,7 @@ def workdir(made, tmp_path):
     (runs / "raw").mkdir(parents=True)
     (runs / "order.json").write_text(json.dumps({"arguments": {"name": "wren"}}))
     (runs / "raw" / "posts.jsonl").write_text(json.dumps({"id": "1", "author": "ann_author", "text": "mine"}) + "\n")
+    (runs / "raw" / "avatar-1.png").write_bytes(b"the face of ann_author")
     (workdir / ".kfp_cache").mkdir()
     (workdir / ".kfp_cache" / "key.json").write_text("{}")
     return workdir
@@ -111,11 +114,13 @@ def test_an_author_goes_from_every_bot_and_is_not_fetched_again(mynah, workdir, 
     assert (refused.returncode, "duo was made from posts of @Ann_Author and of others" in refused.stderr) == (2, True)
     assert bots(workdir) == ["duo", "heron", "wren"]
     assert files_naming(workdir, "ann_author")
+    assert len(list(workdir.rglob("avatar-1.png"))) >= 3, "of the run folder, and of the artifacts of both bots"
     done = mynah("forget", "@Ann_Author", "--blends", "remove", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["blends"] == ["duo"]
     assert [path.name for path in workdir.glob(".mynah-promote-*")] == [".mynah-promote-heron.lock"]
     assert files_naming(workdir, "ann_author") == []
+    assert list(workdir.rglob("avatar-1.png")) == []
     assert bots(workdir) == ["heron"]
 
     posts = tmp_path / "ANN_author.csv"

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from components.fetch import fetch
 from pipelines import cluster, follow, kubeflow_client
 from tests.services.fake_kserve import FakeKServe
 from tests.services.fake_kubeflow import LOGIN_PAGE, TOKEN, FakeKubeflow
@@ -92,6 +93,12 @@ def test_a_source_in_s3_is_read_where_the_steps_run(mynah, bucket, s3, tmp_path)
     client.put_object(Bucket=name, Key="exports/few.csv", Body=("text\n" + POSTS).encode())
     done = mynah("fetch", "--from", f"s3://{name}/exports/few.csv", "--out", tmp_path / "raw", "--json", **s3.environment)
     assert [(each["posts"], each["source"]) for each in json.loads(done.stdout)] == [(50, "csv:few.csv")]
+    fetch(["sample"], tmp_path / "sample")
+    for path in tmp_path.glob("sample/[!.]*"):
+        client.upload_file(str(path), name, f"raw/{path.name}")
+    done = mynah("fetch", "--from", f"s3://{name}/raw/", "--out", tmp_path / "raw", "--json", **s3.environment)
+    assert [each["avatar"] for each in json.loads(done.stdout)] == ["avatar-1.png"]
+    assert (tmp_path / "raw" / "avatar-1.png").read_bytes() == (tmp_path / "sample" / "avatar-1.png").read_bytes()
     for uri, said in [
         (f"s3://{name}/exports/none.csv", "there is no s3://"), (f"s3://{name}/exports/", "posts.jsonl"),
         ("s3://", "names no object"), (f"s3://{name}", "names no object"), (f"s3://{name}/", "names no object"),
