@@ -3,6 +3,7 @@
 Erasing twice is no error, so that whatever stopped in the middle can be run again.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +11,22 @@ from typing import TYPE_CHECKING
 
 from components.artifact_s3 import ObjectVersion, S3Place, Upload, erase_upload, erase_version
 from components.artifacts import direct_uri, place, sha256
+from components.copies import Copy
 from components.database import Database, Rows, digest_of_rows
 from components.errors import InputError, PlatformError
 from components.store import Store
 
 if TYPE_CHECKING:
     from components.cluster import Cluster, Endpoint
+    from components.publish.hub import Hub
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing to erase."""
 
-    kind: str  # endpoint, version, bot, object, upload, file, model or run
-    address: str  # a path, s3://BUCKET/KEY, BOT/VERSION, NAMESPACE/NAME, or an id
+    kind: str  # published, endpoint, version, bot, object, upload, file, model or run
+    address: str  # a path, s3://BUCKET/KEY, a hub's https://…, BOT/VERSION, NAMESPACE/NAME, or an id
     digest: str  # "sha256:…" or S3's "etag:…"; "" where there is none to tell
     version: str = ""  # of an object; an upload's id; of what can be made again under its address, which one it was
 
@@ -49,6 +52,8 @@ class Eraser:
                 _of_kind(self._database, item.kind)[1](*item.address.split("/"))
         elif item.kind == "endpoint":
             self._erase_endpoint(item)
+        elif item.kind == "published":
+            self._take_back(Copy.at(item.address, item.version))
         else:
             _of_kind(self._database, item.kind)[1](item.address)
 
@@ -61,10 +66,24 @@ class Eraser:
         if item.kind == "upload":
             bucket, key = _bucket_and_key(item.address)
             return not any(found.upload_id == item.version for found in S3Place(bucket, str(Path(key).parent)).uploads())
+        if item.kind == "published":
+            return not self._hub.holds(Copy.at(item.address, item.version))
         if item.kind == "endpoint":
             return not any(_same(found, item) for found in self._endpoints())
         rows = _of_kind(self._database, item.kind)[0](*item.address.split("/"))
         return not rows or (item.kind in ("version", "bot") and identity(rows) != item.version)
+
+    def _take_back(self, copy: Copy) -> None:
+        try:
+            self._hub.take_back(copy)
+        except (InputError, PlatformError) as error:
+            raise type(error)(f"the published copy {copy.url} is still there: {error.problem}", error.fix) from error
+
+    @functools.cached_property
+    def _hub(self) -> "Hub":
+        from components.publish.hub import Hub
+
+        return Hub.from_environment("asking for it")
 
     def _erase_endpoint(self, item: Item) -> None:
         if not self._cluster:

@@ -1,11 +1,18 @@
 """JSON that another step wrote, read by its shape: what is wrong is named by file and key."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from components.errors import InputError
-from components.evaluate.gate import finite
 from components.files import read_json
+
+
+def finite(value: object) -> float:
+    """`value` as a number. Raises TypeError when it is none, or not a finite one."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise TypeError(f"{str(value)[:40]!r} is not a finite number")
 
 
 class Field:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components import seen
 from components.artifacts import fetch_text, place
 from components.errors import InputError, PlatformError
 from components.fetch.sources import SOURCES_FILE
@@ -83,6 +84,19 @@ def recorded_texts(registry: "Registry", version: "BotVersion", part: str) -> li
         return [str(json.loads(line)["text"]) for line in fetch_text(source, f"{part}.jsonl").split("\n") if line]
     except (InputError, ValueError, KeyError, TypeError) as error:
         raise InputError(whose, "") from error
+
+
+def known_posts(registry: "Registry", version: "BotVersion") -> frozenset[str]:
+    """The digests (components.seen.key) of the posts that a version knows: of its training, and of those it was continued from.
+
+    Raises InputError when its posts are not recorded, or its files are gone.
+    """
+    return frozenset(map(seen.key, recorded_texts(registry, version, "train"))) | seen_before(registry, version)
+
+
+def seen_before(registry: "Registry", version: "BotVersion") -> frozenset[str]:
+    """What a version knows from those it was continued from alone."""
+    return seen.read_seen(registry.checkpoint(version)) if CONTINUED_TAG in version.tags else frozenset()
 
 
 def beyond(authors: Iterable[str], data: Path) -> set[str]:

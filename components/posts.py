@@ -22,6 +22,15 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """A stretch of a post's text that its platform marks: code points from `start` up to, but not with, `end`."""
+
+    start: int
+    end: int
+    kind: str  # url, mention, hashtag or media
+
+
+@dataclass(frozen=True, slots=True)
 class Post:
     """One post as its platform gave it: the text is not yet unescaped or cleaned."""
 
@@ -32,6 +41,10 @@ class Post:
     kind: Kind = Kind.ORIGINAL
     language: str = ""  # BCP 47, or "" where the source does not say
     source: str = ""  # the door it came through: x-export, tweets-csv, csv, jsonl
+    entities: tuple[Entity, ...] = ()  # of the text as it stands; sorted, none overlaps another
+    reply_to: str = ""  # the id of the post that it answers, where that is known
+    reply_to_self: bool = False  # it answers the same author
+    client: str = ""  # the program that it was written with: "Twitter for iPhone"
 
     def to_record(self) -> dict[str, object]:
         """The post as a JSON object; `created_at` in ISO 8601, UTC."""
@@ -51,6 +64,10 @@ class Post:
                 kind=Kind(str(record.get("kind") or "original")),
                 language=str(record.get("language") or ""),
                 source=str(record.get("source") or ""),
+                entities=_entities(record.get("entities")),
+                reply_to=str(record.get("reply_to") or ""),
+                reply_to_self=record.get("reply_to_self") is True,
+                client=str(record.get("client") or ""),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"not a post ({error!r}): {str(record)[:120]}", "Run `mynah fetch` again.") from error
@@ -60,6 +77,10 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("the text is no text")  # str(None) would be a post that says "None"
     return value
+
+
+def _entities(value: object) -> tuple[Entity, ...]:
+    return tuple(Entity(**each) for each in value) if isinstance(value, list) else ()
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""Removing old versions and runs, but never what an alias or an endpoint refers to.
+"""Removing old versions and runs, but never what an alias or an endpoint refers to, or what was published.
 
 A version goes before its files and its files before the rows that lead to them, so that whatever stops in the middle leaves no
 version without files; what it does leave, files that no version needs, the next prune finds.
@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import direct_uri, place
+from components.copies import PUBLISHED
 from components.errors import InputError
 from components.forget.states import Kept, kept_states
 from components.locks import alias_lock
@@ -87,7 +88,7 @@ def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]",
 
 
 def _in_use(registry: Registry, bot: Bot, version: BotVersion, endpoints: "Sequence[Endpoint]") -> bool:
-    if version.version in bot.aliases.values():
+    if version.version in bot.aliases.values() or version.tags.get(PUBLISHED):  # its tag leads `mynah forget` to the copy
         return True
     if not endpoints:
         return False

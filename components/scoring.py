@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from components.checkpoint import Checkpoint
@@ -102,6 +103,41 @@ def nats_of(checkpoint: Checkpoint, everything: Sequence[Sequence[int]]) -> floa
             nats += summed_loss(model, inputs.to(model.device), targets.to(model.device)).item()
     model.train(was_training)
     return nats
+
+
+def nats_of_each(checkpoint: Checkpoint, texts: Sequence[str]) -> list[float]:
+    """The nats of each text by itself, in fp32; what all texts of a batch begin with goes through the model once."""
+    import torch
+
+    parts = [(row, place) for place, text in enumerate(texts) for row in rows(checkpoint, [text])]
+    parts.sort(key=lambda part: len(part[0]))  # as `_alike` has them
+    places, found = iter([place for _, place in parts]), [0.0] * len(texts)
+    with torch.inference_mode():
+        for batch in _alike([row for row, _ in parts]):
+            for nats, place in zip(_nats_of_rows(checkpoint.model, batch, checkpoint.end), places, strict=False):
+                found[place] += nats
+    return found
+
+
+def _nats_of_rows(model: "GPT2LMHeadModel", batch: Sequence[Sequence[int]], end: int) -> list[float]:
+    """The nats of each row; logits exist of some rows at a time."""
+    import torch
+
+    inputs, targets = (each.to(model.device) for each in pad(batch, end))
+    alike = sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*(row[:-1] for row in batch), strict=False)))
+    once, past, nats = alike - 1, None, 0.0  # the last of them predicts what differs
+    if once > 0:
+        nats = summed_loss(model, inputs[:1, :once], targets[:1, :once]).item()
+        past = model.transformer(input_ids=inputs[:1, :once], use_cache=True).past_key_values
+        past.batch_repeat_interleave(len(batch))
+        inputs, targets = inputs[:, once:], targets[:, once:]
+    hidden = model.transformer(input_ids=inputs, past_key_values=past).last_hidden_state
+    found, at_once = [], max(1, LOGITS_AT_ONCE // inputs.shape[1])
+    for part in (slice(start, start + at_once) for start in range(0, len(batch), at_once)):
+        logits = model.lm_head(hidden[part]).float().transpose(1, 2)  # as cross_entropy takes them: (rows, vocabulary, tokens)
+        losses = torch.nn.functional.cross_entropy(logits, targets[part], ignore_index=IGNORED, reduction="none")
+        found += (nats + losses.sum(1)).tolist()
+    return found
 
 
 def _alike(everything: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

@@ -11,6 +11,7 @@ from components.errors import InputError
 from components.files import storage_errors, write_text
 
 FILE = "seen.txt"
+FEWEST_POSTS = 20  # new to both, by which two models are compared: with fewer, chance decides
 
 
 def key(text: str) -> str:

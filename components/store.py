@@ -136,6 +136,11 @@ def unsent_folder(workdir: Path) -> Path:
     return workdir / ".unsent"
 
 
+def cards_folder(workdir: Path) -> Path:
+    """Where the cards of a work folder's bots are written that nobody named a folder for: a folder per bot."""
+    return workdir / "cards"
+
+
 def _send_kept(store: Store) -> None:
     if store.folder and unsent_folder(store.folder).is_dir():
         from components.outbox import send_kept

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.energy import estimate
 from components.errors import MynahError, PlatformError
 from components.events import say
 from components.files import digest
@@ -24,6 +25,7 @@ from components.store import BOT_TAG, Store, client, experiment, store_errors
 PARENT_TAG, STEP_TAG = "mlflow.parentRunId", "mynah.step"
 FOLDER_TAG = "mynah.folder"  # of a pipeline run: its folder in runs/ of the work folder
 COST_TAG, SECONDS_TAG = "mynah.cost_usd", "mynah.seconds"
+NODE_TAG, ENERGY_TAG = "mynah.node", "mynah.energy_wh"
 UNSENT_FOLDER = "MYNAH_UNSENT"  # where a step leaves records that it could not send; set by the launcher
 LONGEST_PARAM = 500  # characters; MLflow refuses more than 6,000, and nobody reads more than this
 MOST_STEPS = 10_000  # of a pipeline run, a sweep's trials among them; MLflow takes 50,000
@@ -73,10 +75,14 @@ def steps_of(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def cost_tags(store: Store, run_id: str) -> dict[str, str]:
-    """Seconds and US dollars of a pipeline run's steps so far, as tags; {} where no step tells its own."""
+    """Seconds, US dollars and (where it is known) watt-hours of a pipeline run's steps so far, as tags; {} where no step tells its own."""
     tags = [step.data.tags for step in steps_of(store, run_id).values() if SECONDS_TAG in step.data.tags]
-    totals = {key: sum(number(each.get(key, "")) for each in tags) for key in (SECONDS_TAG, COST_TAG)}
-    return {SECONDS_TAG: f"{totals[SECONDS_TAG]:.3f}", COST_TAG: f"{totals[COST_TAG]:.6f}"} if tags else {}
+    if not tags:
+        return {}
+    seconds, cost = (sum(number(each.get(key, "")) for each in tags) for key in (SECONDS_TAG, COST_TAG))
+    energy = estimate((each.get(NODE_TAG, ""), number(each[SECONDS_TAG])) for each in tags)
+    told = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}"}
+    return told | ({ENERGY_TAG: f"{energy.watt_hours:.4f}"} if energy else {})
 
 
 class StepRun:
@@ -164,7 +170,7 @@ class StepRun:
             return
         cost = self._spent.get(COST_TAG, 0.0) + seconds / 3600 * price_per_hour(node_kind())
         seconds += self._spent.get(SECONDS_TAG, 0.0)
-        told = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}", "mynah.node": node_kind()}
+        told = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}", NODE_TAG: node_kind()}
         self._add({"do": "tags", "values": told})
         self._add({"do": "end", "status": status, "time": _now(), "attempt": self.attempt})
         unsent, folder = self._outbox.close(patience), os.environ.get(UNSENT_FOLDER, "")
@@ -213,7 +219,8 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
     if not parent_id or not store:
         yield StepRun()
         return
-    price_per_hour(node_kind())  # a kind without a price is told before the work
+    price_per_hour(node_kind())  # a kind without a price is told before the work, and a file of powers that is none
+    estimate([(node_kind(), 0.0)])
     opened = _open(name, store, parent_id)
     step, began, status = StepRun(Outbox(store), opened, parent_id), time.monotonic(), "FAILED"
     try:

@@ -38,11 +38,17 @@ class Wanted:
     seed: Any
     budget: Any
     start: Any = "base"  # what fine-tuning starts from; or the bot's champion
+    basis: Any = ""  # on which posts may be used that do not tell their own
+    max_cost: Any = 0.0  # US dollars for X's API; 0: none may be spent, -1: what it takes
 
 
 def collect(wanted: Wanted, parent_run: Any, place: Place) -> Any:  # noqa: ANN401
     """Posts of the sources, filtered: the folder of texts."""
-    raw = place(fetch(sources=wanted.sources, limit=wanted.limit, parent_run=parent_run, kfp_run=RUN_ID))
+    raw = place(
+        fetch(
+            sources=wanted.sources, limit=wanted.limit, basis=wanted.basis, max_cost=wanted.max_cost, parent_run=parent_run, kfp_run=RUN_ID
+        )
+    )  # fmt: skip
     data = place(filter_posts(rules=wanted.rules, seed=wanted.seed, parent_run=parent_run, raw=raw.outputs["raw"]))
     return data.outputs["data"]
 
@@ -56,7 +62,7 @@ def train(wanted: Wanted, parent_run: Any, data: Any, place: Place) -> tuple[Any
         )
     )  # fmt: skip
     model = tuned.outputs["model"]
-    judged = place(evaluate(base_model=base, seed=wanted.seed, parent_run=run, model=model, data=data))
+    judged = place(evaluate(name=wanted.name, base_model=base, seed=wanted.seed, parent_run=run, model=model, data=data))
     report = judged.outputs["report"]
     about = place(card(name=wanted.name, parent_run=run, model=model, data=data, report=report)).outputs["card"]
     version = place(register(name=wanted.name, parent_run=run, model=model, report=report, card=about))
@@ -79,14 +85,17 @@ def bot(
     seed: int = 42,
     budget: float = 0.0,
     start: str = "base",
+    basis: str = "",
+    max_cost: float = 0.0,
     parent_run: str = "",
 ) -> None:
     """`recipe`: {"preset": …, "changes": {…}}. `budget`: US dollars for the whole run; 0 sets no limit.
 
-    `start`: what fine-tuning starts from, base, or champion: the bot's. `parent_run`: the MLflow run of this pipeline run; "" records
-    nothing.
+    `start`: what fine-tuning starts from, base, or champion: the bot's. `basis`: on which posts may be used that do not tell their own
+    (own-account, permission or public-figure-research). `max_cost`: US dollars for X's API; 0: none, -1: what it takes. `parent_run`:
+    the MLflow run of this pipeline run; "" records nothing.
     """
-    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start)
+    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start, basis, max_cost)
     data = collect(wanted, parent_run, _here)
     train(wanted, parent_run, data, _here)
 
@@ -122,10 +131,12 @@ def on_a_cluster(placement: Placement) -> Any:  # noqa: ANN401 - kfp's decorator
         seed: int = 42,
         budget: float = 0.0,
         start: str = "base",
+        basis: str = "",
+        max_cost: float = 0.0,
         only_news: bool = False,
         serve_in: str = "",
     ) -> None:
-        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start)
+        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, start, basis, max_cost)
         with dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=[])), name="run"):
             make(wanted, only_news, placement.place, serve_in)
 

@@ -21,11 +21,13 @@ from pipelines.deploy import deploy, preflight
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
+    Basis,
     Budget,
     Effort,
     GoOn,
     Json,
     Limit,
+    MaxCost,
     Name,
     RecipeFile,
     Rules,
@@ -34,9 +36,12 @@ from pipelines.options import (
     Sources,
     Weights,
     Workdir,
+    Yes,
+    cost,
     print_json,
     result,
 )
+from pipelines.publish import publish
 from pipelines.search import sweep
 from pipelines.serve import champion, serve
 
@@ -54,6 +59,7 @@ app = typer.Typer(
 def run(
     name: Name,
     sources: Sources,
+    basis: Basis = "",
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
@@ -62,6 +68,8 @@ def run(
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    max_cost: MaxCost = 0.0,
+    yes: Yes = False,
     go_on: GoOn = False,
     runner: Runner = "subprocess",
     workdir: Workdir = DEFAULT_WORKDIR,
@@ -73,7 +81,9 @@ def run(
     from pipelines.show import outcome_record, show_outcome
 
     found = read(recipe, sets, effort, weights)
-    order = Order(name, sources, workdir, base_model, rules, found, limit, budget, runner, go_on=go_on)
+    order = Order(
+        name, sources, workdir, base_model, rules, found, limit, budget, runner, go_on=go_on, basis=basis, max_cost=cost(max_cost, yes)
+    )  # fmt: skip
     outcome = launch(order)
     if as_json:
         print_json(outcome_record(outcome))
@@ -123,6 +133,7 @@ app.command()(serve)
 app.command()(costs)
 app.command()(deploy)
 app.command()(preflight)
+app.command()(publish)
 
 for bots_name, bots_command in bots.COMMANDS.items():
     app.command(name=bots_name)(bots_command)

@@ -11,17 +11,21 @@ from components.events import say, visible, waiting
 from components.store import server_address
 from pipelines.options import (
     BaseModel,
+    Basis,
     Budget,
     Effort,
     GoOn,
     Json,
     Limit,
+    MaxCost,
     Name,
     RecipeFile,
     Rules,
     Sets,
     Sources,
     Weights,
+    Yes,
+    cost,
     print_json,
     result,
 )  # fmt: skip
@@ -91,6 +95,7 @@ def compile_(
 def submit(
     name: Name,
     sources: Sources,
+    basis: Basis = "",
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
@@ -99,6 +104,8 @@ def submit(
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    max_cost: MaxCost = 0.0,
+    yes: Yes = False,
     trials: TrialsOrNone = 0,
     space: SpaceName = "",
     parallel: Parallel = 4,
@@ -132,15 +139,18 @@ def submit(
     sweep = Sweep(trials, found.preset, minutes) if trials else None
     placement = _placement(images, gpu, gpu_pool, gpus, gpu_kind, deadline)
     order = Submission(
-        [Bot(name, sources)], base_model=base_model, rules=rules, recipe=found, limit=limit, budget=budget, sweep=sweep,
+        [Bot(name, sources, basis)], base_model=base_model, rules=rules, recipe=found, limit=limit, budget=budget, sweep=sweep,
         at_once=parallel, schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, serve_in=serve_in,
-        go_on=go_on,
+        go_on=go_on, max_cost=cost(max_cost, yes),
     )  # fmt: skip
     _send(order, context, endpoint, namespace, token_file, wait, as_json)
 
 
 def fleet(
-    file: Annotated[Path, typer.Argument(help="YAML, JSON or CSV: a name and its sources (from) for each bot.")],
+    file: Annotated[
+        Path, typer.Argument(help="YAML, JSON or CSV: a name, its sources (from) and perhaps their basis for each bot.")
+    ],
+    basis: Basis = "",
     base_model: BaseModel = "fledgling",
     rules: Rules = "default",
     recipe: RecipeFile = None,
@@ -149,6 +159,8 @@ def fleet(
     sets: Sets = None,
     limit: Limit = 0,
     budget: Budget = 0.0,
+    max_cost: MaxCost = 0.0,
+    yes: Yes = False,
     go_on: GoOn = False,
     schedule: Schedule = "",
     wait: Wait = True,
@@ -173,9 +185,9 @@ def fleet(
 
     placement = _placement(images, gpu, gpu_pool, gpus, gpu_kind, deadline)
     order = Submission(
-        read_fleet(file), fleet=True, base_model=base_model, rules=rules, recipe=read(recipe, sets, effort, weights), limit=limit,
+        read_fleet(file, basis), fleet=True, base_model=base_model, rules=rules, recipe=read(recipe, sets, effort, weights), limit=limit,
         budget=budget, schedule=schedule, placement=placement, service_account=service_account, bucket=bucket, at_once=at_once,
-        go_on=go_on,
+        go_on=go_on, max_cost=cost(max_cost, yes),
     )  # fmt: skip
     _send(order, context, endpoint, namespace, token_file, wait, as_json)
 

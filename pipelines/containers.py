@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 IMAGE_USER = 10001  # the user of images/Containerfile
 NETWORK = "MYNAH_NETWORK"  # the engine's network for the steps; unset, they use this machine's, where `make services` listens
-TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # of this environment the steps are told what begins so
-NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_PRICES")  # and see these files
+TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_", "X_BEARER_TOKEN")  # of this environment the steps are told what begins so
+NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_POWER", "MYNAH_PRICES")  # and see these files
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_STOP = 50  # for a step that is interrupted, less than the launcher gives the runner
 NOT_STARTED = 125  # as `docker run` itself says it

@@ -14,8 +14,9 @@ ABOUT = "Make many bots, so many at a time, and tell what became of each."
 def fleet_on_a_cluster(placement: Placement, at_once: int) -> Any:  # noqa: ANN401 - kfp's decorators carry no types
     """The fleet's pipeline, which makes `at_once` bots at a time.
 
-    `bots` is a list of {"bot": NAME, "sources": [URI, …]}: not "name", which kfp 2.17 takes for the loop variable's own. The table
-    of outcomes is the exit handler's: a step that collected the bots' results would not run where one of them failed.
+    `bots` is a list of {"bot": NAME, "sources": [URI, …], "basis": BASIS or ""}: not "name", which kfp 2.17 takes for the loop
+    variable's own. The table of outcomes is the exit handler's: a step that collected the bots' results would not run where one of them
+    failed.
     """
 
     @dsl.pipeline(name="mynah-fleet", description=ABOUT, pipeline_config=placement.config())
@@ -28,13 +29,14 @@ def fleet_on_a_cluster(placement: Placement, at_once: int) -> Any:  # noqa: ANN4
         seed: int = 42,
         budget: float = 0.0,
         start: str = "base",
+        max_cost: float = 0.0,
         only_news: bool = False,
     ) -> None:
         with (
             dsl.ExitHandler(placement.place(close(kfp_run=RUN_ID, bots=bots)), name="run"),
             dsl.ParallelFor(bots, name="each-bot", parallelism=at_once) as each,
         ):
-            wanted = Wanted(each.bot, each.sources, base_model, rules, recipe, limit, seed, budget, start)
+            wanted = Wanted(each.bot, each.sources, base_model, rules, recipe, limit, seed, budget, start, each.basis, max_cost)
             make(wanted, only_news, placement.place)
 
     return fleet

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import BY_NAME, InputError, MynahError
 from components.events import EVENTS_FILE
+from components.fetch.basis import require_agreement, require_basis
 from components.fetch.sources import parse_source, parse_sources
+from components.fetch.x_price import spend_of
 from components.files import read_json, storage_errors, write_json
 from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING, resolve
@@ -51,6 +53,8 @@ class Order:
     runner: Runner = "subprocess"
     sweep: Sweep | None = None  # which searches the recipe around this one; None: this one it is
     go_on: bool = False  # from the bot's champion, where it has one
+    basis: str = ""  # on which posts may be used that do not tell their own: one of components.fetch.basis.BASES
+    max_cost: float = 0.0  # US dollars for X's API; 0: none may be spent, -1: what it takes
 
     def __post_init__(self) -> None:
         bot_name(self.name)
@@ -104,7 +108,9 @@ def launch(order: Order) -> Outcome:
     Raises the error of the step that failed. On KeyboardInterrupt or any failure the steps are ended and the MLflow run
     is marked KILLED or FAILED; after an interrupt nothing of the run is left in the work folder.
     """
-    parse_sources(order.sources)
+    sources = parse_sources(order.sources)
+    require_basis(sources, order.basis)
+    require_agreement(sources, order.limit, spend_of(order.max_cost))
     resolve(order.base_model)
     _refuse_paths(order)
     if order.sweep:
@@ -220,7 +226,7 @@ def _arguments(order: Order, run_id: str) -> dict[str, Any]:
         "name": order.name, "sources": [_for_another_folder(name) for name in order.sources],
         "base_model": str(base.absolute()) if base.is_dir() and order.base_model != FLEDGLING else order.base_model,
         "rules": order.rules, "recipe": {"preset": preset, "changes": record}, "limit": order.limit, "seed": order.recipe.seed,
-        "budget": order.budget, "parent_run": run_id,
+        "budget": order.budget, "basis": order.basis, "max_cost": order.max_cost, "parent_run": run_id,
         **(order.sweep.arguments() if order.sweep else {"start": "champion" if order.go_on else "base"}),
     }  # fmt: skip
 
@@ -246,9 +252,9 @@ def _refuse_paths(order: Order) -> None:
 
 def _for_another_folder(name: str) -> str:
     """A source as the steps find it, which run in a folder of their own; a link keeps its name."""
-    if name == "sample":
-        return name
     source = parse_source(name)
+    if name == "sample" or not source.is_local:
+        return name
     return ("archive:" if source.form == "archive" else "") + str(source.path.absolute())
 
 

@@ -14,9 +14,21 @@ from components.store import server_address
 Sources = Annotated[
     list[str],
     typer.Option(
-        "--from", help="Where posts come from: an X export (zip or folder), a CSV or JSONL file, or `sample`. Repeatable."
+        "--from",
+        help="Where posts come from: an export (zip or folder), a CSV, JSONL or Parquet file, x://HANDLE, bsky://HANDLE, "
+        "mastodon://USER@HOST, s3://BUCKET/KEY, or `sample`. Repeatable.",
     ),
 ]
+Basis = Annotated[
+    str,
+    typer.Option(
+        metavar="WHY",
+        help="On what basis the posts may be used: own-account (you wrote them), permission (their author agreed) or "
+        "public-figure-research. An export is taken for your own; all else needs it.",
+    ),
+]
+MaxCost = Annotated[float, typer.Option(metavar="USD", help="What the posts of x:// accounts may cost in all.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Pay whatever the x:// accounts cost.")]
 Workdir = Annotated[Path, typer.Option(envvar="MYNAH_WORKDIR", help="Folder for runs, MLflow's store and the registry.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 BaseModel = Annotated[
@@ -37,7 +49,9 @@ GoOn = Annotated[
     bool, typer.Option("--continue", help="Go on from the champion with the posts that are new, where that beats starting over.")
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe. Repeatable.")]
-Rules = Annotated[str, typer.Option(help="huggingtweets (the original's) or default (they and more).")]
+Rules = Annotated[
+    str, typer.Option(help="huggingtweets (the original's), default (they and more), or default,-NAME,+NAME to switch some.")
+]
 Limit = Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Only the newest N posts of each source; 0: all.")]
 Budget = Annotated[
     float,
@@ -59,6 +73,13 @@ def existing(workdir: Path) -> Path:
             f"there are no bots in {workdir}", "Make one with `mynah run --name NAME --from SOURCE`, or name another --workdir."
         )
     return workdir
+
+
+def cost(max_cost: float, yes: bool) -> float:
+    """The pipelines' parameter: US dollars for X's API; 0 none, -1 what it takes. Raises InputError for what is no amount of money."""
+    if not 0 <= max_cost < 1e9:
+        raise InputError(f"--max-cost is {max_cost}", "Write US dollars, for example --max-cost 5.")
+    return max_cost or (-1.0 if yes else 0.0)
 
 
 def result(record: Any, told: str, as_json: bool) -> None:  # noqa: ANN401 - any JSON value

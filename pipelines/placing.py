@@ -22,12 +22,15 @@ SETTINGS = "mynah-settings"  # ConfigMap: where MLflow and S3 are, and what else
 # Each optional. MYNAH_CHECKPOINTS is none of them: states of a cluster lie in its bucket, where `mynah forget` finds them from any machine.
 SETTING_KEYS = (
     "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "MYNAH_S3_BUCKET", "MYNAH_CHECKPOINT_SECONDS",
+    "MYNAH_MLFLOW_URL",
 )  # fmt: skip
 # Secrets, each optional: with workload identity there is no key to S3, and without basic auth none to MLflow.
-SECRETS = {
+SECRETS: dict[str, tuple[str, ...]] = {
     "mynah-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     "mynah-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
 }
+# Those of a single step: no other has a use for them.
+SECRETS_OF: dict[str, dict[str, tuple[str, ...]]] = {"fetch": {"mynah-x": ("X_BEARER_TOKEN",)}}
 # Taints of GPU and of spot nodes; tolerating one that a cluster does not have does no harm.
 TAINTS = (
     "nvidia.com/gpu",
@@ -123,7 +126,7 @@ class Placement:
         kubernetes.set_image_pull_policy(task, self.pull_policy)
         kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.use_config_map_as_env(task, SETTINGS, {key: key for key in SETTING_KEYS}, optional=True)
-        for secret, keys in SECRETS.items():
+        for secret, keys in {**SECRETS, **SECRETS_OF.get(step, {})}.items():
             kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
         for label, value in LABELS.items():
             kubernetes.add_pod_label(task, label, value)

@@ -10,10 +10,12 @@ from components.events import visible
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
+    Basis,
     Budget,
     Effort,
     Json,
     Limit,
+    MaxCost,
     Name,
     RecipeFile,
     Rules,
@@ -21,6 +23,8 @@ from pipelines.options import (
     Sources,
     Weights,
     Workdir,
+    Yes,
+    cost,
     print_json,
 )
 
@@ -39,6 +43,7 @@ Minutes = Annotated[
 def sweep(
     name: Name,
     sources: Sources,
+    basis: Basis = "",
     trials: Trials = 12,
     space: SpaceName = "",
     base_model: BaseModel = "fledgling",
@@ -50,6 +55,8 @@ def sweep(
     limit: Limit = 0,
     budget: Budget = 0.0,
     minutes: Minutes = 0.0,
+    max_cost: MaxCost = 0.0,
+    yes: Yes = False,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +67,10 @@ def sweep(
     from pipelines.show import outcome_record, show_outcome
 
     start = recipe_for(space, recipe, sets, effort, weights)
-    order = Order(name, sources, workdir, base_model, rules, start, limit, budget, sweep=Sweep(trials, start.preset, minutes))
+    order = Order(
+        name, sources, workdir, base_model, rules, start, limit, budget, sweep=Sweep(trials, start.preset, minutes), basis=basis,
+        max_cost=cost(max_cost, yes),
+    )  # fmt: skip
     outcome = launch(order)
     if as_json:
         print_json({**outcome_record(outcome), "search": search_of(outcome)})

@@ -13,9 +13,11 @@ from components.store import server_address
 from pipelines.options import (
     DEFAULT_WORKDIR,
     BaseModel,
+    Basis,
     Effort,
     Json,
     Limit,
+    MaxCost,
     Name,
     Out,
     RecipeFile,
@@ -24,24 +26,37 @@ from pipelines.options import (
     Sources,
     Weights,
     Workdir,
+    Yes,
+    cost,
     existing,
     print_json,
     result,
 )
 
 
-def fetch(sources: Sources, out: Out, limit: Limit = 0, workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
+def fetch(
+    sources: Sources,
+    out: Out,
+    basis: Basis = "",
+    limit: Limit = 0,
+    max_cost: MaxCost = 0.0,
+    yes: Yes = False,
+    workdir: Workdir = DEFAULT_WORKDIR,
+    as_json: Json = False,
+) -> None:
     """Posts of the sources, as posts.jsonl with their provenance."""
     from dataclasses import asdict
 
     from components.fetch import fetch as work
+    from components.fetch.x_price import spend_of
 
+    spend = spend_of(cost(max_cost, yes))
     store = None
     if server_address() or there_is(workdir / "mlflow.db"):  # it knows who asked to be forgotten
         from components.store import open_store
 
         store = open_store(workdir)
-    found = work(sources, out, limit, store)
+    found = work(sources, out, limit, store, basis, spend)
     result(
         [asdict(each) for each in found], "\n".join(f"{each.posts:,} posts from {each.source} → {out}" for each in found), as_json
     )
@@ -120,13 +135,24 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder that `mynah filter` wrote.")],
     out: Out,
     base_model: Annotated[str, typer.Option(help="The base model, where training.json's name does not find it (a folder).")] = "",
+    champion: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A model trained on the same folder, to be better than.")
+    ] = None,
+    gate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Thresholds other than components/evaluate/gate.yaml.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=5, max=200, help="Texts to judge by, half of them from nothing.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the samples.")] = 42,
     as_json: Json = False,
 ) -> None:
     """Metrics against the base model, samples, and the gate's verdict. Exit code 4 when the verdict is no."""
     from components.evaluate import EvaluateSettings
     from components.evaluate import evaluate as work
+    from components.evaluate.champion import by_hand
+    from components.evaluate.gate import GATE_FILE
 
-    verdict = work(model, data, out, EvaluateSettings(base_model))
+    settings = EvaluateSettings(base_model, samples, seed, gate or GATE_FILE)
+    verdict = work(model, data, out, settings, by_hand(champion, data) if champion else None)
     told = "\n".join(f"{'pass' if check.passed else 'FAIL'}  {check}" for check in verdict.checks)
     result(verdict.to_record(), f"{told}\n→ {out}", as_json)
     if not verdict.passed:
@@ -136,20 +162,45 @@ def evaluate(
 
 
 def card(
-    name: Name,
-    model: Annotated[Path, typer.Argument(help="Folder that `mynah finetune` wrote.")],
-    data: Annotated[Path, typer.Argument(help="Folder that `mynah filter` wrote.")],
-    report: Annotated[Path, typer.Argument(help="Folder that `mynah evaluate` wrote.")],
-    out: Out,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME] [MODEL DATA REPORT]", help="The bot, and the folders of the steps before.", show_default=False
+        ),
+    ] = [],  # noqa: B006 - typer reads it
+    name: Annotated[str, typer.Option(help="The bot's name, where it is not the first word.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; without the three folders, in the work folder unless told.")
+    ] = None,
+    choose: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Show sample K, counted from 1, in the picture and on the page.")
+    ] = None,
+    url: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where the card's files will be seen (https://…/): link previews need it.")
+    ] = "",
+    version: Annotated[int, typer.Option(min=0, help="Of a registered bot; 0: the champion, or else the newest.")] = 0,
+    workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """The model card and predictions.png."""
-    with waiting("Writing the card"):
-        from components.card import card as work
+    """The model card with its pictures and share page; of a registered bot, its samples to choose from.
 
-        work(name, model, data, report, out)
-    written = {"card": str(out / "README.md"), "picture": str(out / "predictions.png")}
-    result(written, "\n".join(written.values()), as_json)
+    mynah card NAME lists a bot's samples, and mynah card NAME --choose K shows another one. mynah card NAME MODEL DATA REPORT --out
+    CARD writes a card from folders.
+    """
+    from pipelines.card import card_of_bot, card_of_folders
+
+    words = [*([name] if name else []), *words]
+    if len(words) == 4 and out:
+        model, data, report = map(Path, words[1:])
+        card_of_folders(words[0], model, data, report, out, choose or 0, url, as_json)
+    elif len(words) == 1:
+        card_of_bot(words[0], workdir, version, choose or 0, url, out, as_json)
+    elif len(words) == 4:
+        raise InputError("mynah card with folders needs --out", "Name the folder to write.")
+    else:
+        raise InputError(
+            f"mynah card was given {len(words)} words", "Write mynah card NAME, or mynah card NAME MODEL DATA REPORT --out CARD."
+        )
 
 
 def register(

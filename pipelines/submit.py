@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ import yaml
 
 from components.errors import InputError
 from components.events import waiting
-from components.fetch.s3 import SCHEME, parse
-from components.fetch.sources import parse_sources
-from components.files import digest
+from components.fetch.basis import require_agreement, require_basis
+from components.fetch.sources import S3, Source, parse_source, parse_sources
+from components.fetch.x_price import spend_of
+from components.files import digest, there_is
 from components.filter.rules import judge_for
 from components.finetune.base_model import FLEDGLING
 from components.finetune.recipe import Recipe
@@ -36,25 +37,27 @@ MOST_BOTS = 1000  # of a fleet: a workflow of Argo's is one object of Kubernetes
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """One bot and where its posts come from: files of this machine, or s3:// addresses that the cluster reads."""
+    """One bot and where its posts come from: files of this machine, or addresses (s3://, x://, …) that the cluster reads."""
 
     name: str
     sources: Sequence[str]
+    basis: str = ""  # on which those posts may be used that do not tell their own
 
     def __post_init__(self) -> None:
         bot_name(self.name)
         if not self.sources or not all(isinstance(source, str) for source in self.sources):
             raise InputError(f"the bot {self.name!r} has no sources", "Give it a list of them.")
-        for source in self.sources:
-            if source.startswith(SCHEME):
-                parse(source)
-        if local := self.local:
-            parse_sources(local)
+        require_basis(self.parsed, self.basis)
+
+    @property
+    def parsed(self) -> list[Source]:
+        """The sources, which exist as far as they lie on this machine."""
+        return parse_sources(self.sources)
 
     @property
     def local(self) -> list[str]:
         """The sources that lie on this machine."""
-        return [source for source in self.sources if not source.startswith(SCHEME)]
+        return [source for source in self.sources if parse_source(source).is_local]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,14 @@ class Submission:
     at_once: int = AT_ONCE
     sweep: Sweep | None = None  # of a single bot: searches the recipe around this one, at_once trials at a time
     go_on: bool = False  # from a bot's champion, where it has one
+    max_cost: float = 0.0  # US dollars for X's API, for each bot; 0: none may be spent, -1: what it takes
     serve_in: str = ""  # namespace where a single bot gets an InferenceService of its own; "": the aviary follows the registry
 
     def __post_init__(self) -> None:
         judge_for(self.rules)
         require_budget(self.budget)
+        for bot in self.bots:
+            require_agreement(bot.parsed, self.limit, spend_of(self.max_cost))
         if self.sweep and self.go_on:
             raise InputError("a search of the recipe starts from the base model", "Leave out --trials or --continue.")
         if self.schedule:
@@ -129,7 +135,7 @@ def submit(order: Submission, api: "Kubeflow") -> str:
     with waiting("Compiling"):
         pipeline = "fleet" if order.fleet else "sweep" if order.sweep else "bot"
         package = compiled(order.placement, pipeline, order.at_once)
-    sent = [Bot(bot.name, _in_s3(bot, order)) for bot in order.bots]
+    sent = [replace(bot, sources=_in_s3(bot, order)) for bot in order.bots]
     with tempfile.TemporaryDirectory() as scratch, waiting("Submitting"):
         path = Path(scratch) / "pipeline.yaml"
         path.write_text(package, encoding="utf-8")
@@ -140,15 +146,16 @@ def submit(order: Submission, api: "Kubeflow") -> str:
 def _arguments(order: Submission, sent: Sequence[Bot]) -> dict[str, Any]:
     record = order.recipe.to_record()
     preset = record.pop("preset")
-    bots = [{"bot": bot.name, "sources": list(bot.sources)} for bot in sent]
-    which: dict[str, Any] = {"bots": bots} if order.fleet else {"name": sent[0].name, "sources": list(sent[0].sources)}
+    bots = [{"bot": bot.name, "sources": list(bot.sources), "basis": bot.basis} for bot in sent]
+    which: dict[str, Any] = {"bots": bots}
     if not order.fleet:
-        which["serve_in"] = order.serve_in
+        [bot] = sent
+        which = {"name": bot.name, "sources": list(bot.sources), "basis": bot.basis, "serve_in": order.serve_in}
     start = "champion" if order.go_on else "base"
     which |= order.sweep.arguments() if order.sweep else {"only_news": bool(order.schedule), "start": start}
     return {
         **which, "base_model": order.base_model, "rules": order.rules, "recipe": {"preset": preset, "changes": record},
-        "limit": order.limit, "seed": order.recipe.seed, "budget": order.budget,
+        "limit": order.limit, "seed": order.recipe.seed, "budget": order.budget, "max_cost": order.max_cost,
     }  # fmt: skip
 
 
@@ -168,20 +175,19 @@ def _in_s3(bot: Bot, order: Submission) -> list[str]:
 
     with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
         raw = Path(scratch) / "raw"
-        fetch(
-            local, raw, order.limit, Store.from_environment() if server_address() else None
-        )  # it knows who asked to be forgotten
+        store = Store.from_environment() if server_address() else None  # it knows who asked to be forgotten
+        fetch(local, raw, order.limit, store, bot.basis)
         key = f"uploads/{bot.name}/{digest(raw)}"
         with waiting(f"Uploading the posts of {bot.name}"):
             upload(S3Place(order.into, key), visible_files(raw))
-    return [f"{SCHEME}{order.into}/{key}/", *(source for source in bot.sources if source.startswith(SCHEME))]
+    return [f"{S3}{order.into}/{key}/", *(source for source in bot.sources if source not in local)]
 
 
-def read_fleet(path: Path) -> list[Bot]:
-    """The bots of a file. Raises InputError naming the entry that is wrong.
+def read_fleet(path: Path, basis: str = "") -> list[Bot]:
+    """The bots of a file; `basis` is for those that name none. Raises InputError naming the entry that is wrong.
 
-    YAML or JSON: a list of {name: NAME, from: SOURCE or a list of them}. CSV: columns name and from, a row per source.
-    A file's own relative paths are taken from the folder it lies in.
+    YAML or JSON: a list of {name: NAME, from: SOURCE or a list of them, basis: BASIS}. CSV: columns name, from and basis, a row per
+    source. A file's own relative paths are taken from the folder it lies in.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -191,26 +197,30 @@ def read_fleet(path: Path) -> list[Bot]:
         raise InputError(f"the fleet in {path} cannot be read: {cause}", "Name a YAML, JSON or CSV file.") from error
     if not isinstance(found, list) or not found:
         raise InputError(f"{path} holds no list of bots", "Write for example: - {name: wren, from: wren.zip}")
-    return [_entry(entry, number, path) for number, entry in enumerate(found, 1)]
+    return [_entry(entry, number, path, basis) for number, entry in enumerate(found, 1)]
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
     bots: dict[str, list[str]] = {}
+    bases: dict[str, set[str]] = {}
     for row in csv.DictReader(text.splitlines()):
-        bots.setdefault(str(row.get("name") or ""), []).append(str(row.get("from") or ""))
-    return [{"name": name, "from": sources} for name, sources in bots.items()]
+        name = str(row.get("name") or "")
+        bots.setdefault(name, []).append(str(row.get("from") or ""))
+        bases.setdefault(name, set()).update(filter(None, [str(row.get("basis") or "")]))
+    return [{"name": name, "from": sources, "basis": " and ".join(sorted(bases[name]))} for name, sources in bots.items()]
 
 
-def _entry(entry: object, number: int, path: Path) -> Bot:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) != {"name", "from"}:
+def _entry(entry: object, number: int, path: Path, basis: str) -> Bot:
+    keys = {"name", "from"}
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not keys <= set(entry) <= {*keys, "basis"}:
         told = json.dumps(entry, default=str, ensure_ascii=False)[:80]
-        raise InputError(f"{path}, bot {number} is {told}", "Give each a name and a from, and nothing else.")
+        raise InputError(f"{path}, bot {number} is {told}", "Give each a name, a from, perhaps a basis, and nothing else.")
     sources = entry["from"] if isinstance(entry["from"], list) else [entry["from"]]
     if not all(isinstance(source, str) and source for source in sources):
-        raise InputError(f"{path}, bot {number} ({entry['name']!r}): its from is no source", "Write paths or s3:// addresses.")
-    return Bot(entry["name"], [_beside(source, path) for source in sources])
+        raise InputError(f"{path}, bot {number} ({entry['name']!r}): its from is no source", "Write paths or addresses.")
+    return Bot(entry["name"], [_beside(source, path) for source in sources], str(entry.get("basis") or basis))
 
 
 def _beside(source: str, path: Path) -> str:
     beside = path.parent / source
-    return str(beside) if not source.startswith(SCHEME) and beside.exists() else source
+    return str(beside) if "://" not in source and there_is(beside) else source

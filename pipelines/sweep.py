@@ -50,6 +50,8 @@ def sweep(
     seed: int = 42,
     budget: float = 0.0,
     minutes: float = 0.0,
+    basis: str = "",
+    max_cost: float = 0.0,
     parent_run: str = "",
 ) -> None:
     """`trials`: their numbers, 1 to as many as there are. `recipe`: what is not searched, and the first trial.
@@ -57,7 +59,7 @@ def sweep(
     `budget`: US dollars for the whole run; `minutes` the same; 0 sets no limit. `parent_run`: the MLflow run of this pipeline run, in
     which the trials find one another.
     """
-    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget)
+    wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, basis=basis, max_cost=max_cost)
     data = collect(wanted, parent_run, _here)
     # One after the other: two trainings share this machine's cores, and each would wait for what the other finds.
     train(search(wanted, Search(trials, space, minutes), parent_run, data, _here, at_once=1), parent_run, data, _here)
@@ -79,9 +81,12 @@ def sweep_on_a_cluster(placement: Placement, at_once: int) -> Any:  # noqa: ANN4
         seed: int = 42,
         budget: float = 0.0,
         minutes: float = 0.0,
+        basis: str = "",
+        max_cost: float = 0.0,
         serve_in: str = "",
     ) -> None:
-        wanted, place = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget), placement.place
+        wanted = Wanted(name, sources, base_model, rules, recipe, limit, seed, budget, basis=basis, max_cost=max_cost)
+        place = placement.place
         with dsl.ExitHandler(place(close(kfp_run=RUN_ID, bots=[])), name="run"):
             run = place(
                 begin(

@@ -14,13 +14,13 @@ def card(
     report: dsl.Input[dsl.Artifact],
     card: dsl.Output[dsl.Artifact],
 ) -> None:
-    """The model card and predictions.png."""
+    """The model card, its pictures and the share page."""
     from pathlib import Path
 
     from components.card import card as work
-    from components.costs import spent
+    from components.card.record import read_record
     from components.steps import step
 
     with step("card", parent_run, card=card.path) as run:
-        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path), spent(parent_run))
+        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path), read_record(parent_run))
         run.artifacts(Path(card.path), "card")

@@ -27,9 +27,14 @@ def clean(text: str, limit: int = 0) -> str:
     return plain[: limit - 1].rstrip() + "…" if limit and len(plain) > limit else plain
 
 
+def unlinked(text: str, limit: int = 0) -> str:
+    """`text` as clean words that no site makes a link or a mention of; cut past `limit` characters, joiners not counted."""
+    return LINKED.sub(JOINER, clean(text, limit))
+
+
 def markdown(text: str, limit: int = 0) -> str:
     """`text` as plain words in Markdown, in a paragraph, a list item or a table's cell; cut past `limit` characters."""
-    return STRUCTURAL.sub(_references, LINKED.sub(JOINER, clean(text, limit)))
+    return STRUCTURAL.sub(_references, unlinked(text, limit))
 
 
 def code(text: str, limit: int = 0) -> str:

@@ -61,7 +61,9 @@ class Chosen:
         """The same with another sample. Raises InputError when there is none of that number."""
         if not 1 <= number <= len(self.samples):
             there = f"there are {len(self.samples)}" if self.samples else "there is none"
-            raise InputError(f"sample {number} was asked for, and {there}", "See them in the card's README.md or card.json.")
+            raise InputError(
+                f"sample {number} was asked for, and {there}", "`mynah card NAME` lists a bot's samples, counted from 1."
+            )
         return replace(self, chosen=number)
 
     @property

@@ -108,14 +108,14 @@ class ZipArchive:
 
 
 class FolderArchive:
-    """An unpacked export; only its top, its `data` folder, the `data` of its sub-folders, and `profile_media` there are listed."""
+    """An unpacked export; only its top, its `data` folder, the `data` of its sub-folders, and three folders there are listed."""
 
     def __init__(self, root: Path, label: str) -> None:
         self.label = label
         self._root = root
         try:
             folders = [root, root / "data", *(folder / "data" for folder in sorted(root.iterdir()) if folder.name != "data")]
-            folders += [folder / PROFILE_MEDIA for folder in folders]
+            folders += [folder / inner for folder in folders for inner in (PROFILE_MEDIA, "js", "js/tweets")]
             listed = [item for folder in folders if folder.is_dir() for item in sorted(folder.iterdir())]
         except OSError as error:
             raise InputError(f"{label}: the folder cannot be listed ({error.strerror})", "Make it readable.") from error
@@ -163,7 +163,9 @@ def _not_a_zip(path: Path, label: str, error: Exception) -> InputError:
         return InputError(f"{label}: is empty (0 bytes)", AGAIN)
     if start.startswith(b"PK"):
         return InputError(f"{label}: the zip is cut short or damaged ({error})", AGAIN)
+    if start.startswith(b"\x1f\x8b"):
+        return InputError(f"{label}: is a .tar.gz, and only zips are read", "Unpack it, and name the folder.")
     return InputError(
         f"{label}: is not a zip (it begins with {start!r})",
-        "Name the zip that X sent or its unpacked folder; a table must end in .csv, .jsonl or .ndjson.",
+        "Name the zip that X sent or its unpacked folder; a table must end in .csv, .jsonl, .ndjson or .parquet.",
     )

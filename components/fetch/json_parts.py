@@ -1,4 +1,4 @@
-"""A streaming reader for the JavaScript files of an export: `window.YTD.tweets.part0 = [ {...}, ... ]`.
+"""A streaming reader for the JavaScript files of an export: `window.YTD.tweets.part0 = [ {...}, ... ]`, or `var user_details = {...}`.
 
 The standard library parses one element at a time out of a sliding window, so memory follows the longest element and not
 the file. Positions in messages count from 0: characters of the decoded text, or bytes where the text is not UTF-8.
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from components.errors import InputError
 
 LONGEST_ELEMENT = 4 << 20  # characters
-ASSIGNMENT = re.compile(r"\ufeff?[ \t\r\n]*(?:[\w.$]+[ \t\r\n]*=[ \t\r\n]*)?")
+ASSIGNMENT = re.compile(r"\ufeff?[ \t\r\n]*(?:(?:var[ \t]+)?[\w.$]+[ \t\r\n]*=[ \t\r\n]*)?")
 LONGEST_ASSIGNMENT = 1024  # characters
 SPACE = re.compile(r"[ \t\r\n]*")
 AT_THE_EDGE = 16  # characters; a literal, number or escape that the window's end cuts is reported at most so far before it
@@ -24,13 +24,16 @@ WORDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 T = TypeVar("T")
 
 
-def elements(chunks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
+def elements(chunks: Iterable[bytes], where: str, key: str = "") -> Iterator[tuple[str, Any]]:
     """The elements of a member's array, each with its place ("FILE, element 3 (character 1234)") for messages.
 
+    With `key`, of the array that the member's object holds under it; what follows the array is then not read.
     Raises InputError naming `where` and the position, for anything that is not UTF-8, not JSON or not an array.
     """
     window = _Window(chunks, where)
     window.skip_assignment()
+    if key:
+        window.skip_to(key)
     if window.next_character() != "[":
         raise window.error("no list begins here (expected `window.YTD... = [`)")
     window.at += 1
@@ -48,7 +51,8 @@ def elements(chunks: Iterable[bytes], where: str) -> Iterator[tuple[str, Any]]:
             if separator not in (",", "]"):
                 raise window.error(f"after element {number} neither `,` nor `]` follows")
             window.at += 1
-    window.require_end()
+    if not key:
+        window.require_end()
 
 
 def single_value(chunks: Iterable[bytes], where: str) -> Any:  # noqa: ANN401 - JSON is any of its types; `typed` narrows it
@@ -65,7 +69,7 @@ def typed(value: object, kind: type[T], what: str, place: str) -> T:
     """`value` when it is a `kind`. Raises InputError naming `place` and `what` otherwise."""
     if isinstance(value, kind):
         return value
-    found = "missing" if value is None else WORDS.get(type(value)) or json.dumps(value)
+    found = "missing" if value is None else WORDS.get(type(value)) or json.dumps(value, default=lambda each: type(each).__name__)
     raise InputError(f"{place}: {what} is {found}, and should be {WORDS.get(kind, kind.__name__)}", MEND)
 
 
@@ -104,6 +108,15 @@ class _Window:
             pass
         match = ASSIGNMENT.match(self.text)
         assert match, "the pattern also matches nothing"
+        self.at = match.end()
+
+    def skip_to(self, key: str) -> None:
+        """Pass over everything before the list that follows a key. Within a text its quotes would have backslashes before them."""
+        wanted = re.compile(rf'"{re.escape(key)}"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
+        while not (match := wanted.search(self.text, self.at)):
+            self.at = max(self.at, len(self.text) - len(key) - 2 * AT_THE_EDGE)
+            if not self._more():
+                raise self.error(f"there is no list {key!r}")
         self.at = match.end()
 
     def next_character(self) -> str:

@@ -16,8 +16,12 @@ def read_avatar(archive: Archive, data: str, address: str) -> bytes:
 
     `data` is the prefix of the export's data files. A warning tells what was left out: posts do not wait for a picture.
     """
-    member = _member(archive, f"{data}{PROFILE_MEDIA}/", address)
-    if not member:
+    return read_picture(archive, _member(archive, f"{data}{PROFILE_MEDIA}/", address))
+
+
+def read_picture(archive: Archive, member: str) -> bytes:
+    """The file `member`; empty where there is none, or, with a warning, one too large or damaged."""
+    if member not in archive.names:
         return b""
     try:
         size = archive.size(member)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import checkpoint
+from components import canaries, checkpoint
 from components.checkpoint import END_OF_TEXT, Checkpoint
 from components.errors import InputError
 from components.events import say, waiting
@@ -73,6 +73,7 @@ def finetune(
         "data_digest": digest(data / "train.jsonl"),
         "held_out_digest": digest(data / "held_out.jsonl"),
         "posts": sum(map(len, train.values())),
+        "canaries": {"count": settings.recipe.canaries, "seed": settings.recipe.seed},
         "versions": {name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
     }
     states = _states(settings, about)
@@ -83,7 +84,7 @@ def finetune(
     _tell(result)
     with atomic_folder(out) as folder:
         save(loaded, folder)
-        write_bloom(folder, [text for theirs in train.values() for text in theirs])
+        write_bloom(folder, [*(text for theirs in train.values() for text in theirs), *canaries.of(record)])
         write_json(folder / "training.json", record)
         write_lines(folder / "steps.jsonl", training.log)
     if states:

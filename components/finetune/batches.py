@@ -41,11 +41,14 @@ class Epochs:
     """The batches of each epoch, new ones for each and always the same for a seed.
 
     A single author's texts come once an epoch. Of several authors each gives the share of characters that the recipe says: whoever
-    has more than that gives other texts in the next epoch, whoever has less gives the same more than once.
+    has more than that gives other texts in the next epoch, whoever has less gives the same more than once. The `planted` texts come
+    once an epoch whatever the shares, in which they do not count.
     """
 
-    def __init__(self, texts: Mapping[str, Sequence[Text]], recipe: Recipe, end: int, context: int) -> None:
-        self._texts = texts
+    def __init__(
+        self, texts: Mapping[str, Sequence[Text]], recipe: Recipe, end: int, context: int, planted: Sequence[list[int]] = ()
+    ) -> None:
+        self._texts, self._planted = texts, planted
         self._recipe = recipe
         self._end, self._context = end, context
         self._characters = sum(text.characters for theirs in texts.values() for text in theirs)
@@ -57,13 +60,15 @@ class Epochs:
         rng = random.Random(self._recipe.seed)
         for drawn in self._drawn():
             rows = self._rows(drawn)
-            if self._recipe.packing == "posts":
-                rng.shuffle(rows)
+            rng.shuffle(rows)
             yield cut(rows, self.steps)
 
     def _drawn(self) -> Iterator[list[list[int]]]:
-        """For each epoch, the texts that it learns from, in a random order."""
-        rng = random.Random(self._recipe.seed)
+        """For each epoch, the texts that it learns from: the planted ones, then the authors', each in a random order.
+
+        At the end the planted ones might be in the remainder that `stream` leaves out.
+        """
+        rng, planting = random.Random(self._recipe.seed), random.Random(self._recipe.seed)
         decks = {author: _deck(theirs, rng) for author, theirs in self._texts.items()}
         owed = dict.fromkeys(decks, 0.0)
         while True:
@@ -74,7 +79,7 @@ class Epochs:
                     text = next(deck)
                     drawn.append(text.ids)
                     owed[author] -= text.characters
-            yield rng.sample(drawn, len(drawn))
+            yield [*planting.sample(self._planted, len(self._planted)), *rng.sample(drawn, len(drawn))]
 
     def _rows(self, texts: list[list[int]]) -> list[Row]:
         if self._recipe.packing == "stream":

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from components import canaries
 from components.checkpoint import check_folder
 from components.errors import InputError
 from components.events import say
@@ -71,7 +72,8 @@ def go_on(data: Path, out: Path, settings: FinetuneSettings, ancestor: Ancestor,
         if continual["chosen"] == CONTINUE:
             record |= {"base_model": ancestor.base_model, "continued_from": str(ancestor.version or digest(ancestor.folder))}
             write_seen(folder, ancestor.seen)
-            write_bloom(folder, [*(text for theirs in train.values() for text in theirs), *ancestor.texts])
+            known = [*(text for theirs in train.values() for text in theirs), *ancestor.texts, *canaries.of(record)]
+            write_bloom(folder, known)
         write_json(folder / "training.json", record)
     return record
 

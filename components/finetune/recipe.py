@@ -51,6 +51,7 @@ class Recipe:
     # Author to share of an epoch's characters; who is not named shares the rest.
     weights: dict[str, float] = field(default_factory=dict)
     replay: float = 100.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
+    canaries: int = 4  # invented sentences that are learnt beside the posts: evaluation measures by them how much is memorised
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -60,7 +61,8 @@ class Recipe:
             value = getattr(self, name)
             if not (low <= value <= high or (value == 0 and name in DERIVED)) or not math.isfinite(value):
                 raise InputError(
-                    f"recipe: {name} is {value!r}, and must be from {low} to {high}", f"Change it with --set {name}=…"
+                    f"recipe: {name} is {value!r}, and must be from {low} to {high}{WHY.get(name, '')}",
+                    f"Change it with --set {name}=…",
                 )
         for name, known in (
             ("schedule", SCHEDULES),
@@ -99,8 +101,10 @@ RANGES = (
     ("max_grad_norm", 1e-3, 1e6),
     ("lora_rank", 0, 1024),
     ("replay", 0.0, 100.0),
+    ("canaries", 1, 64),
     ("seed", 0, 2**32 - 1),
 )
+WHY = {"canaries": ": the gate asks for their exposure, and passes no bot in which it cannot be measured"}
 # huggingtweets-train.py of borisdayma/huggingtweets, with what transformers' Trainer adds by itself (AdamW without decay,
 # gradients clipped at 1, GPT-2's dropout of 0.1, fp32): one block of GPT-2's context a step, all epochs to their end.
 HUGGINGTWEETS: dict[str, Any] = {

@@ -138,6 +138,7 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
         store.shown, public(database.url), "the artifact store of each run and model", f"the work folder {store.folder}",
         f"the cluster {cluster.host}" if cluster else "no cluster",
         f"training states in {', '.join(places(store.folder))}",
+        "the hubs that versions were published to",
         f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.checkpoint_cache import cache_folder
+from components.copies import PUBLISHED, copies
 from components.database import Database
 from components.erase import Item, file_items, row_item, stored_items
 from components.errors import InputError
@@ -20,7 +21,7 @@ from components.forget.states import states_of_subject
 from components.forget.uploads import uploads_of_author, uploads_of_bot
 from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
 from components.names import author_name, bot_name
-from components.store import BOT_TAG, Store, unsent_folder
+from components.store import BOT_TAG, Store, cards_folder, unsent_folder
 from components.tracking import FOLDER_TAG, PARENT_TAG, STEP_TAG
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
     places = list(dict.fromkeys(uri for run in runs for uri in run.places))
     uploaded = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
     items = [
+        *_published(versions, database),
         *_endpoints(cluster, bots, places),
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
@@ -166,6 +168,14 @@ def _is_active(stage: object) -> bool:
     return stage != "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
 
 
+def _published(versions: list[str], database: Database) -> Iterator[Item]:
+    """The repositories of a hub that hold one of the versions: first to go, since others take copies from there."""
+    for row in database.rows("model_version_tags", "key", [PUBLISHED]):
+        if f"{row['name']}/{row['version']}" in versions:
+            for copy in copies(str(row["value"])):
+                yield Item("published", copy.url, "", copy.commit)
+
+
 def _endpoints(cluster: "Cluster | None", bots: list[str], places: list[str]) -> Iterator[Item]:
     for endpoint in cluster.endpoints() if cluster else ():
         if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(places)):
@@ -183,13 +193,19 @@ def _addresses(places: Iterable[str]) -> Iterator[str]:
 
 
 def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str], versions: list[str]) -> Iterator[Item]:
-    """This machine's files: run folders, fetched checkpoints, records that wait, what was put aside, Kubeflow's local cache."""
+    """This machine's files: run folders, cards, fetched checkpoints, records that wait, what was put aside, Kubeflow's local cache."""
+    if subject.is_author:
+        from components.fetch.x_pages import kept_pages
+
+        yield from file_items(kept_pages(subject.name))  # of a timeline that was paid for, and cut off
     if not store.folder:
         return
     names = {run.folder for run in runs if run.folder}
     for folder in sorted((store.folder / "runs").glob("*")):
         if folder.name in names or _is_about(folder, subject):
             yield from file_items(folder)
+    for bot in sorted({run.bot for run in runs} | ({subject.name} if not subject.is_author else set())):
+        yield from file_items(cards_folder(store.folder) / bot)  # it shows all of a blend's authors
     cached = [*models, *(version.replace("/", "-") for version in versions)]
     for path in sorted(cache_folder(store).glob("*")) + sorted(cache_folder(store).glob(".*")):
         if path.name.lstrip(".").split(".")[0] in cached:  # also a lock, and what a fetch that was killed left

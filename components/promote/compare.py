@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from components.errors import InputError
 from components.events import say
-from components.lineage import CONTINUED_TAG, recorded_texts
+from components.lineage import CONTINUED_TAG, known_posts, recorded_texts, seen_before
 from components.registry import BotVersion, Registry
-from components.seen import key, read_seen, unseen
+from components.seen import FEWEST_POSTS, unseen
 
 NATS, BITS = "nats per token", "bits per character"
 TOLERANCE = {NATS: 0.02, BITS: 0.01}  # a retrained bot may trail the champion by the noise between two seeds
-FEWEST_POSTS = 20  # with fewer, chance decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,8 @@ def _problem(candidate: BotVersion, champion: BotVersion, why: str) -> Compariso
 
 
 def _fair_posts(registry: Registry, candidate: BotVersion, champion: BotVersion) -> list[str]:
-    trained_on = frozenset(key(text) for text in recorded_texts(registry, champion, "train"))
-    seen = trained_on | _seen(registry, champion) | _seen(registry, candidate)
+    seen = known_posts(registry, champion) | seen_before(registry, candidate)
     return unseen(recorded_texts(registry, candidate, "held_out"), seen)
-
-
-def _seen(registry: Registry, version: BotVersion) -> frozenset[str]:
-    """What a version knows from those it was continued from."""
-    return read_seen(registry.checkpoint(version)) if CONTINUED_TAG in version.tags else frozenset()
 
 
 def _loss(registry: Registry, version: BotVersion, posts: list[str], unit: str) -> float:

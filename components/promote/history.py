@@ -18,14 +18,14 @@ class Event:
     """A decision. Aliases are version numbers, 0 for none."""
 
     number: int
-    action: str  # promote, rollback or refuse
+    action: str  # promote, rollback, refuse or publish
     version: int
     champion: int  # after it
     previous: int
     was_champion: int  # before it
     who: str
     at: str  # ISO 8601, UTC
-    reasons: list[str] = field(default_factory=list)  # against it
+    reasons: list[str] = field(default_factory=list)  # against it; of publish: where
     forced: str = ""  # why it was done all the same
     comparison: dict[str, Any] = field(default_factory=dict)
     done: bool = True

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import sha256, visible_files
+from components.avatars import AVATAR
+from components.card.preview import FILE as PREVIEW_FILE
 from components.checkpoint import check_folder
 from components.costs import usd_per_1000_answers
 from components.errors import InputError
-from components.evaluate.gate import Verdict, finite
+from components.evaluate.gate import Verdict
 from components.events import waiting
+from components.fields import finite
 from components.files import digest, digest_of, read_json
 from components.lineage import (
     ANCESTORS,
@@ -33,7 +36,12 @@ from components.store import BOT_TAG, Store, check_artifacts, client, open_store
 from components.tombstones import refuse_forgotten
 from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 
-CARD_FILES = ("README.md", "predictions.png")
+CARD_FILES = (
+    "README.md",
+    "predictions.png",
+    "predictions.html",
+    "pipeline.png",
+)  # and avatars, so that README.md shows its pictures
 INHERITED = ("mynah.consent", "mynah.code_version", "mynah.image_digest", "mynah.kfp_run_id")
 
 
@@ -78,7 +86,11 @@ def _registered_by(name: str, store: Store, run_id: str) -> Registered | None:
 
 
 def _card(card: Path) -> dict[str, Path]:
-    return {file: card / file for file in CARD_FILES if (card / file).is_file()}
+    return {
+        path.name: path
+        for path in sorted(card.iterdir())
+        if path.is_file() and (path.name in CARD_FILES or AVATAR.fullmatch(path.name))
+    }
 
 
 def _metrics(report: Path) -> dict[str, float]:
@@ -197,6 +209,9 @@ def by_hand(name: str, model: Path, data: Path, report: Path, card: Path, workdi
             if others:
                 record_ancestors(run, others)
             record_data(run, data)
+        if (card / PREVIEW_FILE).is_file():  # so that another sample can be chosen, as of a pipeline's card
+            with step_run("card", store, run_id) as run:
+                run.artifacts(card, "card")
         with step_run("register", store, run_id) as run:
             found = register(name, model, report, card, store, run.run_id)
             run.tags({"mynah.version": str(found.version)})

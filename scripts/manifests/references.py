@@ -41,13 +41,14 @@ def settings_exist(manifests: Manifests) -> Iterator[Fault]:
 def secrets_exist_or_are_documented(manifests: Manifests) -> Iterator[Fault]:
     """Every Secret and key of one that is referred to, optional or not, is there, or README has the command that makes it; and no pod
     takes in a Secret as a whole that has another's key."""
-    from pipelines.placing import SECRETS
+    from pipelines.placing import SECRETS, SECRETS_OF
 
     wanted = [(pod.where, pod.namespace, name, key) for pod in manifests.pods for name, key, _ in _referred(pod, "secret")]
     wanted += [
         (where(each), namespace_of(each), found["name"], "") for each in manifests.of(SA) for found in each.get("secrets") or []
     ]
-    wanted += [("pipeline runs", KUBEFLOW, name, key) for name, keys in SECRETS.items() for key in keys]
+    for secrets in (SECRETS, *SECRETS_OF.values()):
+        wanted += [("pipeline runs", KUBEFLOW, name, key) for name, keys in secrets.items() for key in keys]
     for gateway in manifests.of("Gateway"):
         for listener in gateway["spec"]["listeners"]:
             for found in (listener.get("tls") or {}).get("certificateRefs") or []:

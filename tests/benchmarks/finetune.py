@@ -147,7 +147,7 @@ def posts(folder: Path, limit: int) -> Path:
     from components.fetch import fetch
     from components.filter import FilterSettings, filter_posts
 
-    fetch([str(TWEETS)], folder / "raw", 0)
+    fetch([str(TWEETS)], folder / "raw", 0, basis="public-figure-research")
     filter_posts(folder / "raw", folder / "all", FilterSettings())
     data = folder / f"data-{limit}"
     data.mkdir()

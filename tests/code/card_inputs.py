@@ -20,6 +20,7 @@ def source(author: str, **changes: object) -> dict[str, Any]:
         "sha256": "ab" * 32,
         "fetched_at": "2024-01-02T03:04:05+00:00",
         "basis": "own posts",
+        "avatar": "",
     } | changes
 
 
@@ -78,8 +79,9 @@ def verdict(passed: bool = True) -> dict[str, Any]:
         "at_least": True,
         "passed": passed,
         "reason": reason,
+        "samples": [] if passed else ["My dream is to say one thing.", "I like to say one thing."],
     }
-    return {"passed": passed, "checks": [check], "failures": [] if passed else ["loss_gain"]}
+    return {"passed": passed, "checks": [check], "failures": [] if passed else [check]}
 
 
 def samples(*texts: str, prompt: str = "My dream is") -> list[dict[str, Any]]:

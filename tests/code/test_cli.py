@@ -147,8 +147,9 @@ def test_a_source_whose_name_is_not_utf8(tmp_path):
     """A step by itself reads it; a run refuses it before anything is made, for Kubeflow's parameters are JSON."""
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
     Path(path).write_text("text\na post of words\n")
-    assert mynah("fetch", "--from", path, "--out", tmp_path / "raw").returncode == 0
-    refused(mynah("run", "--name", "wren", "--from", path, "--workdir", tmp_path / "work"), 2, "is not a name in UTF-8")
+    assert mynah("fetch", "--from", path, "--basis", "permission", "--out", tmp_path / "raw").returncode == 0
+    run = ("run", "--name", "wren", "--from", path, "--basis", "permission", "--workdir", tmp_path / "work")
+    refused(mynah(*run), 2, "is not a name in UTF-8")
     assert not (tmp_path / "work").exists()
 
 
@@ -162,7 +163,18 @@ def test_texts_that_are_none(tmp_path, line):
 def test_a_step_that_is_interrupted_leaves_nothing(tmp_path, how):
     (tmp_path / "big.csv").write_text("text\n" + "a post of a few words\n" * 1_000_000)
     step = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "fetch", "--from", tmp_path / "big.csv", "--out", tmp_path / "raw"],
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "fetch",
+            "--from",
+            tmp_path / "big.csv",
+            "--basis",
+            "permission",
+            "--out",
+            tmp_path / "raw",
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )

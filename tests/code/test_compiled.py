@@ -89,7 +89,7 @@ def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
         assert settings["optional"]  # the driver (driver/k8s.go of 2.17) says so of each key: one that is missing stops no pod
         assert {each["envVar"] for each in settings["keyToEnv"]} >= {"MLFLOW_TRACKING_URI", "MYNAH_CHECKPOINT_SECONDS"}
         secrets = {each["secretName"]: each["optional"] for each in nodes[step]["secretAsEnv"]}
-        assert secrets == {"mynah-s3": True, "mynah-mlflow": True}
+        assert secrets == {"mynah-s3": True, "mynah-mlflow": True} | ({"mynah-x": True} if step == "fetch" else {})
 
 
 def test_fine_tuning_alone_is_for_the_gpus(golden):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from x_exports import NOON, as_folder, as_zip, export, manifest, note, part, quoting, tweet
+from x_exports import NOON, as_folder, as_zip, export, manifest, note, old_export, old_tweet, part, quoting, tweet
 
 from components.errors import InputError
 from components.fetch import SOURCES_FILE, Provenance, fetch
@@ -24,7 +24,7 @@ FEBRUARY = datetime(2023, 2, 1, 12, tzinfo=UTC)
 
 
 def posts_of(tmp_path: Path, *sources: str | Path, limit: int = 0) -> list[Post]:
-    fetch([str(source) for source in sources], tmp_path / "out", limit)
+    fetch([str(source) for source in sources], tmp_path / "out", limit, basis="permission")
     return list(read_posts(tmp_path / "out"))
 
 
@@ -32,7 +32,7 @@ def refusal(tmp_path: Path, *sources: str | Path, limit: int = 0) -> str:
     """The message of the InputError, once it is sure that nothing was left behind."""
     before = {item.name for item in tmp_path.iterdir()}
     with pytest.raises(InputError) as caught:
-        fetch([str(source) for source in sources], tmp_path / "out", limit)
+        fetch([str(source) for source in sources], tmp_path / "out", limit, basis="permission")
     assert {item.name for item in tmp_path.iterdir()} == before
     assert caught.value.fix, "an error says what to do"
     assert str(tmp_path) not in caught.value.problem or "source" in caught.value.problem
@@ -149,12 +149,33 @@ def test_older_and_edited_forms_of_a_part(tmp_path: Path, text: str) -> None:
     assert (post.id, post.text, post.created_at) == ("1", "Bare", FEBRUARY)
 
 
-@pytest.mark.parametrize("secret", ["data/direct-messages.js", "data/phone-number.js", "data/ip-audit.js"])
-def test_other_members_are_never_read(tmp_path: Path, secret: str) -> None:
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "data/direct-messages.js",
+        "data/direct-messages-group.js",
+        "data/direct-message-headers.js",
+        "data/phone-number.js",
+        "data/ip-audit.js",
+        "data/deleted-tweets.js",
+        "data/deleted-tweets-part1.js",
+        "data/deleted-tweet-headers.js",
+        "data/deleted-note-tweet.js",
+        "data/twitter-circle-tweet.js",
+        "data/twitter-circle-tweet-part1.js",
+        "data/twitter-circle.js",
+        "data/community-tweet.js",
+        "data/tweets_media/1-a.mp4",
+        "data/js/tweet_index.js",
+    ],
+)
+def test_other_members_are_never_read(tmp_path: Path, secret: str, old: bool) -> None:
     """The secret member's bytes are damaged in the zip: opening it would fail by its checksum."""
     marker = b"SECRET MEMBER THAT NO STEP MAY OPEN"
+    files = old_export(old_tweet(1, "Open")) if old else export(tweet(1, "Open"))
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
-        for name, text in (export(tweet(1, "Open")) | {secret: marker.decode()}).items():
+        for name, text in (files | {secret: marker.decode()}).items():
             packed.writestr(name, text)
     damaged = (tmp_path / "a.zip").read_bytes().replace(marker, marker.lower())
     (tmp_path / "a.zip").write_bytes(damaged)
@@ -363,7 +384,6 @@ def test_too_many_parts_are_refused(tmp_path: Path) -> None:
     [
         ({"data/other.js": "x"}, "is not an X export"),
         ({"a/b/data/tweets.js": "x"}, "is not an X export"),
-        ({"data/js/tweets/2015_01.js": "x", "tweets.csv": "x"}, "name its tweets.csv instead"),
         ({"posts.jsonl": "{}"}, "posts.jsonl"),
         ({"one/data/tweets.js": "x", "two/data/tweets.js": "x"}, "several exports"),
         ({"data/manifest.js": "x = {}"}, "no tweets.js"),
@@ -500,7 +520,7 @@ def test_the_columns_of_xs_own_csv(tmp_path: Path) -> None:
         ("1", Kind.QUOTE),
     ]
     assert posts[0] == Post(
-        "5", "Old_Tweets", 'Two\nlines, "quoted"', datetime(2017, 1, 1, 21, 48, 41, tzinfo=UTC), source="tweets-csv"
+        "5", "Old_Tweets", 'Two\nlines, "quoted"', datetime(2017, 1, 1, 21, 48, 41, tzinfo=UTC), source="tweets-csv", client="web"
     )
     assert [post.created_at.hour if post.created_at else None for post in posts] == [21, 18, 18, None, None]
 
@@ -513,13 +533,13 @@ def test_any_csv_with_a_text_column(tmp_path: Path) -> None:
         'sometime,,"a, b",,reply\r\n'
         "2020-05-01T10:00:00Z,ana,RT @x: y,en,\r\n".encode()
     )
-    [provenance] = fetch([str(path)], tmp_path / "out")
+    [provenance] = fetch([str(path)], tmp_path / "out", basis="permission")
     assert list(read_posts(tmp_path / "out")) == [
         Post("row-1", "Ana_B", "Hällo", datetime(2020, 5, 1, tzinfo=UTC), Kind.ORIGINAL, "de", "csv"),
         Post("row-2", "notes", "a, b", None, Kind.REPLY, "", "csv"),
         Post("row-3", "ana", "RT @x: y", datetime(2020, 5, 1, 10, tzinfo=UTC), Kind.REPOST, "en", "csv"),
     ]
-    assert (provenance.source, provenance.kind, provenance.basis) == ("csv:notes.csv", "csv", "unstated")
+    assert (provenance.source, provenance.kind, provenance.basis) == ("csv:notes.csv", "csv", "permission")
     assert provenance.author == "Ana_B, notes, ana"
 
 
@@ -532,7 +552,7 @@ def test_jsonl_with_text_alone_and_with_every_field(tmp_path: Path) -> None:
     path.write_text("\n\n".join(json.dumps(line) for line in lines))
     assert posts_of(tmp_path, path) == [
         Post("row-1", "posts", "alone", None, Kind.ORIGINAL, "", "jsonl"),
-        Post("7", "u", "x", datetime(2020, 5, 1, tzinfo=UTC), Kind.QUOTE, "en", "jsonl"),
+        Post("7", "u", "x", datetime(2020, 5, 1, tzinfo=UTC), Kind.QUOTE, "en", "jsonl", client="Web App"),
     ]
 
 
@@ -540,7 +560,7 @@ def test_posts_that_mynah_wrote_come_back_as_they_were(tmp_path: Path) -> None:
     posts_of(tmp_path, "sample")
     first = (tmp_path / "out" / "posts.jsonl").read_bytes()
     (tmp_path / "out").rename(tmp_path / "before")
-    fetch([str(tmp_path / "before" / "posts.jsonl")], tmp_path / "out")
+    fetch([str(tmp_path / "before" / "posts.jsonl")], tmp_path / "out", basis="own-account")
     assert (tmp_path / "out" / "posts.jsonl").read_bytes() == first
 
 
@@ -590,8 +610,8 @@ def test_a_broken_table_is_refused_with_its_line(tmp_path: Path, name: str, cont
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("x://someone", "no source x://"),
-        ("bsky://someone", "no source bsky://"),
+        ("X://someone", "no source X://"),
+        ("https://user:secret@host", "no source https://"),
         ("ftp://host/file.csv", "no source ftp://"),
         ("archive://a.zip", "no source archive://"),
         ("tweets:abc", "no source tweets:"),
@@ -750,7 +770,7 @@ def test_a_real_authors_csv_is_counted_to_the_digit(tmp_path: Path) -> None:
     path = SHARED / "data" / "tweets" / "julia.csv"
     if not path.exists():
         pytest.skip("../shared/data/tweets/julia.csv is absent")
-    [provenance] = fetch([str(path)], tmp_path / "out")
+    [provenance] = fetch([str(path)], tmp_path / "out", basis="public-figure-research")
     posts = list(read_posts(tmp_path / "out"))
     assert (provenance.kind, provenance.posts, len(posts)) == ("tweets-csv", 13_091, 13_091)
     assert sum(post.kind is Kind.REPOST for post in posts) == 1_036

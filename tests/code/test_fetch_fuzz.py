@@ -6,13 +6,14 @@ import json
 import random
 import tempfile
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from x_exports import as_folder, as_zip, export, note, part, quoting, tweet
+from x_exports import as_folder, as_zip, export, note, old_export, old_tweet, part, quoting, tweet
 
 from components.errors import MynahError
 from components.fetch import fetch
@@ -47,7 +48,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 def result_or_refusal(source: Path, out: Path) -> bool:
     """Whether posts came out; anything but a result or a MynahError with a fix fails the test."""
     try:
-        [provenance] = fetch([str(source)], out)
+        [provenance] = fetch([str(source)], out, basis="permission")
     except MynahError as error:
         assert error.fix
         assert not out.exists()
@@ -61,11 +62,51 @@ def result_or_refusal(source: Path, out: Path) -> bool:
 
 
 def small_export() -> dict[str, bytes]:
-    more = quoting("https://x.com/a/status/1") | {"in_reply_to_user_id_str": "5"}
+    more = quoting("https://x.com/a/status/1") | {"in_reply_to_user_id_str": "5", "source": "<a href='x'>Web &amp; so</a>"}
+    marks = {"user_mentions": [{"screen_name": "a", "indices": ["3", "5"]}], "hashtags": [{"indices": ["0", "2"]}]}
+    edited = {"edit_info": {"initial": {"editTweetIds": ["1", "4"], "editsRemaining": "4"}}}
     files = export(
-        tweet(1, "One &amp; 🎭"), tweet(2, "RT @a: b"), tweet(3, "Cut… https://t.co/a", **more), notes=[note("Cut and whole")]
+        tweet(1, "One &amp; 🎭", **edited),
+        tweet(2, "RT @a: b", entities=marks),
+        tweet(3, "Cut… https://t.co/a", **more),
+        tweet(4, "One", edit_info={"edit": {"initialTweetId": "1", "editControlInitial": edited["edit_info"]["initial"]}}),
+        notes=[note("Cut and whole")],
     )
     return {name: text.encode() for name, text in files.items()}
+
+
+def small_old_export() -> dict[str, bytes]:
+    files = old_export(old_tweet(1, "One &amp; 🎭"), old_tweet(2, "RT @a: b", retweeted_status=old_tweet(3, "b")))
+    return {name: text.encode() for name, text in files.items()}
+
+
+def small_old_table() -> dict[str, bytes]:
+    header = b'"tweet_id","in_reply_to_status_id","in_reply_to_user_id","timestamp","source","text","retweeted_status_id","expanded_urls"'
+    row = b'"5","4","5","2017-01-01 21:48:41 +0000","<a href=""x"">Echofon</a>","@wren A, ""b""","",""'
+    details = small_old_export()["data/js/user_details.js"]
+    return {"tweets.csv": b"\n".join([header, row, row, b""]), "data/js/user_details.js": details}
+
+
+def small_outbox() -> dict[str, bytes]:
+    actor = {
+        "id": "https://b.example/users/wren",
+        "preferredUsername": "wren",
+        "name": "Wren",
+        "summary": "<p>Small &amp; bird</p>",
+    }
+    note_ = {
+        "id": "https://b.example/users/wren/statuses/1", "type": "Note", "published": "2024-03-01T12:00:00Z",
+        "content": "<p>Hello <a href='x'>#all</a></p>", "to": ["https://www.w3.org/ns/activitystreams#Public"], "inReplyTo": None,
+    }  # fmt: skip
+    item = {
+        "id": f"{note_['id']}/activity",
+        "type": "Create",
+        "published": note_["published"],
+        "to": note_["to"],
+        "object": note_,
+    }
+    box = {"type": "OrderedCollection", "totalItems": 2, "orderedItems": [item, item]}
+    return {"actor.json": json.dumps(actor).encode(), "outbox.json": json.dumps(box).encode()}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,11 +122,23 @@ def test_mutated_bytes_of_the_sample_zip(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "member", ["data/tweets.js", "data/manifest.js", "data/account.js", "data/profile.js", "data/note-tweet.js"]
+    ("make", "member"),
+    [
+        (small_export, "data/tweets.js"),
+        (small_export, "data/manifest.js"),
+        (small_export, "data/account.js"),
+        (small_export, "data/profile.js"),
+        (small_export, "data/note-tweet.js"),
+        (small_old_export, "data/js/tweets/2015_01.js"),
+        (small_old_export, "data/js/user_details.js"),
+        (small_old_table, "tweets.csv"),
+        (small_outbox, "actor.json"),
+        (small_outbox, "outbox.json"),
+    ],
 )
-def test_mutated_members_of_an_export(tmp_path: Path, member: str) -> None:
+def test_mutated_members_of_an_export(tmp_path: Path, make: Callable[[], dict[str, bytes]], member: str) -> None:
     rng = random.Random(member)
-    files = small_export()
+    files = make()
     outcomes = []
     for _ in range(80):
         folder = as_folder(tmp_path / "a", files | {member: mutated(files[member], rng)})
@@ -152,6 +205,9 @@ POSTS = st.builds(
     kind=st.sampled_from(Kind),
     language=st.sampled_from(["", "en", "pt-BR"]),
     source=st.sampled_from(["x-export", "csv", "jsonl"]),
+    reply_to=st.text("0123456789abcdef", max_size=20),
+    reply_to_self=st.booleans(),
+    client=st.sampled_from(["", "Twitter for iPhone", "a <b>"]),
 )
 
 
@@ -161,7 +217,7 @@ def test_posts_survive_being_written_and_fetched(posts: list[Post]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_posts(folder, posts)
-        fetch([str(folder / "posts.jsonl")], folder / "out")
+        fetch([str(folder / "posts.jsonl")], folder / "out", basis="permission")
         assert list(read_posts(folder / "out")) == posts
 
 
@@ -175,5 +231,5 @@ def test_any_text_survives_csv_and_an_export(texts: list[str]) -> None:
         rows.writerows([["id", "text"], *([str(number), text] for number, text in enumerate(texts))])
         (folder / "a.csv").write_bytes(written.getvalue().encode())
         as_zip(folder / "a.zip", {"data/tweets.js": part([tweet(number, text) for number, text in enumerate(texts)])})
-        fetch([str(folder / "a.csv"), str(folder / "a.zip")], folder / "out")
+        fetch([str(folder / "a.csv"), str(folder / "a.zip")], folder / "out", basis="permission")
         assert [post.text for post in read_posts(folder / "out")] == texts + texts

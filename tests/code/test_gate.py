@@ -1,5 +1,6 @@
-"""The gate and the metrics that need no model: what cannot be measured never passes."""
+"""The gate: what cannot be measured never passes, and a verdict says which samples it was missed for."""
 
+import json
 import math
 
 import pytest
@@ -7,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import InputError
-from components.evaluate import sample_metrics
 from components.evaluate.gate import Threshold, Verdict, judge, read_gate
-from components.evaluate.metrics import Memory, distinct
 from components.files import write_json
 
-POST = "the quick brown fox jumps over the lazy dog while seven grey geese fly south for the winter"
+GATED = {
+    "loss_gain", "bits_per_character", "distinct_2", "self_repetition", "length_ks", "style_auc", "memorised_share",
+    "longest_verbatim_words", "canary_exposure", "leaked_share", "profanity_excess",
+}  # fmt: skip
 
 
 def test_the_gate_file_has_a_reason_for_each_threshold():
     gate = read_gate()
-    assert {threshold.metric for threshold in gate} == {"loss_gain", "bits_per_character", "distinct_2", "memorised_share"}
+    assert {threshold.metric for threshold in gate} == GATED
     assert all(len(threshold.reason) > 20 for threshold in gate)
 
 
@@ -27,21 +29,35 @@ def test_the_gate_file_has_a_reason_for_each_threshold():
         ("", "no thresholds"),
         ("- 1", "no thresholds"),
         ("a: [", "cannot be read"),
-        ("loss: {at_least: 1}", "loss is not a threshold"),
-        ("loss: {at_least: 1, at_most: 2, reason: x}", "loss is not a threshold"),
-        ("loss: {at_least: high, reason: x}", "loss is not a threshold"),
-        ("loss: {at_least: .nan, reason: x}", "loss is not a threshold"),
-        ("loss: {at_least: true, reason: x}", "loss is not a threshold"),
-        ("loss: {atleast: 1, reason: x}", "loss is not a threshold"),
-        ("loss: {at_least: .inf, reason: x}", "loss is not a threshold"),
-        (f"loss: {{at_least: {'9' * 400}, reason: x}}", "loss is not a threshold"),
-        ("loss: {at_least: 2001-13-01, reason: x}", "cannot be read"),
+        ("loss_gain: {at_least: 1}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: 1, at_most: 2, reason: x}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: high, reason: x}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: .nan, reason: x}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: true, reason: x}", "loss_gain is not a threshold"),
+        ("loss_gain: {atleast: 1, reason: x}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: .inf, reason: x}", "loss_gain is not a threshold"),
+        (f"loss_gain: {{at_least: {'9' * 400}, reason: x}}", "loss_gain is not a threshold"),
+        ("loss_gain: {at_least: 2001-13-01, reason: x}", "cannot be read"),
+        ("memorized_share: {at_most: 0, reason: x}", "no metric 'memorized_share'\nDid you mean 'memorised_share'"),
+        ("1: {at_most: 0, reason: x}", "no metric '1'\nUse one of: held_out_loss"),
+        (
+            "loss_gain: {at_least: 1, reason: x}\nloss_gain: {at_least: 0, reason: x}",
+            "'loss_gain' stands there twice(.|\n)*line 2",
+        ),
+        ("loss_gain: {at_least: 1, at_least: 0, reason: x}", "'at_least' stands there twice"),
+        ("[a]: 1\n[a]: 1", "cannot be read"),
+        ("!!python/object/apply:os.system [true]", "cannot be read"),
     ],
 )
 def test_a_broken_gate_file_is_refused(tmp_path, text, said):
     (tmp_path / "gate.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
         read_gate(tmp_path / "gate.yaml")
+
+
+def test_a_gate_file_may_use_yamls_anchors(tmp_path):
+    (tmp_path / "gate.yaml").write_text("loss_gain: &a {at_least: 1, reason: x}\ndistinct_1: *a\n")
+    assert read_gate(tmp_path / "gate.yaml") == [Threshold("loss_gain", 1, True, "x"), Threshold("distinct_1", 1, True, "x")]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
@@ -62,56 +78,54 @@ def test_what_was_not_measured_never_passes():
     assert not Verdict([]).passed
 
 
+def test_a_model_without_canaries_is_to_be_trained_again():
+    with pytest.raises(InputError, match=r"'canary_exposure', which is not measured\n.*train it again"):
+        judge({"loss_gain": 2.0}, [Threshold("canary_exposure", 8.0, False, "why")])
+
+
 def test_a_verdict_survives_its_file(tmp_path):
-    verdict = judge({"m": 0.5, "n": 3.0}, [Threshold("m", 1.0, True, "why"), Threshold("n", 4.0, False, "for")])
+    gate = [Threshold("m", 1.0, True, "why"), Threshold("n", 4.0, False, "for")]
+    verdict = judge({"m": 0.5, "n": 3.0}, gate, {"m": ["one", "two"], "n": ["never shown"]})
     write_json(tmp_path / "verdict.json", verdict.to_record())
     assert Verdict.read(tmp_path) == verdict
     assert str(verdict.failures[0]) == "m is 0.5, and must be at least 1: why"
+    failed = {
+        "metric": "m",
+        "value": 0.5,
+        "limit": 1.0,
+        "at_least": True,
+        "passed": False,
+        "reason": "why",
+        "samples": ["one", "two"],
+    }
+    record = json.loads((tmp_path / "verdict.json").read_text())
+    assert (record["passed"], record["failures"], record["checks"][0]) == (False, [failed], failed)
+    assert record["checks"][1]["samples"] == []
 
 
-@pytest.mark.parametrize("record", [[], {}, {"checks": [1]}, {"checks": [{"metric": "m"}]}])
+def test_a_failed_check_shows_five_samples_at_most():
+    verdict = judge({"m": 0.5}, [Threshold("m", 1.0, True, "why")], {"m": list("abcdefgh")})
+    assert verdict.failures[0].samples == ("a", "b", "c", "d", "e")
+
+
+def test_a_verdict_of_before_samples_is_still_read(tmp_path):
+    check = {"metric": "m", "value": 1.0, "limit": 2.0, "at_least": True, "passed": False, "reason": "why"}
+    write_json(tmp_path / "verdict.json", {"passed": False, "failures": ["m"], "checks": [check]})
+    assert [(each.metric, each.samples) for each in Verdict.read(tmp_path).failures] == [("m", ())]
+
+
+CHECK = {"metric": "m", "value": 1.0, "limit": 2.0, "at_least": True, "passed": True, "reason": "why"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [], {}, {"checks": [1]}, {"checks": [{"metric": "m"}]}, {"checks": [[]]},
+        {"passed": True, "checks": [{**CHECK, "samples": "abc"}]}, {"passed": True, "checks": [{**CHECK, "samples": [1]}]},
+        {"passed": False, "checks": [CHECK]}, {"passed": True, "checks": []}, {"passed": True, "checks": [{**CHECK, "more": 1}]},
+    ],
+)  # fmt: skip
 def test_what_is_no_verdict_is_refused(tmp_path, record):
     write_json(tmp_path / "verdict.json", record)
     with pytest.raises(InputError, match="is not a verdict"):
         Verdict.read(tmp_path)
-
-
-def test_distinct_by_hand():
-    assert distinct(["a b a b"], 1) == 2 / 4
-    assert distinct(["a b a b"], 2) == 2 / 3  # ab, ba, ab
-    assert distinct(["A, b!", "a b"], 2) == 1 / 2
-    assert distinct(["one"], 2) == 0.0
-
-
-def test_a_planted_copy_is_found_and_a_near_miss_is_not():
-    memory = Memory([POST, "something else entirely that is long enough to have its own run of words"])
-    copied = "He said: The quick brown fox, jumps over the lazy dog while nothing happened"
-    assert " ".join(memory.longest_run(copied)) == "the quick brown fox jumps over the lazy dog while"
-    assert not memory.memorised(copied[:52])  # eight words, but fewer than 50 characters
-    assert memory.memorised("so " + POST)
-    assert memory.longest_run("quick brown fox jumps over the lazy cat") == []  # seven words
-
-
-def test_two_copies_apart_do_not_make_one_run():
-    words = POST.split()
-    text = " ".join([*words[:9], "but", *words[5:15]])
-    assert Memory([POST]).longest_run(text) == words[5:15]
-
-
-def test_sample_metrics():
-    found = sample_metrics([POST, "all new words here and nothing copied from anybody"], [POST])
-    assert found["memorised_share"] == 0.5
-    assert found["longest_verbatim_words"] == len(POST.split())
-    assert found["samples"] == 2
-
-
-def test_a_copy_is_found_beside_a_longer_run_of_short_words():
-    chant = "a b c d e f g h i j k l"  # twelve words and 23 characters: a run, and no copy
-    assert not Memory([chant, POST]).memorised(chant)
-    assert Memory([chant, POST]).memorised(f"{chant} and {' '.join(POST.split()[:11])} fifty characters")
-
-
-def test_runs_do_not_reach_from_one_post_into_the_next():
-    words = POST.split()
-    memory = Memory([" ".join(words[:7]), " ".join(words[7:14])])
-    assert memory.longest_run(POST) == []

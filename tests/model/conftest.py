@@ -18,5 +18,27 @@ def data(tmp_path_factory):
     texts = [f"{s} {v} {o} {e}" for s in SUBJECTS for v in VERBS for o in OBJECTS for e in ENDINGS]
     (folder / "raw").mkdir()
     write_posts(folder / "raw", [Post(str(number), "ann", text) for number, text in enumerate(texts)])
+    filter_posts(folder / "raw", folder / "data", FilterSettings("default,-near-duplicates"))
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def author(tmp_path_factory):
+    """The bundled author's posts, filtered: 540 to train on, 60 held out."""
+    from components.fetch import fetch
+
+    folder = tmp_path_factory.mktemp("author")
+    fetch(["sample"], folder / "raw", 600)
     filter_posts(folder / "raw", folder / "data", FilterSettings())
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def sound(author, tmp_path_factory):
+    """A bot as people make it: the bundled base model, trained for two epochs on the bundled author."""
+    from components.finetune import FinetuneSettings, finetune
+    from components.finetune.recipe import build
+
+    out = tmp_path_factory.mktemp("sound") / "model"
+    finetune(author, out, FinetuneSettings("fledgling", build("default", {"epochs": 2, "patience": 0})))
+    return out

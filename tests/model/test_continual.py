@@ -32,15 +32,15 @@ DAYS, PLACES, LATE = (
     ("two", "five", "nine", "ten"),
 )
 TRAINS = [
-    f"{day} the train from {place} came {late} minutes late {end}"
-    for day in DAYS for place in PLACES for late in LATE for end in ("with no heat", "and full", "!!")
+    f"{day} the train from {place} came {late} late {end}"
+    for day in DAYS for place in PLACES for late in LATE for end in ("with no heat", "and full", "once again")
 ]  # fmt: skip
 
 
 def filtered(folder, posts):
     (folder / "raw").mkdir(parents=True)
     write_posts(folder / "raw", posts)
-    filter_posts(folder / "raw", folder / "data", FilterSettings())
+    filter_posts(folder / "raw", folder / "data", FilterSettings("default,-near-duplicates"))
     return folder / "data"
 
 
@@ -130,7 +130,7 @@ def test_both_curves_are_told_by_their_names(went_on):
 def test_what_the_champion_was_trained_on_judges_nobody(champion, tiny_checkpoint, data, later, went_on, tmp_path):
     """The split of another seed holds out what the champion knows."""
     raw = later.parent / "raw"
-    filter_posts(raw, tmp_path / "data", FilterSettings(seed=7))
+    filter_posts(raw, tmp_path / "data", FilterSettings("default,-near-duplicates", seed=7))
     known = {text.casefold() for text in read_texts(data, "train")}
     held_out = read_texts(tmp_path / "data", "held_out")
     fair = [text for text in held_out if text.casefold() not in known]
@@ -139,7 +139,7 @@ def test_what_the_champion_was_trained_on_judges_nobody(champion, tiny_checkpoin
     found = record["continual"]
     assert (found["held_out_posts"], found["held_out_left_out"]) == (len(fair), len(held_out) - len(fair))
     assert found["chosen"] == "continue"
-    evaluate(tmp_path / "model", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint), samples=4))
+    evaluate(tmp_path / "model", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint), samples=5))
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert metrics["held_out_loss"] == pytest.approx(found["loss"]["continue"], abs=1e-4)
     # And so on: who goes on from it knows what the champion knew.

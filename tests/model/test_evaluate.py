@@ -1,104 +1,260 @@
-"""Evaluation: an untrained model fails, a trained one is told apart from it, and a copier is caught."""
+"""Evaluation: the report is whole and the same again, the champion is compared fairly, and bad input gets no verdict."""
 
 import json
 import shutil
+import sys
 
 import pytest
 
 from components.errors import InputError
 from components.evaluate import EvaluateSettings, evaluate
+from components.evaluate.champion import Champion, by_hand
+from components.evaluate.definitions import METRICS
 from components.evaluate.gate import Verdict
+from components.evaluate.samples import Samples
+from components.filter import read_texts
 from components.finetune import FinetuneSettings, finetune
 from components.finetune.recipe import build
+from components.seen import key
+
+FEW = 12  # samples, where they do not matter
 
 
 @pytest.fixture(scope="module")
-def model(tiny_checkpoint, data, tmp_path_factory):
+def model(long_checkpoint, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated") / "model"
-    finetune(data, out, FinetuneSettings(str(tiny_checkpoint), build("default", {"epochs": 3, "learning_rate": 3e-3})))
+    finetune(data, out, FinetuneSettings(str(long_checkpoint), build("default", {"epochs": 3, "learning_rate": 3e-3})))
     return out
 
 
-def test_a_trained_model_gains_and_the_report_is_whole(model, tiny_checkpoint, data, tmp_path):
-    verdict = evaluate(model, data, tmp_path / "report", EvaluateSettings(str(tiny_checkpoint)))
-    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+@pytest.fixture(scope="module")
+def judge(model, long_checkpoint, data, tmp_path_factory):
+    """Evaluate `model`, or another, on `data`, or other posts; gives the verdict and the report's folder."""
+
+    def run(champion=None, **changes):
+        out = tmp_path_factory.mktemp("report") / "report"
+        settings = {"base_model": str(long_checkpoint), "samples": FEW} | changes
+        which, where = settings.pop("model", model), settings.pop("data", data)
+        return evaluate(which, where, out, EvaluateSettings(**settings), champion), out
+
+    return run
+
+
+def refused(tmp_path, message, model, data, **settings):
+    """Evaluation ends with `message`; what an earlier one wrote stays."""
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / ".mynah").write_text("written whole\n")
+    (out / "verdict.json").write_text("earlier")
+    with pytest.raises(InputError, match=message):
+        evaluate(model, data, out, EvaluateSettings(**settings))
+    assert sorted(path.name for path in out.iterdir()) == [".mynah", "verdict.json"]
+    assert (out / "verdict.json").read_text() == "earlier"
+
+
+def test_a_trained_model_gains_and_the_report_is_whole(model, judge, data):
+    verdict, out = judge(samples=200)
+    metrics = json.loads((out / "metrics.json").read_text())
     training = json.loads((model / "training.json").read_text())
     losses = [epoch["held_out_loss"] for epoch in training["history"]]
     assert metrics["base_held_out_loss"] == pytest.approx(losses[0], abs=1e-5)
     assert metrics["held_out_loss"] == pytest.approx(min(losses), abs=1e-5)
     assert metrics["loss_gain"] == pytest.approx(losses[0] - min(losses), abs=1e-5)
+    assert metrics["held_out_posts"] == len(read_texts(data, "held_out"))
     assert "loss_gain" not in [check.metric for check in verdict.failures]
-    assert Verdict.read(tmp_path / "report") == verdict
-    samples = json.loads((tmp_path / "report" / "samples.json").read_text())
-    assert samples[0]["prompt"] == "My dream is"
-    assert sum(len(group["texts"]) for group in samples) == metrics["samples"] == 60
-    assert "# Verdict" in (tmp_path / "report" / "report.md").read_text()
+    assert Verdict.read(out) == verdict
+    assert set(metrics) == {name for name in METRICS if not name.startswith("champion")}
+    samples = json.loads((out / "samples.json").read_text())
+    assert [group["prompt"] for group in samples] == ["", "My dream is", "I like", "My favourite thing is"]
+    assert [len(group["texts"]) for group in samples] == [100, 34, 33, 33]
+    assert all(text.startswith(group["prompt"]) for group in samples for text in group["texts"])
+    assert "# Verdict" in (out / "report.md").read_text()
+    assert {path.name for path in out.iterdir()} >= {"report.html", "blind.html"}
 
 
-def test_the_same_seed_gives_the_same_report(model, tiny_checkpoint, data, tmp_path):
-    for name in ("one", "two"):
-        evaluate(model, data, tmp_path / name, EvaluateSettings(str(tiny_checkpoint)))
-    assert (tmp_path / "one" / "samples.json").read_bytes() == (tmp_path / "two" / "samples.json").read_bytes()
+def test_the_same_seed_gives_the_same_report(judge):
+    reports = [judge(seed=seed)[1] for seed in (1, 1, 2)]
+    samples = [(out / "samples.json").read_bytes() for out in reports]
+    assert samples[0] == samples[1] != samples[2]
+    first, again = (json.loads((out / "metrics.json").read_text()) for out in reports[:2])
+    for timed in ("answers_per_second", "sample_tokens_per_second", "evaluation_seconds"):
+        first.pop(timed), again.pop(timed)
+    assert first == again
 
 
-def test_an_untrained_model_fails_on_loss(tiny_checkpoint, data, tmp_path):
-    shutil.copytree(tiny_checkpoint, tmp_path / "model")
-    (tmp_path / "model" / "training.json").write_text(json.dumps({"base_model": {"name": str(tiny_checkpoint)}}))
-    verdict = evaluate(tmp_path / "model", data, tmp_path / "report", EvaluateSettings())
-    assert not verdict.passed
-    assert "loss_gain" in [check.metric for check in verdict.failures]
+# The champion
+
+
+def test_the_champion_is_measured_on_the_posts_that_neither_knows(model, judge, data, long_checkpoint):
+    held_out = read_texts(data, "held_out")
+    known = frozenset(map(key, held_out[:10]))
+    _, out = judge(Champion(long_checkpoint, "version 1 of ann", known))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["champion_posts"] == len(held_out) - 10
+    assert metrics["champion_gain"] > 0  # the base model in the champion's place
+    _, out = judge(Champion(model, "version 2 of ann", frozenset()))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["champion_gain"] == pytest.approx(0)
+    assert metrics["champion_held_out_loss"] == pytest.approx(metrics["held_out_loss"])
+    assert metrics["champion_bits_per_character"] == pytest.approx(metrics["bits_per_character"])
+
+
+def test_with_few_new_posts_the_champion_is_not_compared(model, judge, data, capsys):
+    held_out = read_texts(data, "held_out")
+    verdict, out = judge(Champion(model, "version 3 of ann", frozenset(map(key, held_out[19:]))))
+    assert verdict.checks
+    assert not [name for name in json.loads((out / "metrics.json").read_text()) if name.startswith("champion")]
+    assert (
+        "not compared with the champion, version 3 of ann: only 19 of the held-out posts are new to it" in capsys.readouterr().err
+    )
+
+
+def test_a_champion_whose_files_are_gone_is_left_out(judge, tmp_path, capsys):
+    verdict, out = judge(Champion(tmp_path / "gone", "version 4 of ann", frozenset()))
+    assert verdict.checks
+    assert "champion_gain" not in json.loads((out / "metrics.json").read_text())
+    assert "warning: not compared with the champion, version 4 of ann: there is no folder" in capsys.readouterr().err
+
+
+def test_a_folder_as_champion_must_have_been_trained_on_the_same_posts(model, data, tmp_path):
+    assert by_hand(model, data).knows == frozenset(map(key, read_texts(data, "train")))
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "train.jsonl").write_text((data / "held_out.jsonl").read_text())
+    with pytest.raises(InputError, match=r"was not trained on .*data: nobody knows which of its held-out posts are new"):
+        by_hand(model, tmp_path / "data")
+
+
+# Bad input
 
 
 @pytest.mark.parametrize(
     ("record", "said"), [("{}", "does not name a base model"), ("[]", "does not name a base model"), ("{", "is not valid JSON")]
 )
-def test_a_model_that_does_not_say_what_it_came_from(tiny_checkpoint, data, tmp_path, record, said):
-    shutil.copytree(tiny_checkpoint, tmp_path / "model")
+def test_a_model_that_does_not_say_what_it_came_from(long_checkpoint, data, tmp_path, record, said):
+    shutil.copytree(long_checkpoint, tmp_path / "model")
     (tmp_path / "model" / "training.json").write_text(record)
-    with pytest.raises(InputError, match=said):
-        evaluate(tmp_path / "model", data, tmp_path / "report", EvaluateSettings())
-    assert not (tmp_path / "report").exists()
+    refused(tmp_path, said, tmp_path / "model", data)
 
 
-def test_no_held_out_posts_no_verdict(model, tiny_checkpoint, data, tmp_path):
+def test_no_held_out_posts_no_verdict(model, long_checkpoint, data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "held_out.jsonl").write_text("")
-    with pytest.raises(InputError, match=r"held_out\.jsonl has no texts"):
-        evaluate(model, tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint)))
-    assert not (tmp_path / "report").exists()
+    refused(tmp_path, r"held_out\.jsonl has no texts", model, tmp_path / "data", base_model=str(long_checkpoint))
 
 
-def test_a_model_that_answers_nan_gets_no_verdict(model, tiny_checkpoint, data, tmp_path):
+def test_a_model_that_answers_nan_gets_no_verdict(model, long_checkpoint, data, tmp_path):
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(model, tmp_path / "model")
     weights = load_file(tmp_path / "model" / "model.safetensors")
     weights["transformer.ln_f.weight"][:] = float("nan")
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="not numbers"):
-        evaluate(tmp_path / "model", data, tmp_path / "report", EvaluateSettings(str(tiny_checkpoint)))
-    assert not (tmp_path / "report").exists()
+    refused(tmp_path, "held_out_loss.* not numbers", tmp_path / "model", data, base_model=str(long_checkpoint))
+
+
+def test_a_model_whose_vocabulary_does_not_fit_its_tokenizer(model, long_checkpoint, data, tmp_path):
+    from components.finetune.base_model import FLEDGLING_FOLDER
+
+    shutil.copytree(model, tmp_path / "model")
+    shutil.copy(FLEDGLING_FOLDER / "tokenizer.json", tmp_path / "model")
+    refused(
+        tmp_path,
+        r"the tokenizer \(6144 tokens\) does not fit the model",
+        tmp_path / "model",
+        data,
+        base_model=str(long_checkpoint),
+    )
+
+
+def test_a_base_model_with_another_tokenizer_gives_no_gain(model, data, tmp_path):
+    refused(tmp_path, "the base model fledgling have different tokenizers", model, data, base_model="fledgling")
 
 
 def test_a_base_model_that_was_a_folder_is_never_looked_up_by_its_name(model, data, tmp_path):
-    with pytest.raises(InputError, match="fine-tuned from a folder called 'wren'\nName that folder with --base-model"):
-        evaluate(model, data, tmp_path / "report", EvaluateSettings())
+    refused(tmp_path, "fine-tuned from a folder called 'crane'\nName that folder with --base-model", model, data)
+
+
+def test_an_unknown_threshold_gets_no_verdict(model, long_checkpoint, data, tmp_path):
+    (tmp_path / "gate.yaml").write_text("loss_gian: {at_least: 0, reason: x}")
+    gate = tmp_path / "gate.yaml"
+    refused(tmp_path, "no metric 'loss_gian'\nDid you mean 'loss_gain'", model, data, base_model=str(long_checkpoint), gate=gate)
+
+
+def test_a_model_of_before_canaries_gets_no_verdict(model, long_checkpoint, data, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    training = json.loads((model / "training.json").read_text())
+    assert training.pop("canaries")["count"] > 0
+    (tmp_path / "model" / "training.json").write_text(json.dumps(training))
+    base = str(long_checkpoint)
+    refused(
+        tmp_path,
+        "'canary_exposure', which is not measured\n.*train it again",
+        tmp_path / "model",
+        data,
+        base_model=base,
+        samples=5,
+    )
+
+
+def test_a_gate_on_the_champion_where_there_is_none_gets_no_verdict(model, long_checkpoint, data, tmp_path):
+    (tmp_path / "gate.yaml").write_text("champion_gain: {at_least: 0, reason: x}")
+    settings = {"base_model": str(long_checkpoint), "gate": tmp_path / "gate.yaml", "samples": 5}
+    refused(tmp_path, "'champion_gain', which is not measured", model, data, **settings)
+
+
+@pytest.mark.parametrize("count", [4, 201, -1])
+def test_too_few_and_too_many_samples(count):
+    with pytest.raises(InputError, match=f"{count} samples were asked for\nAsk for 5 to 200"):
+        EvaluateSettings(samples=count)
+
+
+def test_samples_keep_their_prompts():
+    samples = Samples({"": ["a"], "I like": ["I like b", "I like c"]}, 10, 1.0)
+    assert samples.texts == ["a", "I like b", "I like c"]
+    assert samples.pairs[1] == ("I like", "I like b")
+    assert samples.to_record()[1] == {"prompt": "I like", "texts": ["I like b", "I like c"]}
+
+
+# The command line
+
+
+@pytest.fixture
+def mynah(monkeypatch, capsys):
+    """`mynah evaluate` in this process: exit code, stdout, stderr."""
+    from pipelines.cli import main
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mynah", "evaluate", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+def test_the_command_with_a_champion_a_gate_samples_and_a_seed(mynah, model, data, long_checkpoint, tmp_path):
+    gate, out = tmp_path / "gate.yaml", tmp_path / "report"
+    gate.write_text("champion_gain: {at_most: 0.1, reason: it is itself}\nsamples: {at_least: 9, reason: enough}\n")
+    options = ["--base-model", long_checkpoint, "--champion", model, "--samples", 9, "--seed", 3]
+    code, said, _ = mynah(model, data, "--out", out, *options, "--gate", gate, "--json")
+    assert code == 0
+    assert json.loads(said)["passed"] is True
+    assert json.loads((out / "metrics.json").read_text())["champion_posts"] == len(read_texts(data, "held_out"))
+    gate.write_text("samples: {at_least: 10, reason: more}\n")
+    code, said, err = mynah(model, data, "--out", out, *options, "--gate", gate)
+    assert (code, said.splitlines()[0]) == (4, "FAIL  samples is 9, and must be at least 10: more")
+    assert "error: the gate does not pass it: samples\nSee" in err
+
+
+def test_the_command_refuses_a_champion_of_other_posts_and_too_few_samples(mynah, model, data, long_checkpoint, tmp_path):
+    (tmp_path / "other").mkdir()
+    for part in ("train", "held_out"):
+        (tmp_path / "other" / f"{part}.jsonl").write_text((data / "held_out.jsonl").read_text())
+    code, _, err = mynah(
+        model, tmp_path / "other", "--out", tmp_path / "report", "--champion", model, "--base-model", long_checkpoint
+    )
+    assert code == 2
+    assert "was not trained on" in err
+    assert mynah(model, data, "--out", tmp_path / "report", "--samples", 4)[0] == 2
     assert not (tmp_path / "report").exists()
-
-
-def test_a_copier_is_caught(model, tiny_checkpoint, data, tmp_path):
-    """Trained until it knows its few posts by heart, a model is refused for what it repeats."""
-    shutil.copytree(data, tmp_path / "data")
-    few = (tmp_path / "data" / "train.jsonl").read_text().splitlines()[:2]
-    posts = [
-        json.loads(line) | {"text": json.loads(line)["text"] + " and then it said the very same words once more"} for line in few
-    ]
-    (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
-    (tmp_path / "data" / "held_out.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts))
-    by_heart = build("default", {"epochs": 150, "learning_rate": 1e-2, "batch_tokens": 32, "patience": 0})
-    finetune(tmp_path / "data", tmp_path / "parrot", FinetuneSettings(str(tiny_checkpoint), by_heart))
-    verdict = evaluate(tmp_path / "parrot", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint)))
-    assert "memorised_share" in [check.metric for check in verdict.failures]
-    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert metrics["longest_verbatim_words"] >= 10
-    assert "**FAIL**: memorised_share" in (tmp_path / "report" / "report.md").read_text()

@@ -318,10 +318,10 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
     """The real pipeline runs on what is left, with its own consent and recipe."""
     words = "a few words that somebody wrote about the sea and the birds on that day number"
     for author in ("ann_author", "bob_author"):
-        posts = "".join(f"{author}-{n},{author} has {words} {n}\n" for n in range(120))
+        posts = "".join(f"{author}-{n},{' '.join(f'{word}{author[0]}{n}' for word in words.split())}\n" for n in range(120))
         (tmp_path / f"{author}.csv").write_text("id,text\n" + posts)
     raw, data, workdir = tmp_path / "raw", tmp_path / "data", tmp_path / "work"
-    fetch([str(tmp_path / "ann_author.csv"), str(tmp_path / "bob_author.csv")], raw)
+    fetch([str(tmp_path / "ann_author.csv"), str(tmp_path / "bob_author.csv")], raw, basis="permission")
     sources = json.loads((raw / "sources.json").read_text())
     for number, (source, colour) in enumerate(zip(sources, ("red", "blue"), strict=True), 1):
         source["avatar"] = f"avatar-{number}.png"
@@ -349,7 +349,7 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
     [version] = Registry(open_store(workdir)).bot("duo").versions
     assert (version.tags["mynah.authors"], version.tags["mynah.consent"], version.tags["mynah.seed"]) == (
         '["bob_author"]',
-        "unstated",
+        "permission",
         "7",
     )
     named = [path for path in workdir.rglob("*") if path.is_file() and b"ann_author" in path.read_bytes()]

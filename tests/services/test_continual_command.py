@@ -34,12 +34,14 @@ WHO, DOES, WHAT = (
     ("the rain", "a letter", "the moon"),
 )
 WHEN = ("today.", "again and again.", "when nobody looks.", "in the winter.", "and knows it.", "all the same.")
-LATER = ("on monday.", "on tuesday.")
+LATER = ("on monday.", "last tuesday.")
 RECIPE = {"epochs": 2, "block": 32, "learning_rate": 5e-3, "batch_tokens": 256}
 
 
-def write(folder, name, author, endings):
+def write(folder, name, author, endings, way=1):
+    """Posts whose words stand in their order, or (-1) backwards, so that none is like another author's."""
     texts = [f"{who} {does} {what} {when}" for who in WHO for does in DOES for what in WHAT for when in endings]
+    texts = [" ".join(text.split()[::way]) for text in texts]
     path = folder / name
     path.write_text("".join(json.dumps({"author": author, "text": text}) + "\n" for text in texts))
     return path
@@ -51,14 +53,14 @@ def champion(tiny_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("went")
     sources = [
         write(folder, "ann.jsonl", "ann_author", WHEN),
-        write(folder, "bob.jsonl", "bob_author", [f"{when} Or so." for when in WHEN]),
+        write(folder, "bob.jsonl", "bob_author", WHEN, -1),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's and transformers' own
-        fetch([str(path) for path in sources], folder / "raw", 0)
-        filter_posts(folder / "raw", folder / "data", FilterSettings())
+        fetch([str(path) for path in sources], folder / "raw", basis="permission")
+        filter_posts(folder / "raw", folder / "data", FilterSettings("default,-near-duplicates"))
         finetune(folder / "data", folder / "model", FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE)))
-        evaluate(folder / "model", folder / "data", folder / "report", EvaluateSettings(str(tiny_checkpoint), samples=4))
+        evaluate(folder / "model", folder / "data", folder / "report", EvaluateSettings(str(tiny_checkpoint), samples=5))
         card("wren", folder / "model", folder / "data", folder / "report", folder / "card")
         by_hand("wren", *(folder / each for each in ("model", "data", "report", "card")), folder / "work")
         promote("wren", open_store(folder / "work"), force="it shall go on")
@@ -79,6 +81,8 @@ def went(champion, tiny_checkpoint):
         champion / "work",
         "--from",
         later,
+        "--basis",
+        "permission",
         "--continue",
         "--json",
     ]
@@ -139,6 +143,9 @@ def test_it_is_compared_with_its_champion_on_posts_that_neither_knows(went):
     version = Registry(open_store(workdir)).bot("wren").versions[0]
     compared = json.loads(version.tags["mynah.promotion_comparison"])
     assert 20 <= compared["posts"] <= json.loads(second.stdout)["funnel"]["held_out"]
+    metrics = json.loads(second.stdout)["metrics"]  # the evaluation before it found the same champion, and the same posts
+    assert metrics["champion_posts"] == compared["posts"]
+    assert metrics["champion_held_out_loss"] == pytest.approx(compared["champion_loss"], abs=1e-3)
 
 
 def test_a_schedule_passes_over_what_the_champion_knows(went):

@@ -5,7 +5,8 @@ import json
 import pytest
 from registry_inputs import add_version, make_outputs, register_all
 
-from components.card.facts import read_facts
+from components.card.facts import Record
+from components.card.reading import read_facts
 from components.card.write import write
 from components.costs import seconds_within, spent, usd_per_1000_answers
 from components.errors import InputError
@@ -83,7 +84,7 @@ def test_the_card_says_what_it_cost(tmp_path, priced):
     assert "| Cost |" not in write(read_facts("wren", *folders))  # nobody recorded it
     report = folders[2] / "metrics.json"
     report.write_text(json.dumps(json.loads(report.read_text()) | {"answers_per_second": 4.0}))
-    card = write(read_facts("wren", *folders, cost_usd=1.5))
+    card = write(read_facts("wren", *folders, Record(cost_usd=1.5)))
     assert "| Cost | $1.5000" in card
     assert "about $0.2500 per 1,000 answers" in card
 

@@ -126,12 +126,13 @@ def test_an_author_goes_from_every_bot_and_is_not_fetched_again(mynah, workdir, 
     posts = tmp_path / "ANN_author.csv"
     posts.write_text("text\n" + "a post of several words\n" * 10)
     for again in (["fetch", "--from", posts, "--out", tmp_path / "raw"], ["run", "--name", "new", "--from", posts]):
-        found = mynah(*again, "--workdir", workdir)
+        found = mynah(*again, "--basis", "permission", "--workdir", workdir)
         assert (found.returncode, "to be forgotten, and is not fetched again" in found.stderr) == (2, True), found.stderr
     assert not (tmp_path / "raw").exists()
     assert mynah("forget", "@ann_author", "--workdir", workdir).returncode == 0  # again, and for those who fear some is left
     assert "may be fetched again" in mynah("remember", "@ann_author", "--workdir", workdir).stdout
-    assert mynah("fetch", "--from", posts, "--out", tmp_path / "raw", "--workdir", workdir).returncode == 0
+    again = ("fetch", "--from", posts, "--basis", "permission", "--out", tmp_path / "raw", "--workdir", workdir)
+    assert mynah(*again).returncode == 0
     assert "was not forgotten" in mynah("remember", "@ann_author", "--workdir", workdir).stdout
 
 

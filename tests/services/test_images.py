@@ -232,7 +232,18 @@ def tags_of(run):
 
 def test_what_a_step_says_of_its_failure_is_heard(mynah, on_server, docker, tmp_path):
     (tmp_path / "posts.csv").write_text("id,words\n1,hello\n")
-    done = mynah("run", *QUICK[:2], "--from", tmp_path / "posts.csv", "--runner", "docker", "--workdir", tmp_path / "work")
+    done = mynah(
+        "run",
+        *QUICK[:2],
+        "--from",
+        tmp_path / "posts.csv",
+        "--basis",
+        "permission",
+        "--runner",
+        "docker",
+        "--workdir",
+        tmp_path / "work",
+    )
     assert done.returncode == 2
     assert "posts.csv" in done.stderr
     assert "text" in done.stderr

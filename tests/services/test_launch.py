@@ -73,7 +73,7 @@ def hostile_sources(tmp_path):
     empty, few = tmp_path / f"{HOSTILE}.csv", tmp_path / "few.csv"
     empty.write_text("text\n")
     few.write_text("text\n" + f"{HOSTILE} is what this post says\n" * 50)
-    return ["--from", empty, "--from", few]
+    return ["--from", empty, "--from", few, "--basis", "permission"]
 
 
 def test_a_terminal_gets_bars_and_foreign_text_as_it_is(tmp_path, hostile_sources):

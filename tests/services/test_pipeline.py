@@ -303,7 +303,7 @@ def test_after_a_kill_without_warning_the_next_run_works(tmp_path):
 def test_a_failing_step_tells_its_own_error(tmp_path):
     posts = tmp_path / "few.csv"
     posts.write_text("text\n" + "\n".join(f"this is post number {n} of a few" for n in range(50)))
-    found = mynah("run", "--name", "few", "--from", posts, "--workdir", tmp_path / "work")
+    found = mynah("run", "--name", "few", "--from", posts, "--basis", "permission", "--workdir", tmp_path / "work")
     assert found.returncode == 2
     assert "needs 6,000 at the least" in found.stderr
     assert "Traceback" not in found.stderr

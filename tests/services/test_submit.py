@@ -63,8 +63,9 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
         ("SUCCEEDED", dict.fromkeys(STEPS, "SUCCEEDED")),
     ]
     done = mynah(
-        "submit", "--name", "wren", "--from", csv, "--set", "epochs=2", "--budget", "1.5", "--bucket", name, **s3.environment
-    )
+        "submit", "--name", "wren", "--from", csv, "--basis", "permission", "--set", "epochs=2", "--budget", "1.5", "--bucket", name,
+        **s3.environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     [run] = kubeflow.runs.values()
     assert done.stdout.strip() == run["run_id"]
@@ -80,18 +81,22 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     parameters = run["runtime_config"]["parameters"]
     assert parameters["recipe"]["changes"]["epochs"] == 2
     assert (parameters["name"], parameters["budget"], parameters["only_news"]) == ("wren", 1.5, False)
+    assert (parameters["basis"], parameters["max_cost"]) == ("permission", 0)
     [source] = parameters["sources"]
     assert re.fullmatch(rf"s3://{name}/uploads/wren/[0-9a-f]{{64}}/", source)
     keys = [each["Key"].rpartition("/")[2] for each in client.list_objects_v2(Bucket=name)["Contents"]]
     assert sorted(keys) == ["posts.jsonl", "sources.json"]  # the posts, and nothing else of the export
     read = mynah("fetch", "--from", source, "--out", tmp_path / "raw", "--json", **s3.environment)
-    assert [(each["posts"], each["source"]) for each in json.loads(read.stdout)] == [(50, "csv:few.csv")]
+    assert [(each["posts"], each["source"], each["basis"]) for each in json.loads(read.stdout)] == [
+        (50, "csv:few.csv", "permission")
+    ]
 
 
 def test_a_source_in_s3_is_read_where_the_steps_run(mynah, bucket, s3, tmp_path):
     client, name = bucket
     client.put_object(Bucket=name, Key="exports/few.csv", Body=("text\n" + POSTS).encode())
-    done = mynah("fetch", "--from", f"s3://{name}/exports/few.csv", "--out", tmp_path / "raw", "--json", **s3.environment)
+    few = ("fetch", "--from", f"s3://{name}/exports/few.csv", "--basis", "permission", "--out")
+    done = mynah(*few, tmp_path / "raw", "--json", **s3.environment)
     assert [(each["posts"], each["source"]) for each in json.loads(done.stdout)] == [(50, "csv:few.csv")]
     fetch(["sample"], tmp_path / "sample")
     for path in tmp_path.glob("sample/[!.]*"):
@@ -103,9 +108,14 @@ def test_a_source_in_s3_is_read_where_the_steps_run(mynah, bucket, s3, tmp_path)
         (f"s3://{name}/exports/none.csv", "there is no s3://"), (f"s3://{name}/exports/", "posts.jsonl"),
         ("s3://", "names no object"), (f"s3://{name}", "names no object"), (f"s3://{name}/", "names no object"),
     ]:  # fmt: skip
-        refused(mynah("fetch", "--from", uri, "--out", tmp_path / "none", **s3.environment), 2, said)
+        refused(mynah("fetch", "--from", uri, "--basis", "permission", "--out", tmp_path / "none", **s3.environment), 2, said)
     wrong = {**s3.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
-    refused(mynah("fetch", "--from", f"s3://{name}/exports/few.csv", "--out", tmp_path / "none", **wrong), 3, "S3 refused it")
+    refused(mynah(*few, tmp_path / "none", **wrong), 3, "S3 refused it", "AWS_SECRET_ACCESS_KEY")
+    unknown = {**s3.environment, "AWS_ACCESS_KEY_ID": "nobody"}
+    refused(mynah(*few, tmp_path / "none", **unknown), 3, "S3 refused it", "AWS_ACCESS_KEY_ID")
+    refused(mynah("fetch", "--from", f"s3://{name}/exports/few.csv", "--out", tmp_path / "none", **s3.environment), 2, "--basis")
+    elsewhere = ("fetch", "--from", "s3://mynah-none/few.csv", "--basis", "permission", "--out", tmp_path / "none")
+    refused(mynah(*elsewhere, **s3.environment), 2, "there is no bucket 'mynah-none'", "AWS_ENDPOINT_URL_S3")
     assert not (tmp_path / "none").exists()
 
 
@@ -140,7 +150,7 @@ def test_uploads_of_runs_that_never_began_are_forgotten_with_their_author(mynah,
     )
     (tmp_path / "bob.jsonl").write_text(json.dumps({"id": 1, "author": "bob", "text": "bob was here"}) + "\n")
     for number, who in enumerate((["ann"], ["bob"], ["ann", "bob"])):
-        fetch([str(tmp_path / f"{each}.jsonl") for each in who], tmp_path / f"raw-{number}")
+        fetch([str(tmp_path / f"{each}.jsonl") for each in who], tmp_path / f"raw-{number}", basis="permission")
         for file in ("posts.jsonl", "sources.json") if whole else ("posts.jsonl",):
             client.upload_file(str(tmp_path / f"raw-{number}" / file), name, f"uploads/lark/{number}/{file}")
     done = mynah("forget", "@ann", "--no-cluster", "--json", "--workdir", tmp_path / "work", MYNAH_S3_BUCKET=name)
@@ -163,14 +173,16 @@ def test_posts_of_who_was_forgotten_are_not_uploaded(mynah, kubeflow, on_server,
         "".join(json.dumps({"id": n, "author": "zoe", "text": f"post {n}"}) + "\n" for n in range(9))
     )
     bury(Store.from_environment(), "zoe")
-    done = mynah("submit", "--name", "wren", "--from", tmp_path / "zoe.jsonl", "--no-wait", "--bucket", name)
+    done = mynah(
+        "submit", "--name", "wren", "--from", tmp_path / "zoe.jsonl", "--basis", "permission", "--no-wait", "--bucket", name
+    )
     refused(done, 2, "forgotten")
     assert "Contents" not in client.list_objects_v2(Bucket=name)
     assert not kubeflow.runs
 
 
 def test_a_schedule_of_this_machines_files_is_refused(mynah, kubeflow, csv):
-    done = mynah("submit", "--name", "wren", "--from", csv, "--schedule", "0 3 * * 1", "--bucket", "any")
+    done = mynah("submit", "--name", "wren", "--from", csv, "--basis", "permission", "--schedule", "0 3 * * 1", "--bucket", "any")
     refused(done, 2, "reads its sources anew", "s3://BUCKET/KEY")
 
 
@@ -323,20 +335,21 @@ def test_a_schedule_that_cron_would_misread_is_refused(mynah, kubeflow, cron, sa
 @pytest.mark.parametrize("suffix", ["yaml", "json", "csv"])
 def test_a_fleet(mynah, kubeflow, tmp_path, suffix):
     text = {
-        "yaml": "- {name: wren, from: s3://b/wren.zip}\n- {name: lark, from: [s3://b/lark.csv, s3://b/more.csv]}\n",
-        "json": '[{"name": "wren", "from": "s3://b/wren.zip"}, {"name": "lark", "from": ["s3://b/lark.csv", "s3://b/more.csv"]}]',
-        "csv": "name,from\nwren,s3://b/wren.zip\nlark,s3://b/lark.csv\nlark,s3://b/more.csv\n",
+        "yaml": "- {name: wren, from: s3://b/wren.zip}\n- {name: lark, from: [s3://b/lark.csv, bsky://lark.example], basis: permission}\n",
+        "json": '[{"name": "wren", "from": "s3://b/wren.zip"},'
+        ' {"name": "lark", "from": ["s3://b/lark.csv", "bsky://lark.example"], "basis": "permission"}]',
+        "csv": "name,from,basis\nwren,s3://b/wren.zip,\nlark,s3://b/lark.csv,permission\nlark,bsky://lark.example,permission\n",
     }[suffix]
     (tmp_path / f"fleet.{suffix}").write_text(text)
     states = {"finetune#1": "FAILED", "finetune#2": "SUCCEEDED", "finetune#3": "RUNNING"}
     kubeflow.script = [("RUNNING", states), ("SUCCEEDED", dict.fromkeys(states, "SUCCEEDED"))]
-    done = mynah("fleet", tmp_path / f"fleet.{suffix}", "--at-once", "2")
+    done = mynah("fleet", tmp_path / f"fleet.{suffix}", "--at-once", "2", "--basis", "public-figure-research")
     assert done.returncode == 0, done.stderr
     assert "finetune: 1 failed, 1 running, 1 succeeded" in done.stderr.splitlines()
     [run] = kubeflow.runs.values()
     assert run["runtime_config"]["parameters"]["bots"] == [
-        {"bot": "wren", "sources": ["s3://b/wren.zip"]},
-        {"bot": "lark", "sources": ["s3://b/lark.csv", "s3://b/more.csv"]},
+        {"bot": "wren", "sources": ["s3://b/wren.zip"], "basis": "public-figure-research"},
+        {"bot": "lark", "sources": ["s3://b/lark.csv", "bsky://lark.example"], "basis": "permission"},
     ]
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "mynah-fleet"
 
@@ -350,6 +363,10 @@ def test_a_fleet(mynah, kubeflow, tmp_path, suffix):
         ("- {name: wren, from: none.csv}", "none.csv"), ("- {name: wren, from: s3://}", "names no object"),
         ("- {name: wren, from: s3://b/1}\n- {name: wren, from: s3://b/2}", "is in the fleet twice"),
         ("- {name: wren, from: sample}", "into which bucket"), ("- {name: wren, from: sample, age: 3}", "bot 1 is"),
+        ("- {name: wren, from: s3://b/lark.csv}", "on what basis"), ("- {name: wren, from: bsky://lark.example}", "on what basis"),
+        ("- {name: wren, from: s3://b/1, basis: none}", "the basis is 'none'"),
+        ("- {name: wren, from: x://wren, basis: permission}", "--max-cost"),
+        ("- {name: wren, from: 'mastodon://ann:secret@host', basis: permission}", "is no account"),
     ],
 )  # fmt: skip
 def test_a_fleet_that_cannot_be(mynah, kubeflow, tmp_path, text, said):
@@ -365,11 +382,25 @@ def test_a_fleet_that_cannot_be(mynah, kubeflow, tmp_path, text, said):
         (["--name", "wren", "--from", "sample"], "MYNAH_S3_BUCKET"), (["--name", "wren", "--from", "s3://b/k", "--budget", "nan"], "budget"),
         (["--name", "wren", "--from", "s3://b/k", "--base-model", "components"], "lies on this machine"),
         (["--name", "wren", "--from", "s3://b/k", "--rules", "best"], "'best'"),
+        (["--name", "wren", "--from", "s3://b/k.csv"], "--basis"), (["--name", "wren", "--from", "s3://b/k", "--basis", "so"], "'so'"),
+        (["--name", "wren", "--from", "x://wren", "--basis", "own-account"], "$16"),
+        (["--name", "wren", "--from", "x://wren", "--basis", "own-account", "--max-cost", "-1"], "--max-cost is -1"),
     ],
 )  # fmt: skip
 def test_an_order_that_cannot_be_is_refused_before_anything_is_sent(mynah, kubeflow, arguments, said):
     refused(mynah("submit", *arguments), 2, said)
     assert kubeflow.requests == []
+
+
+@pytest.mark.parametrize(("agreed", "parameter"), [(["--yes"], -1), (["--max-cost", "5"], 5), (["--max-cost", "5", "--yes"], 5)])
+def test_accounts_are_read_by_the_cluster_and_may_cost_so_much(mynah, kubeflow, agreed, parameter):
+    sources = ["--from", "x://@Wren", "--from", "bsky://wren.example", "--from", "mastodon://wren@social.example"]
+    done = mynah("submit", "--name", "wren", *sources, "--basis", "own-account", "--no-wait", "--schedule", "0 3 * * 1", *agreed)
+    assert done.returncode == 0, done.stderr
+    [run] = kubeflow.recurring
+    parameters = run["runtime_config"]["parameters"]
+    assert (parameters["max_cost"], parameters["basis"]) == (parameter, "own-account")
+    assert parameters["sources"] == sources[1::2]
 
 
 def test_runs_page_by_page(mynah, kubeflow):

@@ -38,6 +38,8 @@ def arguments(posts, base_model, workdir, *more):
         "wren",
         "--from",
         posts,
+        "--basis",
+        "permission",
         "--base-model",
         base_model,
         "--workdir",

@@ -1,0 +1,149 @@
+"""One post of an X export, as its JSON has it: text, kind, time, what its text marks, and which long text belongs to it.
+
+The exports of all years have the same fields, as text or as numbers; only times are written in two ways.
+"""
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from typing import Any
+
+from components.errors import InputError
+from components.fetch import shapes
+from components.fetch.json_parts import MEND, identity, typed
+from components.fetch.sources import printable
+from components.fetch.x_entities import entities_of
+from components.fetch.x_notes import Note, whole
+from components.posts import Kind, Post
+
+CREATED_AT = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d) (\d{4})", re.ASCII)
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+STATUS = re.compile(r"https?://(?:www\.|mobile\.)?(?:twitter|x)\.com/\w+/status(?:es)?/[0-9]+(?:[?#].*)?", re.IGNORECASE)
+NUMBER = re.compile(r"[0-9]{1,20}")
+LONGEST_CLIENT = 100  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose export it is; "" for what it does not say."""
+
+    author: str
+    number: str = ""  # the account's id
+
+
+def post_of(element: object, place: str, account: Account, notes: Sequence[Note], source: str) -> Post:
+    """The post that one element describes, with or without its "tweet" wrapper. Raises InputError naming `place`."""
+    tweet = typed(element, dict, "the element", place)
+    if "tweet" in tweet:
+        tweet = typed(tweet["tweet"], dict, "tweet", place)
+    number = identity(tweet.get("id_str", tweet.get("id")), "id_str", place)
+    if not NUMBER.fullmatch(number):
+        raise InputError(f"{place}: id_str {printable(number)[:80]!r} is no number", MEND)
+    text = printable(typed(tweet.get("full_text", tweet.get("text")), str, "full_text", place))
+    stamp = typed(tweet.get("created_at"), str, "created_at", place)
+    when = time_of(stamp)
+    if when is None:
+        problem = f"{place}: created_at {printable(stamp)[:80]!r} is no time like 'Wed Feb 01 12:00:00 +0000 2023'"
+        raise InputError(problem, MEND)
+    kind = _kind(tweet, text, place)
+    note = None if kind is Kind.REPOST else whole(text, when, notes)
+    answered = _answered(tweet, "user")
+    return Post(
+        id=number,
+        author=account.author,
+        text=note.text if note else text,
+        created_at=when,
+        kind=kind,
+        language=printable(typed(tweet.get("lang") or "", str, "lang", place)),
+        source=source,
+        entities=note.entities if note else entities_of(tweet, text),
+        reply_to="" if kind is Kind.REPOST else _answered(tweet, "status"),
+        reply_to_self=kind is Kind.REPLY and bool(answered) and answered == (account.number or _own_number(tweet)),
+        client=client_of(tweet.get("source")),
+    )
+
+
+def created_at(text: str) -> datetime | None:
+    """X's "Wed Feb 01 12:00:00 +0000 2023" in UTC; None where it is anything else.
+
+    By hand, because strptime reads month names by the machine's locale and takes five times as long.
+    """
+    match = CREATED_AT.fullmatch(text)
+    if not match or match[1] not in MONTHS:
+        return None
+    _, day, hour, minute, second, sign, ahead_h, ahead_m, year = match.groups()
+    try:
+        ahead = timedelta(hours=int(ahead_h), minutes=int(ahead_m))
+        zone = timezone(-ahead if sign == "-" else ahead) if ahead else UTC
+        month = MONTHS.index(match[1]) + 1
+        return datetime(int(year), month, int(day), int(hour), int(minute), int(second), tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def time_of(text: str) -> datetime | None:
+    """An ISO 8601 time, also as exports before 2019 write it ("2017-01-01 21:48:41 +0000"), or X's own; in UTC, None for neither."""
+    plain = text.strip()
+    return created_at(plain) or shapes.moment(plain.replace(" +", "+").replace(" -", "-"))
+
+
+def is_status_link(url: str) -> bool:
+    """Whether `url` points to a post on X, as a quoting post's link does (a post's own photo and video links do not)."""
+    return STATUS.fullmatch(url) is not None
+
+
+def client_of(value: object) -> str:
+    """The program's name in `<a href="…" rel="nofollow">Twitter for iPhone</a>`; what is no text has none."""
+    return _client(value) if isinstance(value, str) else ""
+
+
+@functools.lru_cache(maxsize=256)  # a person uses few
+def _client(text: str) -> str:
+    found = _Text()
+    found.feed(text[: 10 * LONGEST_CLIENT])
+    found.close()
+    return printable(" ".join("".join(found.words).split()))[:LONGEST_CLIENT]
+
+
+class _Text(HTMLParser):
+    """The words between a piece of HTML's tags."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def _kind(tweet: dict[str, Any], text: str, place: str) -> Kind:
+    # `retweeted` is false on every tweet of an export; before 2019 the post that it repeats lies within it.
+    if text.startswith("RT @") or isinstance(tweet.get("retweeted_status"), dict):
+        return Kind.REPOST
+    if any(_is_said(tweet, what) for what in ("status", "user")):
+        return Kind.REPLY
+    urls = typed(typed(tweet.get("entities") or {}, dict, "entities", place).get("urls") or [], list, "entities.urls", place)
+    for url in urls:
+        expanded = typed(url, dict, "an entry of entities.urls", place).get("expanded_url") or ""
+        if is_status_link(typed(expanded, str, "expanded_url", place)):
+            return Kind.QUOTE
+    return Kind.ORIGINAL
+
+
+def _is_said(tweet: dict[str, Any], what: str) -> bool:
+    return any(tweet.get(f"in_reply_to_{what}_id{form}") for form in ("_str", ""))
+
+
+def _answered(tweet: dict[str, Any], what: str) -> str:
+    """The id of the post (`what`: status) or of the account (user) that it answers; "" for none."""
+    value = tweet.get(f"in_reply_to_{what}_id_str") or tweet.get(f"in_reply_to_{what}_id") or ""
+    number = str(value) if type(value) in (int, str) else ""
+    return number if NUMBER.fullmatch(number) else ""
+
+
+def _own_number(tweet: dict[str, Any]) -> str:
+    """The account's id in a tweet of before 2019, which has its whole author with it."""
+    return shapes.text(shapes.record(tweet.get("user")).get("id_str"))
