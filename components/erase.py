@@ -77,7 +77,7 @@ class Eraser:
         try:
             self._hub.take_back(copy)
         except (InputError, PlatformError) as error:
-            raise type(error)(f"the published copy {copy.url} is still there: {error.problem}", error.fix) from error
+            raise type(error)(f"the published copy {copy.url} may still be there: {error.problem}", error.fix) from error
 
     @functools.cached_property
     def _hub(self) -> "Hub":

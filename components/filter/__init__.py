@@ -1,28 +1,34 @@
 """filter: posts in, kept texts (train and held-out) and the funnel out.
 
 Writes into its output folder: train.jsonl and held_out.jsonl ({"id", "author", "text"} a line), dropped.jsonl ({"id", "author",
-"reason", "text"}), funnel.json, and sources.json with the profile pictures that it names (copied from the raw posts).
+"reason", "text"}, and "like" with the id of the post that it nearly repeats), funnel.json, funnel.png, and sources.json with the
+profile pictures that it names (copied from the raw posts). Posts are read one at a time, and written as they are judged.
 """
 
-import hashlib
+import json
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from components.avatars import copy_avatars
 from components.errors import InputError
 from components.events import say
-from components.files import atomic_folder, read_json, read_lines, write_json, write_lines
+from components.files import atomic_folder, read_json, read_lines, write_json
+from components.filter.choice import parse_rules
 from components.filter.funnel import AuthorFunnel, Funnel
+from components.filter.language import main_languages
 from components.filter.rules import Dropped, judge_for
+from components.filter.split import Sides
+from components.filter.threads import Part, merged
 from components.names import is_unicode
 from components.posts import Post, newest, read_posts
 
-HELD_OUT_SHARE = 0.1
 FEWEST_CHARACTERS = 6_000  # huggingtweets refused a user with less, and warned below the second
 ENOUGH_CHARACTERS = 40_000
+
+ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes a new one each time
 
 Text = dict[str, Any]  # {"id", "author", "text"}, and "reason" when dropped
 
@@ -31,7 +37,7 @@ Text = dict[str, Any]  # {"id", "author", "text"}, and "reason" when dropped
 class FilterSettings:
     """What a person can choose about filtering."""
 
-    rules: str = "default"
+    rules: str = "default"  # see components/filter/choice.py
     limit: int = 0  # the newest N posts of each author; 0: all
     seed: int = 42
 
@@ -46,16 +52,19 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
     Raises InputError for unknown rules, for a folder that is not raw posts, for fewer than 6,000 kept characters, and when
     all that is kept is one and the same text, which cannot be split.
     """
-    posts = list(_newest_of_each(read_posts(raw), settings.limit))
-    kept, dropped, authors = _judge(posts, settings.rules)
-    train, held_out = split(kept, settings.seed)
-    funnel = Funnel(settings.rules, authors, len(train), len(held_out), settings.seed)
-    _require_enough(funnel)
+    from components.filter.picture import draw_funnel  # its style is the card's, and the card reads what this package writes
+
+    rules = parse_rules(settings.rules)
+    read = reader(raw, settings.limit)
+    judge = judge_for(rules, main_languages(read()) if "language" in rules.on else {})
+    sides = Sides(settings.seed, "near-duplicates" not in rules.on, "by-time" in rules.on)
     with atomic_folder(out) as folder:
-        write_lines(folder / "train.jsonl", train)
-        write_lines(folder / "held_out.jsonl", held_out)
-        write_lines(folder / "dropped.jsonl", dropped)
+        authors = _judge(merged(read) if "threads" in rules.on else read(), judge, sides, folder)
+        train, held_out = _part(folder, sides.held_out())
+        funnel = Funnel(settings.rules, authors, train, held_out, settings.seed)
+        _require_enough(funnel)
         write_json(folder / "funnel.json", funnel.to_record())
+        draw_funnel(funnel.to_record(), folder / "funnel.png")
         if (raw / "sources.json").is_file():
             shutil.copyfile(raw / "sources.json", folder / "sources.json")
             copy_avatars(read_json(raw / "sources.json", "fetch"), raw, folder)
@@ -84,47 +93,62 @@ def _read_kept(data: Path, part: str) -> list[tuple[str, str]]:
     return [(str(record.get("author") or ""), record["text"]) for record in records]
 
 
-def split(kept: list[Text], seed: int) -> tuple[list[Text], list[Text]]:
-    """Split 90/10 at random by `seed`, keeping equal texts on one side so that nothing held out was trained on.
-
-    Ordered by a digest of each text and the seed, not by drawing: when posts come or go, all others but a few at the border stay on
-    their side, so that a bot that is made anew can be compared with its champion on posts that neither was trained on.
-    """
-    texts = sorted({record["text"].casefold() for record in kept}, key=lambda text: _lot(text, seed))
-    chosen = set(texts[: max(1, round(len(texts) * HELD_OUT_SHARE))] if len(texts) > 1 else [])
-    train = [record for record in kept if record["text"].casefold() not in chosen]
-    held_out = [record for record in kept if record["text"].casefold() in chosen]
-    return train, held_out
-
-
-def _lot(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
-
-
-def _newest_of_each(posts: Iterable[Post], limit: int) -> Iterable[Post]:
+def reader(raw: Path, limit: int) -> Callable[[], Iterator[Post]]:
+    """What reads the posts in `raw`, from the first each time: with a limit only the newest ones of each author."""
+    if not limit:
+        return lambda: read_posts(raw)
     by_author: dict[str, list[Post]] = {}
-    for post in posts:
-        by_author.setdefault(post.author, []).append(post)
-    for theirs in by_author.values():
-        yield from newest(theirs, limit)
+    for place, post in enumerate(read_posts(raw)):
+        light = replace(post, text=str(place), entities=())  # a place instead of a text: all of them may not fit into memory
+        by_author.setdefault(post.author, []).append(light)
+    places = {int(post.text) for posts in by_author.values() for post in newest(posts, limit)}
+    return lambda: (post for place, post in enumerate(read_posts(raw)) if place in places)
 
 
-def _judge(posts: list[Post], rules: str) -> tuple[list[Text], list[Text], list[AuthorFunnel]]:
-    judge = judge_for(rules)
-    kept: list[Text] = []
-    dropped: list[Text] = []
+def _judge(
+    posts: Iterator[Post] | Iterator[Post | Part], judge: Callable[[Post], Any], sides: Sides, folder: Path
+) -> list[AuthorFunnel]:
+    """Write kept.jsonl and dropped.jsonl, tell `sides` of each text kept, and count."""
     funnels: dict[str, AuthorFunnel] = {}
-    for post in posts:
-        funnel = funnels.setdefault(post.author, AuthorFunnel(post.author))
-        verdict = judge(post)
-        if isinstance(verdict, Dropped):
-            funnel.dropped[verdict.reason] += 1
-            dropped.append({"id": post.id, "author": post.author, "reason": verdict.reason, "text": post.text})
-        else:
-            funnel.kept += 1
-            funnel.kept_characters += len(verdict.text)
-            kept.append({"id": post.id, "author": post.author, "text": verdict.text})
-    return kept, dropped, list(funnels.values())
+    with _lines(folder / "kept.jsonl") as kept, _lines(folder / "dropped.jsonl") as dropped:
+        for found in posts:
+            post, verdict = (found.post, Dropped("merged")) if isinstance(found, Part) else (found, judge(found))
+            funnel = funnels.get(post.author) or funnels.setdefault(post.author, AuthorFunnel(post.author))
+            if isinstance(verdict, Dropped):
+                funnel.dropped[verdict.reason] += 1
+                like = {"like": verdict.like} if verdict.like else {}
+                _write(dropped, {"id": post.id, "author": post.author, "reason": verdict.reason, "text": post.text, **like})
+            else:
+                funnel.kept += 1
+                funnel.kept_characters += len(verdict.text)
+                funnel.mended.update(verdict.mended)
+                sides.add(verdict.text, post)
+                _write(kept, {"id": post.id, "author": post.author, "text": verdict.text})
+    return list(funnels.values())
+
+
+def _lines(path: Path) -> TextIO:
+    """A file to write JSON lines to. Half a surrogate pair, which JSON can hold and UTF-8 can't, becomes `?`."""
+    return path.open("w", encoding="utf-8", errors="replace")
+
+
+def _write(file: TextIO, record: Text) -> None:
+    file.write(ENCODE(record) + "\n")
+
+
+def _part(folder: Path, chosen: set[int]) -> tuple[int, int]:
+    """Turn kept.jsonl into train.jsonl and held_out.jsonl; returns how many lines each has."""
+    whole, count = folder / "kept.jsonl", 0
+    with (
+        whole.open("rb") as kept,
+        (folder / "train.jsonl").open("wb") as train,
+        (folder / "held_out.jsonl").open("wb") as held_out,
+    ):
+        for line in kept:
+            (held_out if count in chosen else train).write(line)
+            count += 1
+    whole.unlink()
+    return count - len(chosen), len(chosen)
 
 
 def _require_enough(funnel: Funnel) -> None:
@@ -136,7 +160,8 @@ def _require_enough(funnel: Funnel) -> None:
         )
     if not funnel.held_out:
         raise InputError(
-            "all posts that are left after filtering are the same, and none can be held out", "Add other posts with --from."
+            "all posts that are left after filtering are the same, or nearly, and none can be held out",
+            "Add other posts with --from.",
         )
     if characters < ENOUGH_CHARACTERS:
         say(f"{characters:,} characters are few: the bot will be better with {ENOUGH_CHARACTERS:,} or more", "warning")

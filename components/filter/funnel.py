@@ -6,17 +6,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CLASSIC = {"retweet": "Retweets", "short": "Short tweets"}  # huggingtweets' rows; further reasons follow them
-LABELS = {**CLASSIC, "duplicate": "Duplicates"}
+LABELS = {
+    **CLASSIC,
+    "manual-quote": "Quotes of others by hand",
+    "automated": "Written by a program",
+    "language": "In another language",
+    "duplicate": "Duplicates",
+    "near-duplicate": "Near duplicates",
+    "merged": "Joined to their thread",
+}
 
 
 @dataclass(slots=True)
 class AuthorFunnel:
-    """One author's column. `downloaded` is always the sum of `dropped` and `kept`."""
+    """One author's column. `downloaded` is always the sum of `dropped` and `kept`. `mended`: kept texts that a rule changed."""
 
     author: str
     dropped: Counter[str] = field(default_factory=Counter)
     kept: int = 0
     kept_characters: int = 0
+    mended: Counter[str] = field(default_factory=Counter)
 
     @property
     def downloaded(self) -> int:
@@ -55,7 +64,13 @@ class Funnel:
         """The funnel as funnel.json holds it."""
         return asdict(self) | {
             "authors": [
-                asdict(author) | {"downloaded": author.downloaded, "dropped": dict(author.dropped)} for author in self.authors
+                asdict(author)
+                | {
+                    "downloaded": author.downloaded,
+                    "dropped": dict(author.dropped),
+                    "mended": dict(sorted(author.mended.items())),
+                }
+                for author in self.authors
             ]
         }
 
@@ -63,7 +78,8 @@ class Funnel:
 def rows(funnel: dict[str, Any]) -> list[tuple[str, list[int]]]:
     """The funnel.json as labelled rows with a number per author: downloaded, each reason, kept."""
     authors = funnel["authors"]
-    reasons = list(CLASSIC) + sorted({reason for author in authors for reason in author["dropped"]} - set(CLASSIC))
+    there = {reason for author in authors for reason in author["dropped"]}
+    reasons = [reason for reason in LABELS if reason in there or reason in CLASSIC] + sorted(there - set(LABELS))
     dropped = [
         (LABELS.get(reason, reason.capitalize()), [author["dropped"].get(reason, 0) for author in authors]) for reason in reasons
     ]

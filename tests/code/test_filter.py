@@ -1,44 +1,25 @@
 """The filter step: the classic rules to the digit, the default rules, the split, the funnel."""
 
-import html
 import json
-import re
-import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import InputError, PlatformError
 from components.fetch import fetch
-from components.filter import FilterSettings, filter_posts, read_texts, split
+from components.filter import FilterSettings, filter_posts, read_texts
 from components.filter.funnel import rows
 from components.filter.rules import DefaultRules, Dropped, Kept, huggingtweets
-from components.posts import Kind, Post, write_posts
-
-
-def post(text, kind=Kind.ORIGINAL, number=1, author="ann"):
-    return Post(str(number), author, text, kind=kind)
-
-
-def raw_folder(folder, posts):
-    folder.mkdir()
-    write_posts(folder, posts)
-    return folder
-
-
-def many(count=200, author="ann", start=0):
-    return [
-        post(f"Post number {n} says that the weather is {'fine' * (n % 5 + 1)} today", number=n, author=author)
-        for n in range(start, start + count)
-    ]
+from components.posts import Kind
+from tests.code.filter_inputs import ANY_TEXT, many, post, raw_folder
 
 
 @pytest.mark.parametrize(
     ("limit", "retweets", "short", "kept", "characters"), [(0, 1036, 431, 11624, 1036378), (3200, 580, 221, 2399, 208849)]
 )
 def test_classic_rules_count_as_the_original_did(shared, tmp_path, limit, retweets, short, kept, characters):
-    fetch([str(shared / "data/tweets/julia.csv")], tmp_path / "raw")
+    fetch([str(shared / "data/tweets/julia.csv")], tmp_path / "raw", basis="public-figure-research")
     funnel = filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings("huggingtweets", limit))
     [author] = funnel.authors
     assert author.dropped == {"retweet": retweets, "short": short}
@@ -86,47 +67,18 @@ def test_default_rules_mend_what_the_classic_ones_miss():
     assert judge(post("bell\x07 and null\x00 go from here")) == Kept("bell and null go from here")
 
 
-# Any text, with halves of surrogate pairs; and text that is mostly made of what the rules look for.
-PARTS = (
-    "http://",
-    "https://t.co/x",
-    "HTTP://x",
-    "<|endo",
-    "ftext|>",
-    "<|endoftext|>",
-    "&lt;",
-    "&amp;",
-    "&#60;",
-    "&#x7c;",
-    " ",
-    "\n",
-    "\x0b",
-    "one",
-    "é",
-    "\ud83d",
-)
-ANY_TEXT = st.text(st.characters(), max_size=300) | st.lists(st.sampled_from(PARTS), max_size=30).map("".join)
-
-
 @given(ANY_TEXT)
-@pytest.mark.parametrize("rules", [lambda: huggingtweets, DefaultRules])
-def test_cleaning_holds_for_any_text(rules, text):
-    judged = rules()(post(text))
+def test_classic_cleaning_holds_for_any_text(text):
+    judged = huggingtweets(post(text))
     if isinstance(judged, Dropped):
         return
     assert judged.text == " ".join(judged.text.split())
-    assert not any(judged.text.startswith(blank) or blank in judged.text for blank in "\n\r\x0b\u2028")
-    if rules is DefaultRules:
-        assert "<|endoftext|>" not in judged.text
-        assert not re.search(r"https?:\S", judged.text, re.IGNORECASE)
-        assert len(judged.text) <= len(unicodedata.normalize("NFC", html.unescape(text)))
-        judged.text.encode()  # no half of a surrogate pair, which no file can hold
-    else:
-        assert len(judged.text) <= len(text)
+    assert len(judged.text) <= len(text)
     if "&" not in judged.text and "http" not in judged.text:  # the original unescapes once, and misses URLs within URLs
-        assert rules()(post(judged.text)) in (judged, Dropped("retweet"))
+        assert huggingtweets(post(judged.text)) in (judged, Dropped("retweet"))
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.text(max_size=40), st.sampled_from(list(Kind))), max_size=40))
 def test_the_funnel_always_adds_up(tmp_path_factory, found):
     folder = tmp_path_factory.mktemp("funnel")
@@ -139,18 +91,6 @@ def test_the_funnel_always_adds_up(tmp_path_factory, found):
     assert record["train"] + record["held_out"] == sum(author["kept"] for author in record["authors"])
     dropped = (folder / "data" / "dropped.jsonl").read_text("utf-8").count("\n")
     assert dropped == sum(sum(author["dropped"].values()) for author in record["authors"])
-
-
-@given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=60), st.integers(0, 99))
-def test_nothing_held_out_is_trained_on(texts, seed):
-    kept = [{"id": str(n), "author": "a", "text": text} for n, text in enumerate(texts)]
-    train, held_out = split(kept, seed)
-    assert sorted(record["id"] for record in train + held_out) == sorted(record["id"] for record in kept)
-    assert not {record["text"].casefold() for record in train} & {record["text"].casefold() for record in held_out}
-    assert split(kept, seed) == (train, held_out)
-    if len({text.casefold() for text in texts}) > 1:
-        assert train
-        assert held_out
 
 
 def test_split_is_ninety_to_ten_and_moves_with_the_seed(tmp_path):
@@ -247,9 +187,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
     ("text", "expected"),
     [
         ("what a URL parts <|endohttp://t.co/x oftext|> stays apart", "what a URL parts <|endo oftext|> stays apart"),
-        ("a URL hthttps://t.co/x tp://t.co/y in a URL", "a URL ht tp://t.co/y in a URL"),
+        ("a URL hthttps://t.co/x tp://x.co/y in a URL", "a URL ht tp://x.co/y in a URL"),
         ("a keyboard that writes Https://t.co/X itself", "a keyboard that writes itself"),
-        ("three\x0bold\x85line ends\u2028part words", "three old line ends part words"),
+        ("three\x0bold\x0cline ends\u2028part words", "three old line ends part words"),
         (f"a number &#{'9' * 5000}; that is no character", "a number that is no character"),
         ("half of a \ud83d pair goes", "half of a pair goes"),
     ],
