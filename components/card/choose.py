@@ -6,6 +6,7 @@ The version itself never changes: its files have digests. The card that its pipe
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from components.artifacts import Place, place, upload
 from components.card.addresses import check_url
@@ -99,18 +100,23 @@ def _version(bot: Bot, wanted: int) -> BotVersion:
     return found
 
 
-def _place(registry: Registry, version: BotVersion) -> Place | None:
-    """Where the pipeline run of a version keeps its card; None where no run is known, or it has none."""
+def steps_of_version(registry: Registry, version: BotVersion) -> dict[str, Any]:
+    """The runs of the steps of the pipeline run that made a version, by the step's name; {} where the run is gone."""
     from mlflow.exceptions import MlflowException
 
     if not version.run_id:
-        return None
+        return {}
     with store_errors(registry.store.tracking_uri):
         try:
             run = registry.client.get_run(version.run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return None
-    step = steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id)).get("card")
+            return {}
+    return steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id))
+
+
+def _place(registry: Registry, version: BotVersion) -> Place | None:
+    """Where the pipeline run of a version keeps its card; None where no run is known, or it has none."""
+    step = steps_of_version(registry, version).get("card")
     return place(f"{step.info.artifact_uri}/card", registry.store.tracking_uri) if step else None

@@ -3,11 +3,10 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from components.artifacts import place
 from components.card.addresses import PAGE, PICTURE
-from components.card.choose import README
+from components.card.choose import README, steps_of_version
 from components.card.front import readdressed
 from components.card.preview import FILE as PREVIEW_FILE
 from components.card.preview import read_preview
@@ -19,8 +18,6 @@ from components.errors import InputError, PlatformError
 from components.files import digest, write_text
 from components.manifest import read_manifest
 from components.registry import BotVersion, Registry
-from components.store import store_errors
-from components.tracking import PARENT_TAG, steps_of
 
 # MLflow's page of a run: [words](http://…/#/experiments/1/runs/0123…), or the address by itself.
 LINK = re.compile(r"\[([^\]\n]*)\]\(<?(https?://[^\s()<>]*#/experiments/[^\s()<>]*)>?\)")
@@ -55,22 +52,6 @@ def _readdressed(files: dict[str, Path], url: str, scratch: Path) -> dict[str, P
         write_text(folder / PAGE, share_page(chosen, files[PICTURE].read_bytes()))
         made[PAGE] = folder / PAGE
     return made
-
-
-def steps_of_version(registry: Registry, version: BotVersion) -> dict[str, Any]:
-    """The runs of the steps of the pipeline run that made a version, by the step's name; {} where the run is gone."""
-    from mlflow.exceptions import MlflowException
-
-    if not version.run_id:
-        return {}
-    with store_errors(registry.store.tracking_uri):
-        try:
-            run = registry.client.get_run(version.run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return {}
-    return steps_of(registry.store, run.data.tags.get(PARENT_TAG, version.run_id))
 
 
 def without_our_addresses(card: str) -> str:

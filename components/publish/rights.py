@@ -3,11 +3,11 @@
 import json
 
 from components.artifacts import fetch_text, place
+from components.card.choose import steps_of_version
 from components.errors import GateRefused, InputError
 from components.fetch.sources import SOURCES_FILE
 from components.lineage import CONSENT_TAG, CONTINUED_TAG, authors_of
 from components.names import bot_name
-from components.publish.files import steps_of_version
 from components.registry import BotVersion, Registry
 from components.tombstones import refuse_forgotten
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import sha256, visible_files
-from components.avatars import AVATAR
 from components.card.preview import FILE as PREVIEW_FILE
 from components.checkpoint import check_folder
+from components.copies import is_of_card
 from components.costs import usd_per_1000_answers
 from components.errors import InputError
 from components.evaluate.gate import Verdict
@@ -36,12 +36,6 @@ from components.store import BOT_TAG, Store, check_artifacts, client, open_store
 from components.tombstones import refuse_forgotten
 from components.tracking import PARENT_TAG, cost_tags, end_run, start_parent, step_run
 
-CARD_FILES = (
-    "README.md",
-    "predictions.png",
-    "predictions.html",
-    "pipeline.png",
-)  # and avatars, so that README.md shows its pictures
 INHERITED = ("mynah.consent", "mynah.code_version", "mynah.image_digest", "mynah.kfp_run_id")
 
 
@@ -86,11 +80,7 @@ def _registered_by(name: str, store: Store, run_id: str) -> Registered | None:
 
 
 def _card(card: Path) -> dict[str, Path]:
-    return {
-        path.name: path
-        for path in sorted(card.iterdir())
-        if path.is_file() and (path.name in CARD_FILES or AVATAR.fullmatch(path.name))
-    }
+    return {path.name: path for path in sorted(card.iterdir()) if path.is_file() and is_of_card(path.name)}
 
 
 def _metrics(report: Path) -> dict[str, float]:
