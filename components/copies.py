@@ -20,7 +20,7 @@ COPY = re.compile(rf"hub:({PART}/{PART})(?:@([0-9a-f]{{7,64}}))?(?: (https?://[\
 
 # What transformers needs, and what people look at. Never the posts, nor what tells of them: verbatim.bloom (whoever has it can ask
 # whether a sentence is among them), training.json and seen.txt (digests of them, and authors). What is not named here stays.
-CARD_FILES = ("README.md", "predictions.png", "predictions.html", "pipeline.png")
+CARD_FILES = ("README.md", "predictions.png", "predictions.html", "pipeline.png", "funnel.png")
 MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
                "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
 WEIGHTS = re.compile(r"[\w-]+\.safetensors", re.ASCII)

@@ -7,6 +7,7 @@ model, for reading. Its root file system is read-only, it has no privileges, and
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from components.events import send, waiting
 from components.files import make_folder
 from components.locks import place_of_lock
 from components.store import Store
+from pipelines.placing import SECRETS_OF
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 
 IMAGE_USER = 10001  # the user of images/Containerfile
 NETWORK = "MYNAH_NETWORK"  # the engine's network for the steps; unset, they use this machine's, where `make services` listens
-TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_", "X_BEARER_TOKEN")  # of this environment the steps are told what begins so
+TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # of this environment the steps are told what begins so
 NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_POWER", "MYNAH_PRICES")  # and see these files
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_APPEAR = 10  # a container whose making was interrupted may be there only after this while
 SECONDS_TO_STOP = 50  # for a step that is interrupted, less than the launcher gives the runner
 NOT_STARTED = 125  # as `docker run` itself says it
 ENDED_BY_SIGNAL = 128  # an exit code above it says by which: 137 is SIGKILL
@@ -155,13 +158,20 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
     """
     from docker.errors import DockerException
 
-    environment = {**arguments.pop("environment", {}), **({"MYNAH_IMAGE": image} if "@" in image else {})}
+    environment = {**arguments.pop("environment", {}), **_secrets(command), **({"MYNAH_IMAGE": image} if "@" in image else {})}
+    name = f"mynah-{uuid.uuid4().hex[:12]}"
     try:
-        container = client.containers.run(image, command, detach=True, volumes=volumes, environment=environment, **arguments)
+        container = client.containers.run(
+            image, command, name=name, detach=True, volumes=volumes, environment=environment, **arguments
+        )
     except DockerException as error:
+        _remove(client, name)
         problem = f"the container engine did not start a step in {image}: {str(error)[:300]}"
         send("error", kind="PlatformError", problem=problem, fix="Its own log may say more.")
         return NOT_STARTED
+    except BaseException:
+        _remove(client, name, SECONDS_TO_APPEAR)
+        raise
     try:
         code = _ended(container)
     except BaseException:
@@ -175,6 +185,30 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
         problem = f"a step's container ({image}) was ended from outside, with exit code {code}"
         send("error", kind="PlatformError", problem=problem, fix="137 is often too little memory. See the end of pipeline.log.")
     return code
+
+
+def _secrets(command: Sequence[str]) -> dict[str, str]:
+    """The secrets that no step is told but the one that `command` runs, as on a cluster."""
+    step = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else ""
+    names = [name for keys in SECRETS_OF.get(step, {}).values() for name in keys]
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _remove(client: "DockerClient", name: str, patience: float = 0.0) -> None:
+    """Remove the container `name`, whose start did not end well, should it be there or appear within `patience` seconds."""
+    from docker.errors import DockerException, NotFound
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            client.containers.get(name).remove(force=True)
+            return
+        except NotFound:
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        except (DockerException, OSError):
+            return
 
 
 def _ended(container: "Container") -> int:

@@ -7,8 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+settings.register_profile("mynah", deadline=None)  # no test asserts a time
+settings.load_profile("mynah")
 
 
 def pytest_configure():

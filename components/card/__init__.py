@@ -8,6 +8,7 @@ from components.card.addresses import check_url
 from components.card.facts import Facts, Record
 from components.card.files import write_sample
 from components.card.pick import first_sound
+from components.card.pictures.funnel import draw_funnel
 from components.card.pictures.pipeline import draw_pipeline
 from components.card.preview import Chosen, Person, read_preview
 from components.card.reading import read_facts
@@ -47,6 +48,7 @@ def card(
         facts = replace(facts, authors=authors)
         write_text(folder / "README.md", write(facts))
         draw_pipeline(facts, folder / "pipeline.png")
+        draw_funnel(facts.funnel, [author.handle for author in facts.authors], folder / "funnel.png")
         write_sample(folder, chosen)
     return read_preview(out)
 

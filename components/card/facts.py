@@ -115,6 +115,7 @@ class Facts:
     sources: tuple[Source, ...]
     funnel: tuple[tuple[str, list[int]], ...]  # a label and a number per author
     rules: str
+    languages: tuple[str, ...]  # of the authors, codes of ISO 639, where the filter looked
     train: int
     held_out: int
     seed: int

@@ -30,7 +30,7 @@ def front_matter(facts: Facts) -> str:
 
     results = _results(facts)
     metadata = ModelCardData(
-        language="en",
+        language=list(facts.languages) or None,
         license="other",  # the weights derive from posts that belong to their authors: no licence of Mynah's can cover them
         license_name="derived-from-its-authors-posts",
         library_name="transformers",

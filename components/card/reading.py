@@ -1,5 +1,6 @@
 """The facts of a card, read from the folders of the steps before it, and checked on the way in."""
 
+import re
 from pathlib import Path
 
 from components.avatars import avatar_of
@@ -10,6 +11,7 @@ from components.evaluate.definitions import METRICS
 from components.fields import Field
 from components.filter.funnel import rows
 
+LANGUAGE = re.compile("[a-z]{2,3}")
 NEEDED = ("held_out_loss", "base_held_out_loss", "bits_per_character", "base_bits_per_character", "perplexity", "samples")
 
 
@@ -30,6 +32,7 @@ def read_facts(name: str, model: Path, data: Path, report: Path, record: Record 
         sources=tuple(_source(source) for source in sources),
         funnel=table,
         rules=funnel["rules"].text(),
+        languages=_languages(funnel),
         train=funnel["train"].count(),
         held_out=funnel["held_out"].count(),
         seed=funnel["seed"].count(),
@@ -67,6 +70,12 @@ def _table(funnel: Field) -> tuple[tuple[str, list[int]], ...]:
         if downloaded != dropped + kept:
             raise author.wrong(f"doesn't add up at {author.key!r}: {downloaded} downloaded, {dropped} dropped, {kept} kept")
     return tuple((label.replace("_", " "), numbers) for label, numbers in rows(funnel.value))
+
+
+def _languages(funnel: Field) -> tuple[str, ...]:
+    """The languages that the authors write in, each once; a code that is none is left out: it would go into the card's YAML."""
+    said = [author.get("language").value for author in funnel["authors"].list()]
+    return tuple(dict.fromkeys(code for code in said if isinstance(code, str) and LANGUAGE.fullmatch(code)))
 
 
 def _authors(funnel: Field, sources: tuple[Field, ...], data: Path) -> tuple[Author, ...]:

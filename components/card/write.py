@@ -66,6 +66,8 @@ def training_data(facts: Facts) -> str:
             "",
             table(header, rows),
             "",
+            "![The same as bars: of the tweets downloaded, how many were dropped for which reason, and how many kept](funnel.png)",
+            "",
             f"Of the tweets kept, {facts.train:,} were trained on and {facts.held_out:,} held out, drawn with seed {facts.seed}.{planted}",
             "",
             "Where they came from, and by what right they are used:",

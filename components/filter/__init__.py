@@ -7,6 +7,7 @@ profile pictures that it names (copied from the raw posts). Posts are read one a
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from components.errors import InputError
 from components.events import say
 from components.files import atomic_folder, read_json, read_lines, write_json
 from components.filter.choice import parse_rules
-from components.filter.funnel import AuthorFunnel, Funnel
-from components.filter.language import main_languages
+from components.filter.funnel import AuthorFunnel, Funnel, rows
+from components.filter.language import commonest, language_of, main_languages
 from components.filter.rules import Dropped, judge_for
 from components.filter.split import Sides
 from components.filter.threads import Part, merged
@@ -27,6 +28,9 @@ from components.posts import Post, newest, read_posts
 
 FEWEST_CHARACTERS = 6_000  # huggingtweets refused a user with less, and warned below the second
 ENOUGH_CHARACTERS = 40_000
+ASKED_FOR_LANGUAGE = (
+    300  # kept posts of an author that tell their language, for the card; to ask all would take as long as a rule
+)
 
 ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes a new one each time
 
@@ -52,7 +56,7 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
     Raises InputError for unknown rules, for a folder that is not raw posts, for fewer than 6,000 kept characters, and when
     all that is kept is one and the same text, which cannot be split.
     """
-    from components.filter.picture import draw_funnel  # its style is the card's, and the card reads what this package writes
+    from components.card.pictures.funnel import draw_funnel  # the card reads what this package writes
 
     rules = parse_rules(settings.rules)
     read = reader(raw, settings.limit)
@@ -63,8 +67,9 @@ def filter_posts(raw: Path, out: Path, settings: FilterSettings) -> Funnel:
         train, held_out = _part(folder, sides.held_out())
         funnel = Funnel(settings.rules, authors, train, held_out, settings.seed)
         _require_enough(funnel)
-        write_json(folder / "funnel.json", funnel.to_record())
-        draw_funnel(funnel.to_record(), folder / "funnel.png")
+        record = funnel.to_record()
+        write_json(folder / "funnel.json", record)
+        draw_funnel(rows(record), [author.author for author in authors], folder / "funnel.png")
         if (raw / "sources.json").is_file():
             shutil.copyfile(raw / "sources.json", folder / "sources.json")
             copy_avatars(read_json(raw / "sources.json", "fetch"), raw, folder)
@@ -110,6 +115,7 @@ def _judge(
 ) -> list[AuthorFunnel]:
     """Write kept.jsonl and dropped.jsonl, tell `sides` of each text kept, and count."""
     funnels: dict[str, AuthorFunnel] = {}
+    languages: dict[str, Counter[str]] = {}
     with _lines(folder / "kept.jsonl") as kept, _lines(folder / "dropped.jsonl") as dropped:
         for found in posts:
             post, verdict = (found.post, Dropped("merged")) if isinstance(found, Part) else (found, judge(found))
@@ -122,8 +128,12 @@ def _judge(
                 funnel.kept += 1
                 funnel.kept_characters += len(verdict.text)
                 funnel.mended.update(verdict.mended)
+                if funnel.kept <= ASKED_FOR_LANGUAGE:
+                    languages.setdefault(post.author, Counter())[language_of(post)] += 1
                 sides.add(verdict.text, post)
                 _write(kept, {"id": post.id, "author": post.author, "text": verdict.text})
+    for author, told in languages.items():
+        funnels[author].language = commonest(told)
     return list(funnels.values())
 
 

@@ -19,13 +19,17 @@ LABELS = {
 
 @dataclass(slots=True)
 class AuthorFunnel:
-    """One author's column. `downloaded` is always the sum of `dropped` and `kept`. `mended`: kept texts that a rule changed."""
+    """One author's column. `downloaded` is always the sum of `dropped` and `kept`. `mended`: kept texts that a rule changed.
+
+    `language` is the one that most of the first kept posts are in, as a code of ISO 639; "" where none tells.
+    """
 
     author: str
     dropped: Counter[str] = field(default_factory=Counter)
     kept: int = 0
     kept_characters: int = 0
     mended: Counter[str] = field(default_factory=Counter)
+    language: str = ""
 
     @property
     def downloaded(self) -> int:

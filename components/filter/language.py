@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from components.posts import Post
 
@@ -47,4 +47,10 @@ def main_languages(posts: Iterable[Post]) -> dict[str, str]:
     for post in posts:
         if post.kind != "repost" and (language := language_of(post)):
             counts.setdefault(post.author, Counter())[language] += 1
-    return {author: min(found, key=lambda code: (-found[code], code)) for author, found in counts.items()}
+    return {author: commonest(found) for author, found in counts.items()}
+
+
+def commonest(found: Mapping[str, int]) -> str:
+    """The language of most posts, of two with as many the first in the alphabet; "" where no post told any."""
+    told = {code: count for code, count in found.items() if code}
+    return min(told, key=lambda code: (-told[code], code), default="")

@@ -28,7 +28,15 @@ def column(author: str, downloaded: int = 1700, **dropped: int) -> dict[str, Any
     """One author's column of funnel.json, which adds up."""
     dropped = dropped or {"retweet": 120, "short": 90, "duplicate": 40}
     kept = downloaded - sum(dropped.values())
-    return {"author": author, "downloaded": downloaded, "dropped": dropped, "kept": kept, "kept_characters": kept * 68}
+    characters = kept * 68
+    return {
+        "author": author,
+        "downloaded": downloaded,
+        "dropped": dropped,
+        "kept": kept,
+        "kept_characters": characters,
+        "language": "en",
+    }
 
 
 def training(**changes: object) -> dict[str, Any]:

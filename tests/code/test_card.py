@@ -104,9 +104,7 @@ PIECES = (
     *("*x*", "__x__", "~~x~~", "`x`", "<http://a.example>", "[x]", "x\n==="),
 )
 HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=10).map("".join)
-FAST = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+FAST = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 def tokens(text: str) -> list[Token]:
@@ -207,7 +205,7 @@ def test_ordinary_text_stays_readable_in_the_source() -> None:
 # The card
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(HOSTILE, min_size=9, max_size=9))
 def test_a_hostile_author_changes_words_only(tmp_path: Path, texts: list[str]) -> None:
     inputs, plain = hostile(texts), hostile(["x"] * 9)
@@ -250,7 +248,7 @@ def test_the_front_matter_is_what_the_hub_reads(made: Path) -> None:
     text = (made / "README.md").read_text("utf-8")
     data = ModelCard(text).data
     assert {key: value for key, value in data.to_dict().items() if key != "model-index"} == {
-        "language": "en",
+        "language": ["en"],
         "license": "other",
         "license_name": "derived-from-its-authors-posts",
         "library_name": "transformers",
@@ -265,6 +263,19 @@ def test_the_front_matter_is_what_the_hub_reads(made: Path) -> None:
     assert results == {"loss": (*held, 4.01), "perplexity": (*held, 55.1), "bits_per_character": (*held, 1.9)}
     assert data.model_name == "wren"
     assert str(ModelCard(text)) == text  # nothing is lost on the way through the hub's library, and a key stands once
+
+
+@pytest.mark.parametrize(
+    ("said", "named"), [(["pt", "en", "pt"], ["pt", "en"]), (["", "fi"], ["fi"]), (["en\nlicense: mit", None, 3], None)]
+)
+def test_the_languages_are_those_that_the_filter_found(tmp_path: Path, said: list[object], named: list[str] | None) -> None:
+    from huggingface_hub import ModelCard
+
+    people = [f"bird{place}" for place in range(len(said))]
+    inputs = CardInputs(sources=[source(person) for person in people])
+    inputs.funnel["authors"] = [column(person) | {"language": code} for person, code in zip(people, said, strict=True)]
+    data = ModelCard(write(read_facts("wren", *inputs.write(tmp_path)))).data
+    assert data.to_dict().get("language") == named
 
 
 def test_the_front_matter_tells_emissions_and_where_the_picture_is(tmp_path: Path) -> None:
@@ -357,7 +368,7 @@ def test_everything_that_the_card_shows_lies_beside_it(tmp_path: Path) -> None:
     card("wren", *folders, tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
     shown = set(re.findall(r"\]\(([a-z0-9.-]+)\)", text)) | set(re.findall(r'<img src="([^"]+)"', text))
-    assert shown == {"predictions.png", "predictions.html", "pipeline.png", "avatar-1.png"}
+    assert shown == {"predictions.png", "predictions.html", "pipeline.png", "funnel.png", "avatar-1.png"}
     there = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
     assert there == shown | {"README.md", "card.json"}
     assert b"home" not in (tmp_path / "out" / "avatar-1.png").read_bytes()  # made anew: the card is published

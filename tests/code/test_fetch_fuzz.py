@@ -174,7 +174,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(JSON, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
 def test_elements_do_not_depend_on_where_the_chunks_end(
     values: list[object], size: int, indent: int | None, ascii_only: bool
@@ -185,7 +185,7 @@ def test_elements_do_not_depend_on_where_the_chunks_end(
     assert [value for _, value in elements(chunks, "x")] == json.loads(data.decode().partition("= ")[2])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(JSON, min_size=1, max_size=4), st.integers(1, 40), st.data())
 def test_a_cut_list_is_refused_wherever_it_is_cut(values: list[object], size: int, data: st.DataObject) -> None:
     text = json.dumps(values).encode()
@@ -211,7 +211,7 @@ POSTS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(POSTS, min_size=1, max_size=8))
 def test_posts_survive_being_written_and_fetched(posts: list[Post]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -221,7 +221,7 @@ def test_posts_survive_being_written_and_fetched(posts: list[Post]) -> None:
         assert list(read_posts(folder / "out")) == posts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(TEXTS.filter(lambda text: "\0" not in text), min_size=1, max_size=8))
 def test_any_text_survives_csv_and_an_export(texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from components.card.pictures.funnel import bars
 from components.errors import InputError
 from components.filter import FilterSettings, filter_posts, read_texts
 from components.filter.funnel import LABELS, rows
 from components.filter.near import THRESHOLD, likeness, pairs_of_words
-from components.filter.picture import bars
 from components.filter.split import Sides
 from components.filter.threads import Part, merged
 from components.posts import Entity, Kind, Post, read_posts, write_posts

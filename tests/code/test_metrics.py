@@ -68,7 +68,7 @@ def test_the_distance_of_lengths_is_the_largest_gap(ours, theirs):
     assert length_ks(ours, ours) == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(texts)
 def test_shares_are_shares_whatever_is_sampled(written):
     found, offenders = measure_texts(samples(nothing=written), [POST, "another post"], ["held out", "and another one"], 1)
@@ -88,7 +88,7 @@ def test_shares_are_shares_whatever_is_sampled(written):
     assert all(text in written for each in offenders.values() for text in each)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_samples_says_nothing(rng):
     written = [POST, POST[:70], "shit happens", "seven grey geese fly away", "call +44 20 7946 0958", "x"]

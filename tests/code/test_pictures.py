@@ -278,7 +278,7 @@ def test_what_would_hide_or_turn_text_is_left_out(tmp_path: Path, hostile: str, 
     assert picture(tmp_path, hostile).tobytes() == picture(tmp_path, harmless).tobytes()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=60),
     st.text(st.sampled_from(f"aא1 .({FAMILY}{ENGLAND}{PRIDE}\u0301\ud800"), max_size=60),
@@ -381,7 +381,7 @@ def test_a_damaged_or_hostile_avatar_becomes_a_mynah(tmp_path: Path, what: str, 
     assert not (tmp_path / "avatar-2.png").exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]), place=st.integers(0, 600), junk=st.binary(max_size=40))
 def test_no_bytes_of_an_avatar_raise(form: str, place: int, junk: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     data = encoded(form)

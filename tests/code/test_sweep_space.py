@@ -48,7 +48,7 @@ def test_the_originals_space():
     assert (recipe.preset, recipe.packing, recipe.dropout, recipe.bf16) == ("huggingtweets", "stream", 0.1, False)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sampled_from(SPACES), st.sampled_from(tuple(EFFORTS)), st.integers(1, 10**8), st.integers(8, 4096), st.integers(0, 64), st.data()
 )  # fmt: skip

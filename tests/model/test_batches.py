@@ -29,7 +29,7 @@ def recipe(**changes):
 posts = st.lists(st.lists(st.integers(1, 90), min_size=2, max_size=200), min_size=1, max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(posts, st.integers(1, 128))
 def test_packed_rows_hold_every_post_once_and_are_few(found, block):
     packed = pack(found, block)
@@ -40,7 +40,7 @@ def test_packed_rows_hold_every_post_once_and_are_few(found, block):
     assert halves <= 1  # else the two would have been one
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(), min_size=1, max_size=50), st.integers(1, 60))
 def test_batches_are_as_many_as_asked_and_alike(numbers, steps):
     batches = cut([[[number]] for number in numbers], steps)
@@ -54,7 +54,7 @@ def test_batches_are_as_many_as_asked_and_alike(numbers, steps):
 texts = st.lists(st.text(alphabet="abcdefg hij.", min_size=1, max_size=400), min_size=1, max_size=12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts, st.integers(16, 512), st.integers(0, 9))
 def test_every_token_is_predicted_once_an_epoch(loaded, found, batch_tokens, seed):
     encoded = encode_texts(loaded, {"ann": found})
@@ -92,7 +92,7 @@ authors = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(authors, st.data())
 def test_authors_give_their_share_of_the_characters_epoch_after_epoch(lengths, data):
     weights = {author: data.draw(st.floats(0.01, 0.3)) for author in lengths if data.draw(st.booleans())}

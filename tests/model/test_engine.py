@@ -195,7 +195,7 @@ def test_it_draws_from_the_distribution_that_was_asked_for(how):
     assert float((found - expected).abs().sum()) < 0.09  # some 0.06 by chance with 60 tokens
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=300),
     st.floats(0.01, 1.0),
@@ -280,7 +280,7 @@ def test_it_stops_before_a_stop_string_and_shows_no_part_of_it(fledgling):
     st.lists(st.text("ab\u00e9\U0001f426 .", max_size=4), max_size=12),
     st.lists(st.text("ab .", min_size=1, max_size=3), max_size=3),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_transcript_is_the_text_before_the_first_stop_however_it_is_cut(parts, stops):
     """Tokens are cut anywhere, within characters too."""
     content = "".join(parts).encode()
@@ -548,7 +548,7 @@ def test_greedy_is_the_same_whoever_asks(fledgling):
     assert len({answer.text for [several] in run(fledgling, work) for answer in several}) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text("abc de  ", min_size=5, max_size=160), max_size=30))
 def test_the_filter_knows_every_run_of_the_posts(tmp_path_factory, posts):
     folder = tmp_path_factory.mktemp("bloom")

@@ -50,8 +50,8 @@ def test_it_writes_words(shared):
 def test_fine_tuning_beats_it_clearly(tmp_path):
     fetch(["sample"], tmp_path / "raw", limit=700)
     filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings())
-    history = finetune(tmp_path / "data", tmp_path / "model", FinetuneSettings(recipe=build("default", {"epochs": 1})))["history"]
-    assert history[1]["held_out_loss"] < history[0]["held_out_loss"] - 0.3
+    history = finetune(tmp_path / "data", tmp_path / "model", FinetuneSettings(recipe=build("default", {"epochs": 2})))["history"]
+    assert history[-1]["held_out_loss"] < history[0]["held_out_loss"] - 0.3
 
 
 @pytest.mark.parametrize("text", ["Hello, world!", "tab\tnew\nline", "emoji 🎭 and é", "  blanks  ", "<|endoftext|>"])

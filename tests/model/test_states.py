@@ -221,7 +221,7 @@ def harm(folder, other, what, *how):
         (other / how[0]).write_bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(newest=st.lists(damage, max_size=2), before=st.lists(damage, max_size=1))
 def test_whatever_became_of_the_files_never_a_wrong_state(two, newest, before):
     memory = Path("/dev/shm")  # where a disk's fsync takes no time

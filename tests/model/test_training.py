@@ -46,7 +46,7 @@ def curve(out):
 # The loss
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(2, 60), st.integers(0, 1000))
 def test_the_vocabulary_loss_and_its_gradients_are_torchs(tokens, width, words, seed):
     torch.manual_seed(seed)

@@ -88,9 +88,8 @@ def digests(workdir: Path) -> dict[str, str]:
     registry = Registry(open_store(workdir))
     folder = Path(registry.files(registry.bot("wren").versions[0]).uri)
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    assert {"model/README.md", "model/predictions.png", "model/predictions.html", "model/pipeline.png", MANIFEST_FILE} <= set(
-        found
-    )
+    card = ("README.md", "predictions.png", "predictions.html", "pipeline.png", "funnel.png")
+    assert {*(f"model/{name}" for name in card), MANIFEST_FILE} <= set(found)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
 
 

@@ -362,7 +362,7 @@ def test_a_damaged_car_file_is_refused(tmp_path, spoil, words):
     assert words in said and "wren.bsky.social.car" in said and str(tmp_path) not in said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 4000), st.binary(min_size=1, max_size=8))
 def test_a_mutated_car_file_gives_an_error_or_a_result(tmp_path_factory, place, bytes_):
     car = repository(10).car()
@@ -458,7 +458,7 @@ TAGS = ["<p>", "</p>", "<br>", "<span class='invisible'>", "</span>", "<a href='
 PIECES = [LINK, MENTION, HASHTAG, *TAGS, "&amp;", "<", ">", "]]>", " ", "\n", "🐦", "word"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | st.text())
 def test_any_html_becomes_text_with_entities_in_their_places(html):
     text, entities = html_text(html)

@@ -280,6 +280,36 @@ def test_an_interrupted_run_leaves_no_container_and_no_folder(on_server, docker,
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_a_start_that_is_interrupted_leaves_no_container(docker, images, monkeypatch):
+    from pipelines.containers import engine, run_container
+
+    with engine() as client:
+        start = client.containers.run
+
+        def interrupted(*arguments, **options):
+            start(*arguments, **options)
+            raise KeyboardInterrupt  # between the engine's answer and its use, where SIGINT may fall too
+
+        containers = client.containers
+        monkeypatch.setattr(type(client), "containers", containers)
+        monkeypatch.setattr(containers, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_container(client, images["data"], ["sleep", "600"], {})
+    assert docker.get("podman", "ps", "--all", "--quiet") == ""
+
+
+@pytest.mark.parametrize("step, told", [("fetch", "s3cret-token"), ("filter_posts", "")])
+def test_the_token_for_x_is_told_to_fetching_alone(docker, images, monkeypatch, capsys, step, told):
+    from pipelines.containers import engine, run_container, runner
+
+    monkeypatch.setenv("X_BEARER_TOKEN", "s3cret-token")
+    options = runner(str(docker.folder / "tmp"), [], []).container_run_args
+    with engine() as client:
+        shell = ["sh", "-c", 'echo "<$X_BEARER_TOKEN>"', "--function_to_execute", step]
+        assert run_container(client, images["data"], shell, {}, **options) == 0
+    assert f"<{told}>" in capsys.readouterr().out
+
+
 def test_fine_tuning_in_a_container_that_is_ended_goes_on_in_another(on_server, docker, images, tmp_path):
     command = [sys.executable, "-m", "pipelines", "run", *QUICK, "--limit", "500", "--set", "epochs=50", "--workdir", tmp_path]
     environment = os.environ | {"MYNAH_CHECKPOINT_SECONDS": "1", "OMP_NUM_THREADS": "1"}

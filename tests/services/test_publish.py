@@ -168,7 +168,15 @@ def test_the_card_that_somebody_chose_a_picture_for_since(publish, hub, workdir)
     run = registry.client.create_run(parent.info.experiment_id, tags=tags)
     card = Path(run.info.artifact_uri.removeprefix("file://")) / "card"
     card.mkdir(parents=True)
-    for name in ("README.md", "predictions.png", "predictions.html", "pipeline.png", "avatar-1.png", "samples.json"):
+    for name in (
+        "README.md",
+        "predictions.png",
+        "predictions.html",
+        "pipeline.png",
+        "funnel.png",
+        "avatar-1.png",
+        "samples.json",
+    ):
         (card / name).write_text(f"{name} chosen since")
     people = [{"handle": "ann_author", "display_name": "", "avatar": "avatar-1.png"}]
     sample = {
@@ -183,7 +191,7 @@ def test_the_card_that_somebody_chose_a_picture_for_since(publish, hub, workdir)
     assert publish().returncode == 0
     files, at = hub.repositories["ann/wren"].files, f"{hub.url}/ann/wren/resolve/main"
     assert {name for name, data in files.items() if b"chosen since" in data} == {
-        "README.md", "predictions.png", "pipeline.png", "avatar-1.png",
+        "README.md", "predictions.png", "pipeline.png", "funnel.png", "avatar-1.png",
     }  # fmt: skip
     assert f"thumbnail: {at}/predictions.png" in files["README.md"].decode()
     page = files["predictions.html"].decode()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,14 +61,14 @@ def test_fine_tuning_that_is_ended_goes_on_from_s3(place, tiny_checkpoint, data,
             told = process.stderr.read()
         assert process.returncode == code, told
     at = int(states_in(place)[-1].removeprefix("step-"))
-    assert f"saved at step {at} of " in told
+    [announced] = re.findall(rf"saved at step {at} of (\d+)", told)
     assert "going on at step" in told
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert len(record["resumed_at"]) == 2
     assert record["resumed_at"][-1] == at
-    assert record["steps"] == 568
+    assert record["steps"] == int(announced) > at
     assert keys(place) == []
     assert list((tmp_path / "tmp").rglob("state*")) == []
 

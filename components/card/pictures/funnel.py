@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from components.card.pictures.ink import draw_line
 from components.card.pictures.passage import Passage
 from components.card.pictures.style import BACKGROUND, FAINT, INK, SOFT, Colour, colour_of, font
 from components.files import storage_errors
-from components.filter.funnel import rows
 
 WIDTH, MARGIN = 1200, 48
 TITLE, ROW, BAR = 96, 46, 28  # heights
@@ -16,18 +14,17 @@ LABELS, NUMBERS = 330, 210  # widths to the left and right of the bars
 DROPPED = (201, 126, 74)
 
 
-def draw_funnel(funnel: dict[str, Any], path: Path) -> None:
-    """Draw funnel.json's rows over all authors to `path`, a PNG 1200 pixels wide and as high as the rows need.
+def draw_funnel(rows: Sequence[tuple[str, Sequence[int]]], authors: Sequence[str], path: Path) -> None:
+    """Draw the funnel's `rows` over all `authors` (handles) to `path`, a PNG 1200 pixels wide and as high as the rows need.
 
     What is dropped hangs where what is left ends, so that the bars add up to the eye. Raises PlatformError when `path` can't be written.
     """
     from PIL import Image, ImageDraw
 
-    table = [(label, sum(numbers)) for label, numbers in rows(funnel)]
+    table = [(label, sum(numbers)) for label, numbers in rows]
     height = TITLE + ROW * len(table) + MARGIN
     image = Image.new("RGB", (WIDTH, height), BACKGROUND)
     pen = ImageDraw.Draw(image)
-    authors = [author["author"] for author in funnel["authors"]]
     accent = colour_of(authors[0] if authors else "")
     draw_line(image, Passage.of(_title(authors)), (MARGIN, TITLE // 2 + 4), range(30, 17, -1), WIDTH - 2 * MARGIN, INK)
     for number, (bar, colour) in enumerate(zip(bars(table), [accent, *[DROPPED] * (len(table) - 2), accent], strict=True)):
