@@ -20,6 +20,7 @@ from components.database import Database
 from components.erase import Eraser, Item
 from components.errors import InputError, PlatformError
 from components.events import progress
+from components.fetch.x_pages import pages_folder
 from components.files import make_folder, storage_errors, write_json
 from components.finetune.states import places
 from components.forget.find import Found, Subject, find
@@ -139,6 +140,7 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
         f"the cluster {cluster.host}" if cluster else "no cluster",
         f"training states in {', '.join(places(store.folder))}",
         "the hubs that versions were published to",
+        f"timelines of X that were cut off, in {pages_folder()}",
         f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
     ]  # fmt: skip
 

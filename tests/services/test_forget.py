@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from registry_inputs import command, make_outputs, register_all
 
+from components.fetch.x_pages import Pages, kept_pages
 from components.forget.find import Subject
 from components.register import _fluent
 from components.registry import Registry
@@ -250,6 +251,19 @@ def test_versions_that_share_the_files_go_too(mynah, workdir):
     assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
     assert registry.bot("prod").versions == []
     assert mynah("doctor", "--workdir", workdir).returncode == 0
+
+
+def test_pages_of_a_timeline_that_was_cut_off_go_with_their_author(mynah, workdir, monkeypatch, tmp_path):
+    monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "cache"))
+    for author in ("ann_author", "bob_author"):
+        pages = Pages(author)
+        with pages.locked():
+            pages.begin({"id": "1", "username": author})
+            pages.add([{"id": "2", "text": f"said by {author}"}])
+    receipt = tmp_path / "receipt.json"
+    assert mynah("forget", "@ann_author", "--blends", "remove", "--workdir", workdir, "--receipt", receipt).returncode == 0
+    assert [path.exists() for path in map(kept_pages, ("ann_author", "bob_author"))] == [False, True]
+    assert f"timelines of X that were cut off, in {tmp_path}/cache/x-pages" in json.loads(receipt.read_text())["searched"]
 
 
 def test_two_at_once(mynah, workdir):
