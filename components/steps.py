@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from components.errors import MynahError, interrupt_on_sigterm
 from components.events import send
+from components.garbage import collect_seldom
 from components.store import Store
 from components.tracking import StepRun, step_run
 
@@ -30,6 +31,7 @@ def step(name: str, parent_run: str, **outputs: str) -> Iterator[StepRun]:
 
     `outputs` are the folders that the work writes, by name.
     """
+    collect_seldom()
     interrupt_on_sigterm()
     send("start", step=name)
     try:

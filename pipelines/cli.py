@@ -3,8 +3,6 @@
 Each command imports what it needs when it runs: `mynah --help` must answer at once, and torch alone takes two seconds.
 """
 
-import atexit
-import gc
 import sys
 import traceback
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer
 from components.errors import INTERRUPTED, GateRefused, MynahError, interrupt_on_sigterm
 from components.events import visible, waiting
 from components.files import there_is
+from components.garbage import collect_seldom
 from pipelines import bots, cluster, keys, steps
 from pipelines.costs import costs
 from pipelines.deploy import deploy, preflight
@@ -155,10 +154,7 @@ def demo(workdir: Workdir = DEFAULT_WORKDIR) -> None:
 def main() -> None:
     """Run the command line; errors in one or two lines, no traceback without --debug."""
     interrupt_on_sigterm()
-    # MLflow's and torch's imports make objects that live as long as the process. Collecting among them while they load, and once
-    # more when Python ends, is a third of a short command's time: 0.8 of 2.5 s for `mynah promote` on two cores.
-    gc.set_threshold(100_000, 50, 100)
-    atexit.register(gc.freeze)
+    collect_seldom()
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -4,6 +4,7 @@ Nothing is ever unpacked to disk: members are read in chunks, and only those tha
 """
 
 import contextlib
+import io
 import re
 import struct
 import zipfile
@@ -19,6 +20,7 @@ CHUNK = 1 << 20  # bytes
 BOMB_RATIO = 200  # deflate reaches 1032:1 at most; the JSON of real exports lies near 10:1
 BOMB_SIZE = 16 << 20  # bytes; what is smaller may be as dense as it likes
 MOST_BYTES = 8 << 30  # of all members read together
+MOST_DIRECTORY = 64 << 20  # bytes of a zip's list of members: half a million of them, or 700 MB of memory at the worst
 PROFILE_MEDIA = "profile_media"  # the folder of profile pictures within an export's data
 
 AGAIN = "Download the archive from X again; if it was packed anew, pack it with an ordinary zip program, without a password."
@@ -61,10 +63,21 @@ def open_archive(path: Path, label: str) -> Iterator[Archive]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            opened = stack.enter_context(zipfile.ZipFile(path))
+            file = stack.enter_context(_Bounded(path.open("rb", buffering=0)))
+            opened = stack.enter_context(zipfile.ZipFile(file))
         except DAMAGE as error:
             raise _not_a_zip(path, label, error) from error
         yield ZipArchive(opened, label)
+
+
+class _Bounded(io.BufferedReader):
+    """A zip's file that refuses to read a huge directory, which zipfile reads whole and makes an object of each member."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As its base has it. Raises BadZipFile."""
+        if size is not None and size > MOST_DIRECTORY:
+            raise zipfile.BadZipFile(f"its directory has {size:,} bytes, and {MOST_DIRECTORY:,} are read at most")
+        return super().read(size)
 
 
 class ZipArchive:
@@ -131,8 +144,10 @@ class FolderArchive:
             if not path.is_file():
                 raise InputError(f"{where}: is not a plain file", "Put the export's own file in its place.")
             return path.stat().st_size
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{where}: cannot be read ({error})", "Make it readable.") from error
+        except OSError as error:
+            raise InputError(f"{where}: cannot be read ({error.strerror})", "Make it readable.") from error
+        except RuntimeError as error:  # whose words hold the machine's path
+            raise InputError(f"{where}: is a link to itself", "Put the file itself in its place.") from error
 
     def chunks(self, member: str) -> Generator[bytes, None, None]:
         """Its bytes, 1 MiB at a time."""

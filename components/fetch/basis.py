@@ -12,7 +12,10 @@ BASES = {
     "permission": "their author agreed",
     "public-figure-research": "research on what a person of public life said in public",
 }
-OWN_EXPORTS = ("archive", "car")  # what a platform gives to none but the account's owner
+OWN_EXPORTS = (
+    "archive",
+    "car",
+)  # what an account's owner asks their platform for; a CAR anybody may ask for, and then names a basis
 CHOICE = ", ".join(f"{name} ({meaning})" for name, meaning in BASES.items())
 
 

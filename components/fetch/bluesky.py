@@ -4,6 +4,7 @@ By the atproto package; answers are read as plain JSON, for its models refuse a 
 https://docs.bsky.app/docs/api/app-bsky-feed-get-author-feed
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from components.events import say
 from components.fetch import shapes
 from components.fetch.bluesky_posts import COLLECTION, key_of, post_of
 from components.fetch.car import CarFile
-from components.fetch.patience import Patience
+from components.fetch.patience import Pages, Patience
 from components.fetch.sources import Content, printable
 from components.fetch.web import Web
 from components.names import author_name
@@ -112,20 +113,28 @@ def _client(web: Web) -> Ask:
 
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             answer = web.get(str(request.url), headers={"Accept": "application/json"})
-            return httpx.Response(answer.status_code, headers={"content-type": "application/json"}, content=answer.content)
+            plain = printable(json.dumps(answer.json(), ensure_ascii=False))  # atproto refuses half a surrogate pair
+            return httpx.Response(answer.status_code, headers={"content-type": "application/json"}, content=plain.encode())
 
     client = ClientBase(web.base, Request(transport=Through()))
-    return lambda query, **parameters: shapes.record(client.invoke_query(query, params=DotDict(parameters)).content)
+
+    def ask(query: str, **parameters: str | int) -> dict[str, Any]:
+        try:
+            return shapes.record(client.invoke_query(query, params=DotDict(parameters)).content)
+        except (ValueError, RecursionError) as error:
+            raise PlatformError(f"Bluesky gave an answer that atproto cannot read ({shapes.words(str(error))})", AGAIN) from error
+
+    return ask
 
 
 def _posts(ask: Ask, did: str, author: str) -> Iterator[Post]:
-    left_out, marks = shapes.LeftOut(f"bsky://{author}"), set[str]()
+    left_out, pages, marks = shapes.LeftOut(f"bsky://{author}"), Pages("Bluesky", author, AGAIN), set[str]()
     cursor: dict[str, str] = {}
     while True:
         answer = ask("app.bsky.feed.getAuthorFeed", actor=did, limit=PAGE, filter="posts_with_replies", **cursor)
         if not isinstance(answer.get("feed"), list):
             raise PlatformError("Bluesky's answer holds no feed", AGAIN)
-        for item in shapes.records(answer["feed"]):
+        for item in pages.fresh(shapes.records(answer["feed"]), _key):
             post = _post(item, did, author)
             if post:
                 yield post
@@ -139,6 +148,12 @@ def _posts(ask: Ask, did: str, author: str) -> Iterator[Post]:
         marks.add(mark)
         cursor = {"cursor": mark}
     left_out.tell()
+
+
+def _key(item: dict[str, Any]) -> str:
+    """The same for the same item: a post may come once more, as a repost."""
+    post, reason = shapes.record(item.get("post")), shapes.record(item.get("reason"))
+    return f"{post.get('uri')} {reason.get('uri')} {reason.get('indexedAt')}"
 
 
 def _post(item: dict[str, Any], did: str, author: str) -> Post | None:
@@ -163,7 +178,7 @@ def _refusal(name: str) -> Callable[[int, dict[str, Any]], MynahError | None]:
     def refusal(status: int, answer: dict[str, Any]) -> MynahError | None:
         if status == 429:
             return None
-        kind, said = shapes.text(answer.get("error")), shapes.text(answer.get("message"))[:200]
+        kind, said = shapes.words(answer.get("error")), shapes.words(answer.get("message"))
         if kind == "AccountTakedown" or "suspended" in said.lower():
             return InputError(f"{name} is suspended on Bluesky", OWN_EXPORT)
         if kind == "AccountDeactivated" or "deactivated" in said.lower():

@@ -41,8 +41,8 @@ def post_of(record: dict[str, Any], key: str, did: str, author: str, source: str
 
 
 def key_of(uri: str) -> str:
-    """The last part of at://did:plc:…/app.bsky.feed.post/3k…"""
-    return uri.rpartition("/")[2]
+    """The last part of at://did:plc:…/app.bsky.feed.post/3k…, of 512 characters at most; https://atproto.com/specs/record-key."""
+    return uri.rpartition("/")[2][:512]
 
 
 def _time(said: datetime | None, seen: datetime | None, key: str) -> datetime | None:
@@ -72,18 +72,17 @@ def _quotes(embed: dict[str, Any]) -> bool:
 
 def _spans(record: dict[str, Any], text: str) -> Iterator[tuple[int, int, str]]:
     """Links, mentions and hashtags; facets count bytes of UTF-8, entities code points."""
-    raw = text.encode()
-    for facet in shapes.records(record.get("facets")):
+    facets = shapes.records(record.get("facets"))
+    raw = text.encode() if facets else b""
+    letters = [place for place, byte in enumerate(raw) if byte & 0xC0 != 0x80]  # where each begins
+    places = {place: number for number, place in enumerate([*letters, len(raw)])}
+    for facet in facets:
         index = shapes.record(facet.get("index"))
-        start, end = shapes.number(index.get("byteStart")), shapes.number(index.get("byteEnd"))
+        start, end = (places.get(shapes.number(index.get(name)), -1) for name in ("byteStart", "byteEnd"))  # -1 within a letter
         kinds = [shapes.text(each.get("$type")).rpartition("#")[2] for each in shapes.records(facet.get("features"))]
         kind = next((FEATURES[each] for each in kinds if each in FEATURES), "")
-        if kind and 0 <= start < end <= len(raw):
-            try:
-                before = len(raw[:start].decode())
-                yield before, before + len(raw[start:end].decode()), kind
-            except UnicodeDecodeError:  # within a letter
-                continue
+        if kind and 0 <= start < end:
+            yield start, end, kind
 
 
 def _list(value: object) -> list[object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from components.errors import InputError
+from components.fetch.sources import printable
 
 MOST_BYTES_OF_A_BLOCK = 4 << 20
 MOST_BYTES_OF_TREE = 256 << 20  # of a tree with four million records
@@ -27,6 +28,7 @@ class CarFile:
     def __init__(self, path: Path, label: str) -> None:
         self._path, self._label = path, label
         nodes: dict[bytes, bytes] = {}
+        commit: Any = None
         size = 0
         for cid, block in self._blocks(lambda _: None):
             if block.startswith(NODE):
@@ -36,23 +38,38 @@ class CarFile:
                     raise self._damaged(f"its tree has more than {MOST_BYTES_OF_TREE:,} bytes")
             elif cid == self._root:
                 commit = self.decoded(block)
-        try:
-            self.did, tree = str(commit["did"]), bytes(commit["data"])
-        except (NameError, KeyError, TypeError) as error:
-            raise self._damaged("it has no commit, by which a repository begins") from error
-        self._nodes, self._tree = nodes, tree
+        did, tree = (commit.get("did"), commit.get("data")) if isinstance(commit, dict) else (None, None)
+        if not isinstance(did, str) or not isinstance(tree, bytes):
+            raise self._damaged("it has no commit, by which a repository begins")
+        self.did, self._nodes, self._tree = did, nodes, tree
 
     def paths(self, *prefixes: str) -> dict[bytes, str]:
         """The CIDs of all records whose path begins with one of `prefixes`, and their paths. To be asked once: the tree is used up."""
         wanted = tuple(prefix.encode() for prefix in prefixes)
-        return {cid: path.decode("utf-8", "replace") for path, cid in self._walk(self._tree, 0) if path.startswith(wanted)}
+        found: dict[bytes, str] = {}
+        size = 0
+        for path, cid in self._walk(self._tree, 0):
+            if path.startswith(wanted):
+                size += len(path)
+                if size > MOST_BYTES_OF_TREE:  # a path may leave out what it shares with the one before: it unpacks to more
+                    raise self._damaged(f"the paths in its tree have more than {MOST_BYTES_OF_TREE:,} bytes")
+                found[cid] = path.decode("utf-8", "replace")
+        return found
 
     def records(self, wanted: dict[bytes, str], advance: Callable[[int], None]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The records with these CIDs, in the file's order, each after what `wanted` has of it."""
+        """The records with these CIDs, in the file's order, each once and after what `wanted` has of it.
+
+        Raises InputError at the end where one was not there: a part of a repository, as it is sent since a revision, is no export.
+        """
+        left = dict(wanted)
         for cid, block in self._blocks(advance):
-            if cid in wanted:
+            if cid in left:
                 found = self.decoded(block)
-                yield wanted[cid], found if isinstance(found, dict) else {}
+                yield left.pop(cid), found if isinstance(found, dict) else {}
+        if left:
+            raise self._damaged(
+                f"{len(left):,} of its records are missing, such as {printable(next(iter(left.values())))[:80]!r}"
+            )
 
     def decoded(self, block: bytes) -> Any:  # noqa: ANN401 - CBOR is any of its types
         """A block's value. Raises InputError when it is no DAG-CBOR."""
@@ -76,6 +93,8 @@ class CarFile:
                 key = key[: entry["p"]] + entry["k"]
                 if len(key) > LONGEST_PATH:
                     raise self._damaged(f"a path in its tree has {len(key):,} bytes")
+                if not isinstance(entry["v"], bytes):
+                    raise TypeError("no link")
                 yield key, entry["v"]
                 if entry["t"]:
                     yield from self._walk(entry["t"], depth + 1)
@@ -101,8 +120,8 @@ class CarFile:
         """The CID of the commit."""
         header = self.decoded(self._exactly(file, self._length(file)))
         try:
-            if header["version"] == 1:
-                return bytes(header["roots"][0])
+            if header["version"] == 1 and isinstance(root := header["roots"][0], bytes):
+                return root
         except (KeyError, TypeError, IndexError):
             pass
         raise self._damaged("it does not begin as a CAR file of version 1 does")

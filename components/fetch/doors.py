@@ -9,6 +9,7 @@ from components.fetch.mastodon_archive import OUTBOX, open_outbox
 from components.fetch.parquet import read_parquet
 from components.fetch.sources import Content, Source
 from components.fetch.tables import read_csv, read_jsonl
+from components.fetch.tar_archive import is_tar, open_tar
 from components.fetch.x_export import is_modern, read_export
 from components.fetch.x_old import is_old, read_old
 from components.fetch.x_price import Spend
@@ -22,7 +23,10 @@ def opened(source: Source, limit: int, spend: Spend) -> Iterator[Content]:
 
     Raises InputError or PlatformError as the source's own module says.
     """
-    if source.form == "archive":
+    if source.form == "archive" and is_tar(source.path):
+        with open_tar(source.path, source.name) as tar:
+            yield open_outbox(tar)
+    elif source.form == "archive":
         with open_archive(source.path, source.name) as archive:
             yield _of_archive(archive, Path(source.name).stem)
     elif source.form in TABLES:

@@ -31,15 +31,29 @@ UNSEEN_CLASSES = {"invisible", "quote-inline"}  # the hidden parts of a long lin
 EMPTY = {"br", "img", "hr", "wbr", "input", "meta", "link"}  # tags without an end
 SPACE = re.compile(r"[ \t\r\n\f]+")
 DEEPEST = 200  # tags
+LONGEST = 200_000  # characters of HTML; servers let their people write some hundreds, or a hundred thousand at most
 
 
 def html_text(html: str) -> tuple[str, tuple[Entity, ...]]:
-    """The text in `html` and its entities; their positions are code points of the text."""
+    """The text in `html` and its entities; their positions are code points of the text. Of what is too long, the beginning."""
     reader = _Reader()
-    reader.feed(html)
+    reader.feed(_closed(html[:LONGEST]))
     reader.close()
     text = "".join(reader.pieces)
     return text, shapes.entities(reader.spans, len(text))
+
+
+def is_readable(html: object) -> bool:
+    """Whether `html` is text, and not too long to be a post's."""
+    return isinstance(html, str) and len(html) <= LONGEST
+
+
+def _closed(html: str) -> str:
+    """`html` without comments, and without what opens and never closes: HTMLParser looks for its end anew from each "<"."""
+    first, *others = html.split("<!--")
+    parts = (other.partition("-->") for other in others)
+    head, end, tail = "".join([first, *(rest if end else f"&lt;!--{open_}" for open_, end, rest in parts)]).rpartition(">")
+    return head + end + tail.replace("<", "&lt;")
 
 
 @dataclass(slots=True)

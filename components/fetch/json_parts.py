@@ -17,6 +17,7 @@ LONGEST_ELEMENT = 4 << 20  # characters
 ASSIGNMENT = re.compile(r"\ufeff?[ \t\r\n]*(?:(?:var[ \t]+)?[\w.$]+[ \t\r\n]*=[ \t\r\n]*)?")
 LONGEST_ASSIGNMENT = 1024  # characters
 SPACE = re.compile(r"[ \t\r\n]*")
+LONGEST_SHOWN = 80  # characters of a number that is none; JSON allows 4,300 digits
 AT_THE_EDGE = 16  # characters; a literal, number or escape that the window's end cuts is reported at most so far before it
 MEND = "Download the archive from X again; if this file was edited, undo the edit at that place."
 WORDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
@@ -69,8 +70,12 @@ def typed(value: object, kind: type[T], what: str, place: str) -> T:
     """`value` when it is a `kind`. Raises InputError naming `place` and `what` otherwise."""
     if isinstance(value, kind):
         return value
-    found = "missing" if value is None else WORDS.get(type(value)) or json.dumps(value, default=lambda each: type(each).__name__)
+    found = "missing" if value is None else WORDS.get(type(value)) or json.dumps(value, default=_kind_of)[:LONGEST_SHOWN]
     raise InputError(f"{place}: {what} is {found}, and should be {WORDS.get(kind, kind.__name__)}", MEND)
+
+
+def _kind_of(value: object) -> str:
+    return type(value).__name__  # of what is no JSON: tables of Parquet have times, bytes and decimals
 
 
 def identity(value: object, what: str, place: str) -> str:

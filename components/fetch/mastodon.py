@@ -7,15 +7,14 @@ https://docs.joinmastodon.org/methods/accounts/
 import os
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.errors import InputError, MynahError, PlatformError
 from components.events import say
 from components.fetch import shapes
-from components.fetch.html_text import html_text
+from components.fetch.html_text import html_text, is_readable
 from components.fetch.mastodon_archive import OUTBOX, open_outbox
-from components.fetch.patience import Patience
+from components.fetch.patience import Pages, Patience
 from components.fetch.sources import Content, printable
 from components.fetch.web import Refusal, Web
 from components.names import author_name
@@ -33,7 +32,7 @@ LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST = re.compile(
     rf"(?=.{{4,253}}$)(?:{LABEL}\.)+(?!\d+$){LABEL}"
 )  # a name, and no number: what an address names is nobody's instance
-HERE = (".localhost", ".local", ".internal", ".home.arpa")  # names of one's own machine and net
+HERE = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa", ".lan", ".svc")  # names of one's own machine and net
 EVERYBODY = ("public", "unlisted")  # visibilities
 AGAIN = "Try again later; the server may be down, or block this network."
 OWN_EXPORT = "Its own archive has them: on that server under Preferences, Import and export, Request your archive."
@@ -58,7 +57,7 @@ def open_account(account: str, patience: Patience | None = None) -> Content:
         raise PlatformError(f"{host} answered with no account: is it a Mastodon server?", AGAIN)
     if found.get("suspended") is True:
         raise InputError(f"{user}@{host} is suspended", f"Its posts cannot be had there. {OWN_EXPORT}")
-    if moved := shapes.text(shapes.record(found.get("moved")).get("acct")):
+    if moved := shapes.words(shapes.record(found.get("moved")).get("acct")):
         say(f"{user}@{host} has moved to {moved}: what it posted there is another source", "warning")
     author = author_name(f"{shapes.text(found.get('username')) or user}@{host}")
     return Content(
@@ -103,25 +102,23 @@ def _asked(web: Web, call: Callable[[], T]) -> T:
     except MastodonError as error:
         if isinstance(error.__context__, MynahError):
             raise error.__context__ from None
-        raise PlatformError(f"{web.name} gave an answer that Mastodon.py cannot read ({str(error)[:120]})", AGAIN) from error
+        raise PlatformError(
+            f"{web.name} gave an answer that Mastodon.py cannot read ({shapes.words(str(error))})", AGAIN
+        ) from error
 
 
 def _posts(web: Web, client: "Mastodon", identity: str, author: str) -> Iterator[Post]:
-    left_out, seen = shapes.LeftOut(f"mastodon://{author}"), set[str]()
+    left_out, pages = shapes.LeftOut(f"mastodon://{author}"), Pages(web.name, author, AGAIN)
     page = _asked(web, lambda: client.account_statuses(identity, limit=PAGE))
     while page is not None:
         if not isinstance(page, list) or (page and not shapes.records(page)):
             raise PlatformError(f"{web.name}'s answer holds no posts", AGAIN)
-        fresh = [each for each in shapes.records(page) if str(each.get("id")) not in seen]
-        if page and not fresh:
-            raise PlatformError(f"{web.name}'s pages of {author} have no end", AGAIN)
-        for status in fresh:
-            seen.add(str(status.get("id")))
+        for status in pages.fresh(shapes.records(page), lambda each: str(each.get("id"))):
             post = _post(status, identity, author)
             if post:
                 yield post
             elif status.get("visibility") in EVERYBODY:
-                left_out.add(str(status.get("id") or ""), "it has no id or no text")
+                left_out.add(str(status.get("id") or ""), "it has no id or no text, or one that is too long")
         page = _asked(web, lambda page=page: client.fetch_next(page))  # type: ignore[misc]
     left_out.tell()
 
@@ -133,17 +130,16 @@ def _post(status: dict[str, Any], identity: str, author: str) -> Post | None:
     """
     boosted = shapes.record(status.get("reblog"))
     content = boosted.get("content") if boosted else status.get("content")
-    if not status.get("id") or not isinstance(content, str) or status.get("visibility") not in EVERYBODY:
+    if not status.get("id") or not is_readable(content) or status.get("visibility") not in EVERYBODY:
         return None
     text, entities = html_text(shapes.text(content))
-    when = status.get("created_at")
-    answered = str(status.get("in_reply_to_id") or "")
+    answered = _identity(status.get("in_reply_to_id"))
     quotes = status.get("quote") or status.get("quote_id")
     return Post(
-        id=str(status["id"]),
+        id=_identity(status["id"]),
         author=author,
         text=text,
-        created_at=when if isinstance(when, datetime) else shapes.moment(when),
+        created_at=shapes.moment(status.get("created_at")),
         kind=Kind.REPOST if boosted else Kind.REPLY if answered else Kind.QUOTE if quotes else Kind.ORIGINAL,
         language=shapes.text((boosted or status).get("language")),
         source=SOURCE,
@@ -154,13 +150,18 @@ def _post(status: dict[str, Any], identity: str, author: str) -> Post | None:
     )
 
 
+def _identity(value: object) -> str:
+    """A status's id: Mastodon's are numbers, in text; those of its kin are any word."""
+    return printable(str(value or ""))[:200]
+
+
 def _refusal(user: str, host: str) -> Refusal:
     """What a refusal means; https://docs.joinmastodon.org/api/guidelines/ and each server's own rules."""
 
     def refusal(status: int, answer: dict[str, Any]) -> MynahError | None:
         if status == 429:
             return None
-        said = shapes.text(answer.get("error"))[:200]
+        said = shapes.words(answer.get("error"))
         if status in (401, 403, 422):
             return InputError(f"{host} shows nothing of {user} without a login ({status}: {said or 'no reason'})", OWN_EXPORT)
         if status == 404:

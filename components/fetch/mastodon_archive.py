@@ -1,6 +1,8 @@
 """The archive that a Mastodon account exports: the posts in its outbox.json that are addressed to everybody.
 
-An ActivityPub collection, https://www.w3.org/TR/activitypub/#outbox. Only it, actor.json and the profile picture are ever opened:
+An ActivityPub collection, https://www.w3.org/TR/activitypub/#outbox. Whom a post is for stands in `to` and `cc`: everybody in `to`
+makes it public, in `cc` unlisted ("quiet public", as Mastodon calls it now), which anybody may read on the profile and which the API
+gives without a login. Both are read here, as there. Only it, actor.json and the profile picture are ever opened:
 likes, bookmarks, and posts to followers or to single people lie beside them.
 """
 
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 from components.errors import InputError
 from components.fetch import shapes
 from components.fetch.archives import Archive
-from components.fetch.html_text import html_text
+from components.fetch.html_text import html_text, is_readable
 from components.fetch.json_parts import elements, single_value
 from components.fetch.profile_picture import read_picture
 from components.fetch.sources import Content
@@ -64,15 +66,16 @@ def _posts(archive: Archive, outbox: str, address: str, author: str, advance: Ad
             if post:
                 yield post
             else:
-                left_out.add(place, "it is no post with an id and a text")
+                left_out.add(place, "it is no post with an id and a text, or its text is too long")
     left_out.tell()
 
 
 def _is_public(activity: dict[str, Any]) -> bool:
-    """Whether it is addressed to everybody. A boost says so in the activity, a post in both."""
+    """Whether it is addressed to everybody, loudly or quietly. A boost says so in the activity, a post in both."""
     note = shapes.record(activity.get("object"))
-    to = note.get("to", activity.get("to")) if note else activity.get("to")
-    return bool(PUBLIC.intersection(map(str, to if isinstance(to, list) else [to])))
+    addressed = note if "to" in note or "cc" in note else activity
+    both = [addressed.get("to"), addressed.get("cc")]
+    return any(str(each) in PUBLIC for some in both for each in (some if isinstance(some, list) else [some]))
 
 
 def _post(activity: dict[str, Any], address: str, author: str) -> Post | None:
@@ -83,7 +86,7 @@ def _post(activity: dict[str, Any], address: str, author: str) -> Post | None:
         return Post(_number(activity.get("id")), author, boosted, when, Kind.REPOST, source=KIND) if boosted else None
     note = shapes.record(activity.get("object"))
     identity = _number(note.get("id"))
-    if activity.get("type") != "Create" or not identity or not isinstance(note.get("content"), str):
+    if activity.get("type") != "Create" or not identity or not is_readable(note.get("content")):
         return None
     text, entities = html_text(shapes.text(note["content"]))
     languages = list(shapes.record(note.get("contentMap")))

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from components.errors import PlatformError
 from components.events import say
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds; each wait is twice the one before
+MOST_STALE = 5  # pages in a row with nothing new: a server may leave all posts of one out, but not for ever
+MOST_POSTS = 1_000_000  # of an account; a hundred a day for 27 years
 AN_EPOCH = 1e8  # a larger number of seconds in a header is a point in time (after 1973), a smaller one a length
 
 
@@ -32,6 +35,27 @@ class Trouble:
     what: str  # "answered 503 Service Unavailable"
     is_limit: bool = False  # too many requests, and not too weak a server
     seconds: float = 0.0  # that the server asks to wait, where it says
+
+
+class Pages:
+    """The items of an account's pages that were not there before. Ends pages without end: with nothing new, or without number."""
+
+    def __init__(self, name: str, author: str, again: str) -> None:
+        self._what, self._again = f"{name}'s pages of {author}", again
+        self._seen: set[str] = set()
+        self._stale = 0
+
+    def fresh(self, items: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:
+        """Those of `items` whose `key` is new. Raises PlatformError for the last page that one may bear."""
+        new = {key(item): item for item in reversed(items)}
+        found = [item for each, item in reversed(new.items()) if each not in self._seen]
+        self._stale = 0 if found else self._stale + 1
+        self._seen.update(new)
+        if self._stale >= MOST_STALE:
+            raise PlatformError(f"{self._what} have no end: {MOST_STALE} in a row hold nothing new", self._again)
+        if len(self._seen) > MOST_POSTS:
+            raise PlatformError(f"{self._what} hold more than {MOST_POSTS:,} posts", "Ask for the newest alone, by --limit.")
+        return found
 
 
 class Waiting:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from components.errors import InputError
-from components.fetch import shapes
-from components.fetch.json_parts import identity, typed
+from components.fetch import json_parts, shapes
 from components.fetch.sources import printable
 from components.fetch.x_tweets import Account, client_of, is_status_link, time_of
 from components.names import author_name
@@ -25,7 +24,10 @@ COLUMNS = {"text", "kind", "in_reply_to_user_id", *IDS, *AUTHORS, *TIMES, *LANGU
 # What Mynah itself writes; the fields after the first seven are younger than some files.
 POST_FIELDS = [field.name for field in fields(Post)]
 ALWAYS = set(POST_FIELDS[:7])
+MEND = "Mend or remove that row."
 ENTITY_KINDS = {"url", "mention", "hashtag", "media"}
+
+T = TypeVar("T")
 
 
 def row_post(row: Mapping[str, Any], place: str, number: int, account: Account, door: str) -> Post:
@@ -33,7 +35,7 @@ def row_post(row: Mapping[str, Any], place: str, number: int, account: Account, 
     # Only a file that mynah wrote says in `source` which door a post came through; others mean an app or a site.
     own = ALWAYS <= row.keys() <= set(POST_FIELDS) and isinstance(row["source"], str)
     text = printable(typed(row.get("text"), str, "text", place))
-    own_id = identity(_first(row, IDS, f"row-{number}"), "id", place)
+    own_id = _identity(_first(row, IDS, f"row-{number}"), place)
     if len(own_id) > LONGEST_ID:
         raise InputError(f"{place}: the id has {len(own_id)} characters, and {LONGEST_ID} is the most", "Shorten or remove it.")
     named = typed(_first(row, AUTHORS, ""), str, "the author", place)
@@ -51,6 +53,18 @@ def row_post(row: Mapping[str, Any], place: str, number: int, account: Account, 
         reply_to_self=row.get("reply_to_self") is True if own else _answers_itself(row, account),
         client=printable(str(row.get("client") or "")) if own else client_of(_first(row, CLIENTS, "")),
     )
+
+
+def typed(value: object, kind: type[T], what: str, place: str) -> T:
+    """As json_parts has it; what mends an export does not mend a table."""
+    try:
+        return json_parts.typed(value, kind, what, place)
+    except InputError as error:
+        raise InputError(error.problem, MEND) from error
+
+
+def _identity(value: object, place: str) -> str:
+    return str(value) if type(value) is int else typed(value, str, "id", place)
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...], default: object) -> object:

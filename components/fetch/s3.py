@@ -6,6 +6,7 @@ s3://BUCKET/KEY is a file (an export, a table); with a last slash, a folder that
 
 import contextlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.avatars import MOST_BYTES, avatar_names
-from components.errors import InputError, StoreRefused
+from components.errors import InputError, PlatformError, StoreRefused
 from components.events import waiting
 from components.fetch.sources import S3, SOURCES_FILE, Source, parse_s3
 from components.files import read_json, require_space
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 UPLOAD = re.compile(r"s3://[^/]+/uploads/[a-z0-9-]+/[0-9a-f]{64}/")  # what `mynah submit` uploads: the bot's name, and a digest
 WRONG_REGION = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+PASSING = {  # codes of keys that were good, or will be
+    "ExpiredToken": "Get a new AWS_SESSION_TOKEN, with its two keys.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+}
 UPLOADS_TAG = "mynah.uploads"  # of a run: the uploads that it read, as a JSON list, for `mynah forget`
 
 
@@ -85,48 +90,79 @@ def _size(bucket: str, key: str) -> int:
     from components.artifact_s3 import s3_client, s3_errors
 
     where = f"s3://{bucket}/{key}"
-    with s3_errors(f"looking for {where}"):
+    with s3_errors(f"looking for {where}"), _way_in_errors(where):
         try:
-            return int(s3_client().head_object(Bucket=bucket, Key=key)["ContentLength"])
+            length = s3_client().head_object(Bucket=bucket, Key=key).get("ContentLength")
         except ClientError as error:
-            refused = _refusal(bucket, key, error)
-            if refused == "NoSuchKey":
-                fix = "Name a file, or with a last slash a folder that `mynah fetch` wrote."
-                raise InputError(f"there is no {where}", fix) from error
-            if refused == "NoSuchBucket":
-                raise InputError(f"{where}: there is no bucket {bucket!r}", "Check its name, and AWS_ENDPOINT_URL_S3.") from error
-            if refused in WRONG_REGION:
-                fix = f"Set AWS_DEFAULT_REGION to {_region(error) or 'the region it is in'}."
-                raise InputError(f"{where}: the bucket is in another region ({refused})", fix) from error
-            if refused in ("403", "AccessDenied"):
-                fix = "Give the key s3:GetObject there (and s3:ListBucket, by which a missing file is told from a forbidden one)."
-                raise StoreRefused(f"{where}: this key may not read it ({refused})", fix) from error
-            raise
+            raise _refused(where, *_cause(bucket, key, error)) from error
+    if not isinstance(length, int):
+        raise PlatformError(f"{where}: what answers there is no S3: it tells no length", "Check AWS_ENDPOINT_URL_S3.")
+    return length
 
 
-def _refusal(bucket: str, key: str, error: "ClientError") -> str:
-    """The code of what S3 answered to a HEAD; where it has none, that of a listing, which has a body."""
+@contextlib.contextmanager
+def _way_in_errors(where: str) -> Iterator[None]:
+    """What stops a request before it is sent, each with its own fix; a login in the endpoint would stand in every message."""
+    from botocore.exceptions import CredentialRetrievalError, InvalidRegionError, PartialCredentialsError, ProfileNotFound
+
+    from components.artifact_s3 import CREDENTIALS
+
+    if "@" in os.environ.get("AWS_ENDPOINT_URL_S3", ""):
+        raise InputError(f"{where}: AWS_ENDPOINT_URL_S3 holds a login, which S3 does not take", f"Remove it. {CREDENTIALS}")
+    try:
+        yield
+    except (CredentialRetrievalError, PartialCredentialsError, ProfileNotFound) as error:
+        raise StoreRefused(f"{where}: the credentials for S3 cannot be had: {error}", CREDENTIALS) from error
+    except RecursionError as error:  # boto3 asks where the bucket is, is sent on again, and asks again
+        fix = "Set AWS_DEFAULT_REGION to the region it is in."
+        raise InputError(f"{where}: the bucket is in another region, and S3 does not say in which", fix) from error
+    except InvalidRegionError as error:
+        raise StoreRefused(f"{where}: {error}", "Set AWS_DEFAULT_REGION, such as eu-central-1.") from error
+
+
+def _cause(bucket: str, key: str, error: "ClientError") -> tuple[str, "ClientError"]:
+    """The code of what S3 answered to a HEAD; where it has none, that of a listing, which has a body; and which of both says more."""
     from botocore.exceptions import ClientError
 
     from components.artifact_s3 import s3_client
 
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = _code(error)
     if code not in ("400", "403", "404"):
-        return code
+        return code, error
     try:
         s3_client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
     except ClientError as second:
-        told = str(second.response.get("Error", {}).get("Code", ""))
-        if told in ("SignatureDoesNotMatch", "InvalidAccessKeyId"):
-            raise  # which key is wrong says more than that a HEAD was refused
         # Whoever may not list a bucket may read a file of it; then a HEAD's 404 or 403 is all that S3 says.
-        return "NoSuchKey" if (code, told) == ("404", "AccessDenied") else told
-    return "NoSuchKey" if code == "404" else code
+        return ("NoSuchKey", error) if (code, _code(second)) == ("404", "AccessDenied") else (_code(second), second)
+    return ("NoSuchKey" if code == "404" else code), error
+
+
+def _refused(where: str, code: str, error: Exception) -> Exception:
+    """What S3's refusal means, as an error with its fix; `error` itself where s3_errors tells it as well."""
+    if code == "NoSuchKey":
+        return InputError(f"there is no {where}", "Name a file, or with a last slash a folder that `mynah fetch` wrote.")
+    if code == "NoSuchBucket":
+        return InputError(f"{where}: there is no bucket {where.split('/')[2]!r}", "Check its name, and AWS_ENDPOINT_URL_S3.")
+    if code in WRONG_REGION:
+        fix = f"Set AWS_DEFAULT_REGION to {_region(error) or 'the region it is in'}."
+        return InputError(f"{where}: the bucket is in another region ({code})", fix)
+    if code in ("403", "AccessDenied"):
+        fix = "Give the key s3:GetObject there (and s3:ListBucket, by which a missing file is told from a forbidden one)."
+        return StoreRefused(f"{where}: this key may not read it ({code})", fix)
+    if code in PASSING:
+        return StoreRefused(f"{where}: S3 refused the key ({code})", PASSING[code])
+    return error
+
+
+def _code(error: "ClientError") -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _region(error: "ClientError") -> str:
-    """Where S3 says that the bucket is."""
-    return str(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", ""))
+    """Where S3 says that the bucket is: in a header, or in the error itself."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    found = str(headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region") or "")
+    return found if re.fullmatch(r"[a-z0-9-]{1,40}", found) else ""
 
 
 def record_uploads(run: StepRun, names: Sequence[str]) -> None:

@@ -26,15 +26,20 @@ def text(value: object) -> str:
     return printable(value) if isinstance(value, str) else ""
 
 
+def words(value: object) -> str:
+    """The text `value` for a message: one short line, without what a terminal would obey."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text(value)[:1000]).split())[:200]
+
+
 def number(value: object) -> int:
     """`value` where it is a whole number, else -1."""
     return value if isinstance(value, int) and not isinstance(value, bool) else -1
 
 
 def moment(value: object) -> datetime | None:
-    """An ISO 8601 time in UTC; None for anything else. Without a zone: UTC."""
+    """A time in UTC, of one in ISO 8601 or as a library has read it; None for anything else. Without a zone: UTC."""
     try:
-        when = datetime.fromisoformat(text(value).strip())
+        when = value if isinstance(value, datetime) else datetime.fromisoformat(text(value).strip())
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -58,7 +63,7 @@ class LeftOut:
     def add(self, identity: str, reason: str) -> None:
         """One more post."""
         self._count += 1
-        self._first = self._first or f"{printable(identity)[:80] or 'one without an id'}: {reason}"
+        self._first = self._first or f"{words(identity)[:80] or 'one without an id'}: {reason}"
 
     def tell(self) -> None:
         """Warn, where there was any."""

@@ -11,12 +11,14 @@ from components.posts import POSTS_FILE, Post
 
 SAMPLE = Path(__file__).parent / "sample" / "groundling.zip"
 SOURCES_NOW = (
-    "Sources now: archive:EXPORT.zip or its unpacked folder, FILE.csv, FILE.jsonl, FILE.parquet, FILE.car, x://HANDLE, "
+    "Sources now: archive:EXPORT.zip or its unpacked folder (of Mastodon also .tar.gz), FILE.csv, FILE.jsonl, FILE.parquet, FILE.car, x://HANDLE, "
     "bsky://HANDLE, mastodon://USER@HOST, s3://BUCKET/KEY, and the word sample."
 )
 SOURCES_FILE = "sources.json"  # beside posts.jsonl in a folder that `mynah fetch` wrote
 FORMS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".car": "car"}
 S3 = "s3://"
+BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")  # as old ones of Amazon's and other makers' stores may be called
+LONGEST_KEY = 1024  # bytes, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 # The scheme of an address (x://); without slashes two letters at least, so that a Windows drive (C:) is none.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)|([A-Za-z][A-Za-z0-9+.-]+):")
@@ -112,7 +114,7 @@ def parse_source(name: str) -> Source:
         path = _existing(name.removeprefix("archive:"), name)
         return Source("car" if path.suffix.lower() == ".car" and path.is_file() else "archive", path)
     if scheme and (scheme[2] or not Path(name).exists()):
-        raise InputError(f"{printable(name[:200])!r}: there is no source {scheme[0]} in this version", SOURCES_NOW)
+        raise InputError(f"{_shown(name)[:200]!r}: there is no source {scheme[0]} in this version", SOURCES_NOW)
     path = _existing(name, name)
     if path.is_dir() and (path / POSTS_FILE).is_file() and (path / SOURCES_FILE).is_file():
         return Source("raw", path)
@@ -122,7 +124,8 @@ def parse_source(name: str) -> Source:
 def parse_s3(address: str) -> tuple[str, str]:
     """Bucket and key of s3://BUCKET/KEY. Raises InputError when one is missing."""
     bucket, _, key = address.removeprefix(S3).partition("/")
-    if not bucket or not key or not is_unicode(address) or "\0" in address or key.rpartition("/")[2] in (".", ".."):
+    is_key = key and is_unicode(key) and len(key.encode()) <= LONGEST_KEY and "\0" not in key
+    if not BUCKET.fullmatch(bucket) or not is_key or key.rpartition("/")[2] in (".", ".."):
         raise InputError(f"{printable(address[:200])!r} names no object", "Write s3://BUCKET/KEY.")
     return bucket, key
 
@@ -135,11 +138,16 @@ def printable(text: str) -> str:
     return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _shown(address: str) -> str:
+    """`address` without what may be a secret: a password before the last @, and what follows a question mark."""
+    return re.sub(r":(?!//).*@", ":…@", re.sub(r"\?.+", "?…", printable(address)))
+
+
 def _account(network: str, text: str) -> str:
     pattern, example = ACCOUNTS[network]
     match = pattern.fullmatch(text)
     if not match:
-        raise InputError(f"{printable(text)[:80]!r} is no account of {network}://", f"Write {example}.")
+        raise InputError(f"{_shown(text)[:80]!r} is no account of {network}://", f"Write {example}.")
     return match[1] if match[1].startswith("did:") else match[1].lower()
 
 

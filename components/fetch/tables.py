@@ -3,13 +3,14 @@
 import csv
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 from components.errors import InputError
-from components.fetch.json_parts import typed
-from components.fetch.rows import TWEETS_CSV, row_post
+from components.fetch import shapes
+from components.fetch.rows import TWEETS_CSV, row_post, typed
 from components.fetch.sources import Content, printable
 from components.fetch.x_tweets import Account
 from components.names import author_name
@@ -17,6 +18,11 @@ from components.posts import Post
 
 CHUNK = 1 << 20  # bytes
 LONGEST_LINE = 4 << 20  # bytes
+CLOSE = 'Close every quote, and write a quote inside a field twice ("").'
+CSV_FIXES = {
+    "new-line character": "Save it with line ends of Unix or Windows (LF or CRLF).",
+    "field limit": f"A field may have {csv.field_size_limit():,} characters. {CLOSE}",
+}
 Advance = Callable[[int], None]
 Chunks = Callable[[Advance], Generator[bytes, None, None]]  # of a table; each is told to the function given
 
@@ -35,14 +41,16 @@ def read_jsonl(path: Path, label: str) -> Content:
 def csv_content(chunks: Chunks, size: int, label: str, account: Account) -> Content:
     """The rows of a CSV that is read in `chunks` of `size` bytes in all; whose row names no author, `account` wrote."""
     with closing(_rows(chunks(lambda _: None), label)) as rows:
-        header = next(rows)[1]
+        _, header = next(rows, (0, []))
+    if not header:
+        raise InputError(f"{label}: has no line that holds anything", "Name a file that holds posts.")
     columns = [column.strip().lower() for column in header]
     if "text" not in columns:
-        found = ", ".join(printable(column)[:40] for column in header[:30])
+        found = ", ".join(shapes.words(column)[:40] for column in header[:30])
         raise InputError(
             f"{label}: has no column `text`; its columns are: {found}", "Name one column `text`, separated by commas."
         )
-    twice = next((column for column in columns if column and columns.count(column) > 1), "")
+    twice = next((column for column, number in Counter(columns).items() if column and number > 1), "")
     if twice:
         raise InputError(f"{label}, line 1: has two columns {printable(twice)[:40]!r}", "Rename one of them.")
     kind = "tweets-csv" if set(columns) >= TWEETS_CSV else "csv"
@@ -85,18 +93,34 @@ def _value(text: str, place: str) -> object:
 def _rows(chunks: Generator[bytes, None, None], label: str) -> Generator[tuple[int, list[str]], None, None]:
     """The rows that hold something, each with the number of its last line."""
     with closing(_lines(chunks, label)) as lines:
-        reader = csv.reader(lines, strict=True)
+        row_of = _Rows(lines, label)
+        reader = csv.reader(row_of, strict=True)
         try:
             for row in reader:
+                row_of.size = 0
                 if any(row):
                     yield reader.line_num, row
         except csv.Error as error:
-            raise InputError(
-                f"{label}, line {reader.line_num}: is not valid CSV ({error})",
-                'Close every quote, and write a quote inside a field twice ("").',
-            ) from error
+            problem = f"{label}, line {reader.line_num}: is not valid CSV ({error})"
+            raise InputError(problem, next((fix for words, fix in CSV_FIXES.items() if words in str(error)), CLOSE)) from error
     if not reader.line_num:
         raise InputError(f"{label}: is empty", "Name a file that holds posts.")
+
+
+class _Rows:
+    """Lines for a reader of CSV, which adds lines to a row until its quotes are closed: they may have so many characters together."""
+
+    def __init__(self, lines: Iterator[str], label: str) -> None:
+        self.size = 0  # of the row so far
+        self._lines, self._label, self._number = lines, label, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._number += 1
+            self.size += len(line)
+            if self.size > LONGEST_LINE:
+                raise InputError(f"{self._label}, line {self._number}: its row is longer than {LONGEST_LINE} characters", CLOSE)
+            yield line
 
 
 def _lines(chunks: Generator[bytes, None, None], label: str) -> Generator[str, None, None]:
@@ -104,7 +128,10 @@ def _lines(chunks: Generator[bytes, None, None], label: str) -> Generator[str, N
     with closing(chunks):
         for number, raw in enumerate(_split(chunks), 1):
             if len(raw) > LONGEST_LINE:
-                raise InputError(f"{label}, line {number}: is longer than {LONGEST_LINE} bytes", "Is it a file of posts?")
+                raise InputError(
+                    f"{label}, line {number}: is longer than {LONGEST_LINE} bytes",
+                    "Write one post a line; is it a file of posts?",
+                )
             yield _decoded(raw, f"{label}, line {number}", position)
             position += len(raw)
 

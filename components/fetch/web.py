@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from components.avatars import MOST_BYTES as MOST_BYTES_OF_A_PICTURE
 from components.errors import MynahError, PlatformError
 from components.events import say
+from components.fetch import shapes
 from components.fetch.patience import Patience, Trouble, Waiting, seconds_asked
 
 MOST_BYTES = 16 << 20  # of an answer, unpacked; a hundred posts with all their fields have one million at most
@@ -61,9 +62,13 @@ class Web(requests.Session):  # type: ignore[misc] # requests is not followed
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Where an answer sends on to. Raises PlatformError for another server: nobody named it, and it may be a private one."""
         target: str | None = super().get_redirect_target(resp)
-        if target and _origin(urljoin(resp.url, target)) != _origin(resp.url):
-            other = urlsplit(urljoin(resp.url, target)).hostname
-            raise PlatformError(f"{self.name} sends on to another server, {str(other)[:80]!r}", "Name that one, if you trust it.")
+        try:
+            whole = urljoin(resp.url, target or "")
+        except ValueError as error:
+            raise PlatformError(f"{self.name} sends on to {str(target)[:80]!r}, which is no address", self._again) from error
+        if _origin(whole) != _origin(resp.url):
+            other = _split(whole).hostname or whole
+            raise PlatformError(f"{self.name} sends on to another server, {other[:80]!r}", "Name that one, if you trust it.")
         return target
 
     def picture(self, address: object) -> bytes:
@@ -133,12 +138,14 @@ class _Adapter(HTTPAdapter):  # type: ignore[misc]
             final = self._refusal(status, _object(answer)) if status == 429 else None
             if final:
                 raise final
-            what = "takes no more requests for now" if status == 429 else f"answered {status} {answer.reason or ''}".strip()
+            what = (
+                "takes no more requests for now" if status == 429 else f"answered {status} {shapes.words(answer.reason)}".strip()
+            )
             return Trouble(what, status == 429, seconds_asked(answer.headers, self._patience.now()))
         if status >= 400:
             raise self._refusal(status, _object(answer)) or PlatformError(f"{self._name} answered {status}", self._again)
         if status < 300 and not is_picture and _json(answer) is None:
-            kind = answer.headers.get("content-type", "").partition(";")[0][:40]
+            kind = shapes.words(answer.headers.get("content-type", "").partition(";")[0])[:40]
             return Trouble(f"gave an answer that is no JSON ({kind or 'of no kind'}, {len(answer.content):,} bytes)")
         return None
 
@@ -168,7 +175,7 @@ def _reason(error: BaseException) -> str:
             break
         inner = wrapped[0]
     words = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
-    return words.rpartition("object at 0x")[2].partition(": ")[2][:160] or words[:160] or type(inner).__name__
+    return shapes.words(words.rpartition("object at 0x")[2].partition(": ")[2] or words)[:160] or type(inner).__name__
 
 
 def _origin(address: str) -> tuple[str, str, int]:

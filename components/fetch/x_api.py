@@ -20,6 +20,7 @@ from components.fetch.web import Refusal, Web
 from components.fetch.x_pages import Pages
 from components.fetch.x_posts import SOURCE, TWEET_FIELDS, is_superseded, is_usable, post_of
 from components.fetch.x_price import ARCHIVE, PRICE_PER_ACCOUNT, Purse, agreed
+from components.fetch.x_price import MOST_POSTS as MOST_POSTS
 from components.fetch.x_price import Spend as Spend
 from components.names import author_name
 from components.posts import Post
@@ -27,7 +28,6 @@ from components.posts import Post
 if TYPE_CHECKING:
     import tweepy
 
-MOST_POSTS = 3200  # that X gives out of a timeline
 MOST_PAGES = 1000  # of five posts each, a timeline has 640
 HANDLE = re.compile(r"[A-Za-z0-9_]{1,15}")
 ADDRESS, TWEEPYS_ADDRESS = "https://api.x.com", "https://api.twitter.com"
@@ -59,7 +59,7 @@ def open_timeline(handle: str, limit: int, spend: Spend, patience: Patience | No
         kind=SOURCE,
         basis="",
         size=0,
-        posts=lambda _: _posts(client, pages, purse, most),
+        posts=lambda _: _posts(client, pages, account, purse, most),
         author=author_name(account["username"]),
         display_name=shapes.text(account.get("name")),
         bio=shapes.text(account.get("description")),
@@ -97,7 +97,7 @@ def _account(client: "tweepy.Client", name: str) -> dict[str, Any]:
     answer = shapes.record(client.get_user(username=name, user_fields=USER_FIELDS))
     account = shapes.record(answer.get("data"))
     if not account:
-        raise _problem(name, answer)
+        raise _problem(name, answer, client.bearer_token)
     if account.get("protected") is True:
         raise _protected(name)
     identity, username = shapes.text(account.get("id")), shapes.text(account.get("username"))
@@ -106,10 +106,11 @@ def _account(client: "tweepy.Client", name: str) -> dict[str, Any]:
     return account
 
 
-def _posts(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> Iterator[Post]:
+def _posts(client: "tweepy.Client", pages: Pages, account: dict[str, Any], purse: Purse, most: int) -> Iterator[Post]:
     """Posts newest first, each once: those that are kept from a fetch that was cut off, then the rest, page by page."""
     with pages.locked():
-        account = pages.account
+        if not pages.account:  # since it was looked up, another fetch of it came to its end, or it was forgotten
+            pages.begin(account)
         author, left_out, seen = author_name(account["username"]), shapes.LeftOut(f"x://{account['username']}"), set[str]()
         for tweet in itertools.chain.from_iterable(_pages(client, pages, purse, most)):
             if not is_usable(tweet):
@@ -122,9 +123,9 @@ def _posts(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> It
 
 def _pages(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> Iterator[list[dict[str, Any]]]:
     """The timeline as X gives it. Kept on disk until it is complete; also where the cap ends it, since a later run may go on."""
-    name = pages.account["username"]
-    if pages.posts:
-        say(f"{len(pages.posts):,} posts of @{name} are kept from a fetch that was cut off, and not paid for again")
+    name, kept = pages.account["username"], len(pages.posts)
+    if kept:
+        say(f"{kept:,} posts of @{name} are kept from a fetch that was cut off, and not paid for again")
         yield list(pages.posts)
     # The mark of a page is good for an unknown time, an id for ever.
     until = min((tweet["id"] for tweet in pages.posts if is_usable(tweet)), key=int, default=None)
@@ -145,7 +146,7 @@ def _pages(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> It
         )
         page, meta = shapes.records(answer.get("data")), shapes.record(answer.get("meta"))
         if not page and not meta:
-            raise _problem(name, answer)
+            raise _problem(name, answer, client.bearer_token)
         purse.pay(len(page) * purse.price)
         pages.add(page)
         yield page
@@ -156,14 +157,15 @@ def _pages(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> It
             raise PlatformError(f"X's pages of @{name} have no end", AGAIN)
         seen.add(token)
     say(f"posts of @{name}: {len(pages.posts):,}, about ${purse.spent:,.3f} spent")
-    pages.remove()
+    if kept <= most:  # else they are of a fetch that wants more, which is still to be run again
+        pages.remove()
 
 
 def _refusal(name: str, token: str) -> Refusal:
     """What X's refusals mean; https://docs.x.com/x-api/fundamentals/response-codes-and-errors."""
 
     def refusal(status: int, answer: dict[str, Any]) -> MynahError | None:
-        detail, kind = _detail(answer).replace(token, "…"), _kind(answer)
+        detail, kind = _detail(answer, token), _kind(answer)
         if status == 429:
             capped = PlatformError(f"the app's cap is reached at X: {detail}", f"See {CONSOLE}. {AGAIN}")
             return capped if kind == "usage-capped" else None  # a limit passes, a cap does not
@@ -173,15 +175,15 @@ def _refusal(name: str, token: str) -> Refusal:
             return PlatformError(f"the credits for X's API are spent: {detail}", f"Buy some at {CONSOLE}. {AGAIN}")
         if status == 403 and kind != "not-authorized-for-resource":
             return InputError(f"X refuses this to the token's app: {detail}", f"Give the app access to API v2 at {CONSOLE}.")
-        return _problem(name, {"errors": [{"detail": detail, "type": answer.get("type"), "status": status}]})
+        return _problem(name, {"errors": [{"detail": detail, "type": answer.get("type"), "status": status}]}, token)
 
     return refusal
 
 
-def _problem(name: str, answer: dict[str, Any]) -> MynahError:
+def _problem(name: str, answer: dict[str, Any], token: str) -> MynahError:
     """What an answer without data says. X tells of most accounts that cannot be read with status 200."""
     [error, *_] = shapes.records(answer.get("errors")) or [{}]
-    detail, kind = _detail(error), _kind(error)
+    detail, kind = _detail(error, token), _kind(error)
     if "suspended" in detail.lower():
         return InputError(f"@{name} is suspended on X", f"Its posts cannot be had there. {ARCHIVE}")
     if kind == "not-authorized-for-resource":
@@ -195,9 +197,11 @@ def _protected(name: str) -> InputError:
     return InputError(f"the posts of @{name} are protected", f"Only those whom they let follow may read them. {ARCHIVE}")
 
 
-def _detail(error: dict[str, Any]) -> str:
+def _detail(error: dict[str, Any], token: str) -> str:
+    """X's own words, on one line. The token goes before the end does: a cut one would not be found."""
     inner = next((shapes.text(each.get("message")) for each in shapes.records(error.get("errors"))), "")
-    return " ".join(filter(None, (shapes.text(error.get("detail")) or shapes.text(error.get("title")), inner)))[:200]
+    words = f"{shapes.text(error.get('detail')) or shapes.text(error.get('title'))} {inner}"
+    return " ".join(words.replace(token, "…").split())[:200]
 
 
 def _kind(error: dict[str, Any]) -> str:

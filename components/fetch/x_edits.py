@@ -18,6 +18,8 @@ VERSIONS = re.compile(rb'"(?:editTweetIds|initialTweetId)"\s*:\s*(\[[\s\d",]*\]|
 NUMBER = re.compile(rb"\d{1,20}")
 LONGEST = 8192  # bytes that an edit's description has at most
 MOST_VERSIONS = 1_000_000
+MOST_CHARACTERS = 100_000_000  # of all edited posts, which are held while the others pass
+OVERHEAD, OVERHEAD_OF_A_MARK = 500, 100  # characters that a post, and each mark in it, counts for besides its text
 
 Edits = dict[str, str]  # the id of each version of an edited post, and that of its first one
 
@@ -37,12 +39,23 @@ def find_edits(chunks: Iterable[bytes], where: str, edits: Edits) -> None:
 
 
 def last_versions(posts: Iterable[Post], edits: Edits) -> Iterator[Post]:
-    """`posts`, with the last version alone of each that was edited; these come at the end."""
+    """`posts`, with the last version alone of each that was edited; these come at the end.
+
+    Raises InputError where the edited ones are too long to be held.
+    """
     last: dict[str, Post] = {}
+    characters = 0
     for post in posts:
         first = edits.get(post.id)
         if first is None:
             yield post
         elif first not in last or int(last[first].id) < int(post.id):
+            characters += _weight(post) - (_weight(last[first]) if first in last else 0)
+            if characters > MOST_CHARACTERS:
+                raise InputError(f"post {post.id}: the edited posts have more than {MOST_CHARACTERS:,} characters in all", MEND)
             last[first] = post
     yield from last.values()
+
+
+def _weight(post: Post) -> int:
+    return OVERHEAD + len(post.text) + OVERHEAD_OF_A_MARK * len(post.entities)

@@ -22,6 +22,7 @@ IN_A_NOTE = {
     "mentions": ("mention", "screenName", ("@", "\uff20")),
     "hashtags": ("hashtag", "text", ("#", "\uff03")),
 }
+LONGEST_FOLD = 3  # characters that str.casefold makes of one at most; a longer stretch is not even cut out, for there may be many
 Spans = Iterator[tuple[int, int, str]]
 
 
@@ -50,7 +51,7 @@ def entities_of_note(core: dict[str, Any], text: str) -> tuple[Entity, ...]:
 def _placed(text: str, ends: Sequence[object], kind: str, words: str, signs: Sequence[str]) -> Spans:
     """The span from one of `ends` to the other, unless the text reads otherwise than `words` there: it is of another text then."""
     start, end = (_index(each) for each in ends)
-    if not 0 <= start < end <= len(text):
+    if not 0 <= start < end <= len(text) or (words and end - start > LONGEST_FOLD * len(words) + 1):
         return
     if not words or text[start:end].casefold() in [f"{sign}{words}".casefold() for sign in signs]:
         yield start, end, kind

@@ -25,6 +25,7 @@ PART = re.compile(r"tweets?(?:-part([0-9]{1,9}))?\.js")
 NOTE_PART = re.compile(r"note-tweet(?:-part([0-9]{1,9}))?\.js")
 DATA_FOLDER = re.compile(r"(?:(?:[^/]+/)?data/)?(?=[^/]+$)")
 MOST_PARTS = 1000
+LONGEST_COMPANION = 1 << 20  # bytes of account.js or profile.js, which have a few hundred
 Advance = Callable[[int], None]
 
 
@@ -134,9 +135,12 @@ def object_in(archive: Archive, member: str) -> dict[str, Any]:
 
 
 def _first_element(archive: Archive, member: str, key: str) -> dict[str, Any]:
-    """The object under `key` of the first element of a small file; {} where the archive lacks it."""
+    """The object under `key` of the first element of a small file; {} where the archive lacks it. Raises InputError for a large one."""
     if member not in archive.names:
         return {}
+    if (size := archive.size(member)) > LONGEST_COMPANION:  # whose elements would all be held at once
+        problem = f"{archive.label}, {member}: has {size:,} bytes, and {LONGEST_COMPANION:,} are read at most"
+        raise InputError(problem, MEND)
     found = [
         typed(typed(element, dict, "the element", place).get(key, {}), dict, key, place)
         for place, element in elements_in(archive, member)

@@ -18,7 +18,10 @@ NOTE_WINDOW = timedelta(seconds=2)  # a note is stored up to this far from its t
 LONG_TEXT = 100  # characters; a shorter text that carries no cut is whole, whatever note lies near
 CUT = re.compile(r"…(?P<link>\s*https?://t\.co/\w+)?\s*$")
 MOST_NEAR = 50  # notes before a post's second, and as many after it, that are compared with its beginning; people write no more
-MOST_CHARACTERS = 100_000_000  # of all notes, which are held while the posts are read
+MOST_CHARACTERS = (
+    50_000_000  # of all notes, which are held while the posts are read: at most 8 bytes each, as text and to compare
+)
+OVERHEAD = 100  # characters that a note, and each mark in it, counts for besides its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,11 @@ def read_notes(elements: Iterable[tuple[str, Any]]) -> list[Note]:
         stamp = typed(note.get("createdAt"), str, "createdAt", place)
         core = typed(note.get("core"), dict, "core", place)
         text = printable(typed(core.get("text"), str, "core.text", place))
-        characters += len(text)
+        entities = entities_of_note(core, text)
+        characters += len(text) + OVERHEAD * (1 + len(entities))
         if characters > MOST_CHARACTERS:
             raise InputError(f"{place}: the long texts have more than {MOST_CHARACTERS:,} characters in all", MEND)
-        notes.append(Note(_time(stamp, place), text, _comparable(text), entities_of_note(core, text)))
+        notes.append(Note(_time(stamp, place), text, _comparable(text), entities))
     return sorted(notes, key=lambda note: note.created_at)
 
 

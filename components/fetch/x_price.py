@@ -8,6 +8,7 @@ from components.errors import InputError
 from components.events import say
 
 PAGE, SMALLEST_PAGE = 100, 5  # posts
+MOST_POSTS = 3200  # that X gives out of a timeline
 PRICE_PER_POST, PRICE_PER_ACCOUNT = 0.005, 0.010  # US dollars, https://docs.x.com/x-api/getting-started/pricing, August 2026
 AGREEMENT = "https://docs.x.com/developer-terms/agreement"
 ARCHIVE = "The account's own archive costs nothing: archive:EXPORT.zip."
@@ -40,16 +41,14 @@ class Purse:
         """How many posts the next page may hold: 0 where not even the smallest page is within the cap."""
         size = max(min(wanted, PAGE), SMALLEST_PAGE)
         if self.price and self.cap < math.inf:
-            size = min(size, int((self.cap - self.spent) / self.price + 1e-6))
+            size = int(min(size, (self.cap - self.spent) / self.price + 1e-6))  # in this order: the quotient may be infinite
         return size if size >= SMALLEST_PAGE else 0
 
 
 def agreed(name: str, most: int, spend: Spend) -> Purse:
     """The purse for `most` posts of @name, once price and terms were told. Raises InputError when they were not agreed to."""
     price, cap = _price(), math.inf if spend.max_cost_usd is None else spend.max_cost_usd
-    charged = (
-        most + max(0, SMALLEST_PAGE - most % PAGE) if most % PAGE else most
-    )  # the last page may be larger than what is wanted
+    charged = min(most + SMALLEST_PAGE - 1, MOST_POSTS)  # pages may be short, and the last one larger than what is still wanted
     total = charged * price + PRICE_PER_ACCOUNT
     told = (
         f"X charges for each post that it gives out: at most {charged:,} posts of @{name} for ${price:g} each, "

@@ -3,6 +3,7 @@
 The exports of all years have the same fields, as text or as numbers; only times are written in two ways.
 """
 
+import contextlib
 import functools
 import re
 from collections.abc import Sequence
@@ -103,8 +104,9 @@ def client_of(value: object) -> str:
 @functools.lru_cache(maxsize=256)  # a person uses few
 def _client(text: str) -> str:
     found = _Text()
-    found.feed(text[: 10 * LONGEST_CLIENT])
-    found.close()
+    with contextlib.suppress(AssertionError):  # which the standard library's parser raises at "<![x["; the words before it stay
+        found.feed(text[: 10 * LONGEST_CLIENT])
+        found.close()
     return printable(" ".join("".join(found.words).split()))[:LONGEST_CLIENT]
 
 

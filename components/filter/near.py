@@ -10,6 +10,7 @@ datasketch needs numpy and scipy, 216 MB in an image that may have 500, and took
 import functools
 import itertools
 import re
+import unicodedata
 from array import array
 
 THRESHOLD = 0.7  # of the pairs of words that either has (Jaccard's index)
@@ -17,7 +18,9 @@ BANDS, VALUES = 24, 4
 SEED = 42
 # Scripts that put no blanks between words: each of their characters is a word.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+# Vowels of Hindi, Arabic, Hebrew … that are written as marks belong to their words, though Python's \w has none of them.
+MARKS = "".join(char for char in map(chr, range(0x300, 0xE00)) if unicodedata.category(char).startswith("M"))
+WORD = re.compile(rf"[{UNSPACED}]|(?:[^\W_{UNSPACED}][{MARKS}]*)+")
 
 
 def pairs_of_words(text: str) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -269,6 +270,7 @@ GOOD = json.dumps(tweet(1, "Good"))
         (part([{"tweet": {}}]), ["data/tweets.js, element 1", "id_str is missing"]),
         (part([{"tweet": {"id_str": "1", "created_at": NOON}}]), ["element 1", "full_text is missing"]),
         (part([tweet(1, "x"), tweet(2, 7)]), ["element 2", "full_text is 7", "text"]),  # type: ignore[arg-type]
+        (part([tweet(1, int("7" * 4000))]), ["element 1", "full_text is 7777", "should be text"]),  # type: ignore[arg-type]
         (part([tweet("1" * 40, "x")]), ["element 1", "id_str"]),
         (part([tweet("١٢", "x")]), ["element 1", "id_str"]),
         (part([tweet(1, "x", "yesterday")]), ["element 1", "created_at", "'yesterday'"]),
@@ -340,6 +342,7 @@ def test_numbers_at_a_chunks_edge_are_read_whole(tmp_path: Path) -> None:
         ("data/manifest.js", manifest("data/tweets.js", "data/tweets-part1.js"), ["data/tweets-part1.js", "not there"]),
         ("data/account.js", "x = [[]]", ["data/account.js, element 1", "a list"]),
         ("data/account.js", 'x = [{"account": "wren"}]', ["data/account.js, element 1", "account is text"]),
+        ("data/account.js", f"x = [{'{},' * 400_000}{{}}]", ["data/account.js", "1,200,008 bytes", "1,048,576 are read at most"]),
         ("data/profile.js", "", ["data/profile.js", "empty"]),
         ("data/profile.js", 'x = [{"profile": {"description": []}}', []),
         ("data/profile.js", 'x = [{"profile": {"description": {"bio": 5}}}]', ["data/profile.js", "the bio is 5"]),
@@ -443,6 +446,18 @@ def test_more_than_8_gib_in_all_is_refused(tmp_path: Path) -> None:
     assert "8589934592 are read at most" in refusal(tmp_path, path)
 
 
+def test_a_list_of_members_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    """Each of a million members of no size would become an object, however small the zip is; here they are a hole in a file."""
+    path, size = tmp_path / "a.zip", 65 << 20
+    with path.open("wb") as file:
+        file.truncate(size)
+        file.seek(size)
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65_535, 65_535, size, 0, 0))
+        file.seek(0)
+        file.write(b"PK")
+    assert "its directory has 68,157,440 bytes" in refusal(tmp_path, path)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_refused(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as packed:
@@ -477,6 +492,12 @@ def test_a_link_that_leaves_the_folder_is_refused(tmp_path: Path, linked: str) -
     inside.symlink_to(tmp_path / "outside" / linked)
     message = refusal(tmp_path, tmp_path / "inside")
     assert "data/tweets.js: is a link that leaves the folder" in message
+
+
+def test_a_link_to_itself_is_refused_without_the_machines_path(tmp_path: Path) -> None:
+    (tmp_path / "a" / "data").mkdir(parents=True)
+    (tmp_path / "a" / "data" / "tweets.js").symlink_to("tweets.js")
+    assert "a, data/tweets.js: is a link to itself" in refusal(tmp_path, tmp_path / "a")
 
 
 def test_a_link_within_the_folder_and_a_link_to_the_source_are_followed(tmp_path: Path) -> None:

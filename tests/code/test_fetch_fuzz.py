@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -20,7 +22,8 @@ from components.fetch import fetch
 from components.fetch.json_parts import elements
 from components.posts import Kind, Post, read_posts, write_posts
 
-SAMPLE = Path(__file__).parents[2] / "components" / "fetch" / "sample" / "groundling.zip"
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "components" / "fetch" / "sample" / "groundling.zip"
 CUTS = ("[", "]", "{", "}", '"', ",", "\\", "\\u", "null", "-", "\x00", "\ud83d", "1e999", '"tweet"', "…")
 
 
@@ -153,6 +156,47 @@ def test_mutated_small_zips(tmp_path: Path) -> None:
     for _ in range(300):
         (tmp_path / "a.zip").write_bytes(mutated(whole, rng))
         result_or_refusal(tmp_path / "a.zip", tmp_path / "out")
+
+
+def swollen(data: bytes, rng: random.Random) -> bytes:
+    """`data` with a stretch of it, mostly a whole element, repeated to some megabytes."""
+    start = rng.choice([place for place, byte in enumerate(data) if byte in b'[{"'])
+    stretch = data[start : start + rng.choice((1, 3, 40, 400))]
+    return data[:start] + stretch * (rng.choice((1, 6)) * 1_000_000 // len(stretch)) + data[start:]
+
+
+FETCHES = """
+import resource, sys
+from pathlib import Path
+from components.errors import MynahError
+from components.fetch import fetch
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))  # more is a MemoryError, which ends this process with a traceback
+read = 0
+for source in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        read += fetch([str(source)], Path(sys.argv[2]), basis="permission")[0].posts > 0
+    except MynahError:
+        pass
+    print(source.name, read)
+"""
+
+
+def test_no_export_however_mutated_takes_more_than_a_gigabyte(tmp_path: Path) -> None:
+    rng, exports = random.Random(11), tmp_path / "exports"
+    for number in range(30):
+        files = rng.choice((small_export, small_old_export, small_outbox))()
+        member = rng.choice(sorted(name for name in files if name.endswith((".js", ".json"))))
+        change = mutated if number % 3 else swollen
+        as_folder(exports / f"mutated-{number:02d}", files | {member: change(files[member], rng)})
+    as_folder(exports / "objects", small_export() | {"data/account.js": b"x = [" + b"{}," * 17_000_000 + b"{}]"})
+    as_folder(exports / "one-text", small_export() | {"data/tweets.js": b'x = ["' + b"y" * 60_000_000})
+    as_folder(exports / "one-list", small_export() | {"data/manifest.js": b"x = {" + b'"dataTypes":[' * 5_000_000})
+    done = subprocess.run(
+        [sys.executable, "-c", FETCHES, str(exports), str(tmp_path / "out")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 33 and 0 < int(lines[-1].split()[1]) < 33, "some mutations are harmless and some are not"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

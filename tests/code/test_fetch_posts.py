@@ -2,13 +2,15 @@
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from x_exports import as_folder, as_zip, export, note, part, tweet
 
-from components.fetch import fetch
+from components.errors import InputError
+from components.fetch import fetch, x_edits, x_notes
 from components.posts import Entity, Kind, Post, read_posts
 
 
@@ -70,6 +72,25 @@ def test_marks_that_overlap_are_sorted_and_the_first_stays(tmp_path: Path) -> No
     hashtags = [{"indices": [5, 9]}, {"indices": [3, 7]}, {"indices": [0, 4]}]
     [post] = posts_of(tmp_path, tweet(1, text, entities={"hashtags": hashtags}))
     assert post.entities == (Entity(0, 4, "hashtag"), Entity(5, 9, "hashtag"))
+
+
+def test_marks_with_other_words_are_found_whatever_their_case(tmp_path: Path) -> None:
+    """A sharp s is two letters as a capital, and a dotted capital i is two as a small one."""
+    text = "#STRASSE #İi @Ann"
+    hashtags = [{"text": "straße", "indices": [0, 8]}, {"text": "i̇i", "indices": [9, 12]}]
+    mentions = [{"screen_name": "ANN", "indices": [13, 17]}]
+    [post] = posts_of(tmp_path, tweet(1, text, entities={"hashtags": hashtags, "user_mentions": mentions}))
+    assert [text[each.start : each.end] for each in post.entities] == ["#STRASSE", "#İi", "@Ann"]
+
+
+def test_thousands_of_marks_over_a_whole_long_text_do_not_stop_the_reading(tmp_path: Path) -> None:
+    """To cut each one's stretch out and compare it would take half a minute."""
+    size, number = 1_500_000, 20_000
+    began = time.process_time()
+    hashtags = [{"text": "a", "indices": [0, size - place]} for place in range(number)]
+    [post] = posts_of(tmp_path, tweet(1, "y" * size, entities={"hashtags": hashtags}))
+    assert (len(post.text), post.entities) == (size, ())
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize("odd", [{"user_mentions": {"a": 1}}, {"media": [5, None, []]}, {"hashtags": "x"}])
@@ -149,6 +170,7 @@ def test_the_accounts_number_is_found_in_the_manifest_or_in_account_js(tmp_path:
         ("web", "web"),
         ("", ""),
         ("<a>" + "y" * 5000, "y" * 100),
+        ("<a>App <![x[ 2", "App"),  # at which the standard library's parser fails
         (None, ""),
         (["IFTTT"], ""),
     ],
@@ -209,6 +231,30 @@ def test_an_edit_is_seen_across_the_readers_chunks(tmp_path: Path, at: int) -> N
     text = "x = [" + first + "}, " + " " * (at - len(first) - 8) + json.dumps(version(2, "new", 1, 1, 2)) + "]"
     fetch([str(as_folder(tmp_path / "a", {"data/tweets.js": text}))], tmp_path / "out")
     assert [post.text for post in read_posts(tmp_path / "out")] == ["new"]
+
+
+@pytest.mark.parametrize("weight", ["text", "marks"])
+def test_edited_posts_and_long_texts_that_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: str
+) -> None:
+    """Both are held while the other posts pass; all else is not."""
+    monkeypatch.setattr(x_edits, "MOST_CHARACTERS", 20_000)
+    monkeypatch.setattr(x_notes, "MOST_CHARACTERS", 20_000)
+    text = "y" * (9000 if weight == "text" else 90)
+    entities = {"hashtags": [{"indices": [place, place + 1]} for place in range(90)]} if weight == "marks" else {}
+    core = {"hashtags": [{"fromIndex": place, "toIndex": place + 1} for place in range(90)]} if weight == "marks" else {}
+    marked_notes = tuple(note(text) for _ in range(3))
+    for each in marked_notes:
+        each["noteTweet"]["core"] |= core
+    edited = [version(number, text, number, number, number + 1) for number in (10, 20, 30)]
+    for each in edited:
+        each["tweet"]["entities"] = entities
+    plain = [tweet(number, text, entities=entities) for number in range(1, 9)]
+    assert len(posts_of(tmp_path, *plain, *edited[:2], notes=marked_notes[:2])) == 10
+    with pytest.raises(InputError, match=r"post 30: the edited posts have more than 20,000"):
+        posts_of(tmp_path, *edited)
+    with pytest.raises(InputError, match=r"note-tweet.js, element 3 .*more than 20,000"):
+        posts_of(tmp_path, *plain, notes=marked_notes)
 
 
 def test_thousands_of_long_texts_of_one_second_do_not_stop_the_reading(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from components.card.pictures.funnel import bars
+from components.card.pictures.funnel import bars, draw_funnel
 from components.errors import InputError
 from components.filter import FilterSettings, filter_posts, read_texts
 from components.filter.funnel import LABELS, rows
@@ -236,6 +236,48 @@ def test_the_picture_shows_where_the_posts_went(tmp_path):
     kept = max(count for count, colour in colours if colour not in ((201, 126, 74), (252, 250, 246)))
     assert dropped == pytest.approx(kept / 3, rel=0.05)  # 200 of 400; the author's colour is in two bars, of 400 and of 200
     assert not (tmp_path / "data" / "kept.jsonl").exists()
+
+
+@pytest.mark.parametrize("handle", ["ann" * 70, "a.b-c_" * 40, "🦜" * 200, "ש" * 200, ""])
+def test_of_a_long_handle_as_much_is_drawn_as_there_is_room_for(tmp_path, handle):
+    nothing = [("Tweets downloaded", [0]), ("Tweets kept", [0])]
+    draw_funnel(nothing, ["b"], tmp_path / "short.png")
+    draw_funnel(nothing, [handle], tmp_path / "long.png")
+    short, long = (title_width(tmp_path / name) for name in ("short.png", "long.png"))
+    assert long > short or not handle
+    assert long <= 1200 - 40
+
+
+def title_width(path):
+    """Up to which column the title goes."""
+    with Image.open(path) as image:
+        return ImageOps.invert(image.convert("L")).crop((0, 0, 1200, 90)).point(lambda level: 255 * (level > 40)).getbbox()[2]
+
+
+@pytest.mark.parametrize("rules", ["huggingtweets", "default,+threads"])
+def test_the_classic_rows_and_the_joined_add_up(tmp_path, rules):
+    story = thread("So I went to the shop", "@ann and they were out of bread", "@ann Ay")
+    raw_folder(tmp_path / "raw", [*many(), *story, post("RT @bob: yes", number=8000), post("Ay", number=8001)])
+    told = dict(rows(filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings(rules)).to_record()))
+    joined = told.pop("Joined to their thread", [0])
+    assert joined == [2 if "threads" in rules else 0]
+    assert told["Tweets downloaded"] == [205]
+    assert told["Retweets"] == [1]
+    assert told["Short tweets"] == [1 if "threads" in rules else 2]
+    assert told["Tweets kept"] == [201 if "threads" in rules else 202]
+    assert (
+        told["Tweets downloaded"][0] == sum(told[label][0] for label in ("Retweets", "Short tweets", "Tweets kept")) + joined[0]
+    )
+
+
+def test_the_command_gives_the_table_as_json(tmp_path):
+    raw_folder(tmp_path / "raw", [*many(), *many(50, "bob", 500), post("Ay", number=901)])
+    command = [sys.executable, "-m", "pipelines", "filter", tmp_path / "raw", "--out", tmp_path / "data", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert [(each["author"], each["downloaded"], each["dropped"], each["kept"]) for each in told["authors"]] == [
+        ("ann", 201, {"short": 1}, 200), ("bob", 50, {}, 50)
+    ]  # fmt: skip
+    assert told == json.loads((tmp_path / "data" / "funnel.json").read_text())
 
 
 def test_bars_hang_where_the_last_one_ended():

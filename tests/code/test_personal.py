@@ -22,6 +22,16 @@ from components.personal import Found, find, values
         ("+1-415-555-2671!", "phone", "+1-415-555-2671"),
         ("020 7946 0958", "phone", "020 7946 0958"),
         ("01 42 68 53 00", "phone", "01 42 68 53 00"),
+        ("Tel:020 7946 0958", "phone", "020 7946 0958"),
+        ("tel:+14155552671", "phone", "+14155552671"),
+        ("call 1-800-273-8255 now", "phone", "1-800-273-8255"),
+        ("1 (415) 555-2671", "phone", "1 (415) 555-2671"),
+        ("call me on 07700900123", "phone", "07700900123"),
+        ("☎️ 4155552671", "phone", "4155552671"),
+        ("my phone number is 4155552671.", "phone", "4155552671"),
+        ("415 555 2671 24 hours a day", "phone", "415 555 2671"),
+        ("open 24 7, 415 555 2671", "phone", "415 555 2671"),
+        ("メールはann@example.orgまで", "email", "ann@example.org"),
         ("DE89 3704 0044 0532 0130 00 AND MORE", "iban", "DE89 3704 0044 0532 0130 00"),
         ("GB82WEST12345698765432.", "iban", "GB82WEST12345698765432"),
         ("4111 1111 1111 1111", "card", "4111 1111 1111 1111"),
@@ -44,6 +54,8 @@ def test_found(text, kind, found):
         "std::string", "12:30:45", "100 200 300", "1 2 3 4 5 6 7 8 9 10", "3.14159265358979", "2016 2017 2018", "24/7 365",
         "10-9-8-7-6-5-4-3-2-1", "4111 1111 1111 1112", "1990 2000 2010", "ISBN 978-3-16-148410-0", "99.99% 100.00%", "a@b", "@ someone",
         "http://t.co/123456789", "#100 200 300", "DE89 3704 0044 0532 0130 01", "000-12-3456", "999.999.999.999", "5 @ 10",
+        "call 5 people on 10 days", "4155552671", "id:4155552671", "text 2024 to 80100", "Lotto: 04 12 23 34 45 56", "scores 102 98 110 99 101 120",
+        "100 200 300 400 500 600", "12 345 6789 1234 567", "open 12:30-14:00 200 300 4000",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_it(text):
@@ -55,13 +67,20 @@ def test_several_in_order_and_none_twice():
     assert [each.kind for each in find(text)] == ["iban", "email", "card", "phone"]
 
 
-def test_two_phone_numbers_side_by_side():
-    assert [each.text for each in find("212-736-5000 415-555-2671")] == ["212-736-5000", "415-555-2671"]
+@pytest.mark.parametrize("between", [" ", " / ", ", ", " or "])
+@pytest.mark.parametrize(("one", "other"), [("212-736-5000", "415-555-2671"), ("020 7946 0958", "0161 496 0123")])
+def test_two_phone_numbers_side_by_side(one, between, other):
+    assert [each.text for each in find(f"{one}{between}{other}")] == [one, other]
 
 
 def test_the_same_however_it_is_written():
     assert values(["Ann@Example.org", "ann@example.ORG"]) == {"email:ann@example.org"}
     assert values(["+44 20 7946 0958", "+44 (20) 7946-0958"]) == {"phone:442079460958"}
+
+
+@given(st.text("0123", min_size=10, max_size=11))
+def test_any_digits_behind_a_word_that_names_a_phone_are_read(digits):
+    check(f"call {digits}")
 
 
 @given(st.text())
@@ -82,7 +101,28 @@ def check(text):
 
 @pytest.mark.parametrize(
     "piece",
-    ["1", "1 ", "1-", "12.", "a@", "a.", "(1", "+1 ", "DE89", "1:", "4111 1111 1111 1111 ", "020 7946 0958 ", "a@b.c", "AB12 "],
+    [
+        "1",
+        "1 ",
+        "1-",
+        "12.",
+        "a@",
+        "a.",
+        "(1",
+        "+1 ",
+        "DE89",
+        "1:",
+        "4111 1111 1111 1111 ",
+        "020 7946 0958 ",
+        "a@b.c",
+        "AB12 ",
+        "ann@example.org ",
+        "98.202.88.97 ",
+        "call 4155552671 ",
+        "call me ",
+        "12 3456 789 / ",
+        "1-415-",
+    ],
 )
 @pytest.mark.timeout(20)  # what takes the square of a text's length, or more, would take minutes
 def test_a_long_post_of_one_piece_is_read_soon(piece):

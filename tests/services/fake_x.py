@@ -78,6 +78,7 @@ class FakeX(FailingServer):
         self.timeline, self.account = timeline, account
         self.lookup = None  # instead of the account
         self.statuses = None  # instead of posts
+        self.hidden = set()  # ids that are missing from their pages, which are the shorter for it
         self.given_out = {"posts": 0, "accounts": 0}
 
     def _answer(self, asked):
@@ -118,7 +119,7 @@ class FakeX(FailingServer):
         until = query.get("until_id")
         there = [each for each in self.timeline[:cap] if not until or int(each["id"]) < int(until)]
         start = int(query.get("pagination_token", "p0")[1:])
-        page = there[start : start + size]
+        page = [each for each in there[start : start + size] if each["id"] not in self.hidden]
         fields = DEFAULT_FIELDS | set(query.get("tweet.fields", "").split(","))
         self.given_out["posts"] += len(page)
         meta = {"result_count": len(page)}

@@ -599,6 +599,8 @@ def test_an_archive_yields_its_public_posts(tmp_path):
         note(1, f"<p>Hello {HASHTAG}</p>"),
         note(2, "<p>For friends</p>", to=[f"{ACTOR}/followers"], cc=[]),
         note(3, "<p>For one</p>", to=["https://x.example/users/heron"], cc=[]),
+        note(9, "<p>Quietly</p>", to=[f"{ACTOR}/followers"], cc=[PUBLIC]),
+        note(10, "<p>To one, heard by all</p>", to="https://x.example/users/heron", cc="as:Public"),
         note(4, "<p>Yes</p>", inReplyTo="https://x.example/users/heron/statuses/77"),
         note(5, "<p>And on</p>", inReplyTo=f"{ACTOR}/statuses/4", to=PUBLIC),
         note(6, "<p>This!</p>", quote="https://x.example/1", contentMap={"en": "a", "de": "b"}),
@@ -610,6 +612,8 @@ def test_an_archive_yields_its_public_posts(tmp_path):
     with opened(tmp_path, archive(*items)) as found:
         content = open_outbox(found)
         posts = read(content)
+    quiet, posts = posts[1:3], posts[:1] + posts[3:]
+    assert [(post.id, post.text) for post in quiet] == [("9", "Quietly"), ("10", "To one, heard by all")]
     assert [post.text for post in posts] == ["Hello #fish", "Yes", "And on", "This!", "https://x.example/users/heron/statuses/78"]
     assert [post.kind for post in posts] == [Kind.ORIGINAL, Kind.REPLY, Kind.REPLY, Kind.QUOTE, Kind.REPOST]
     assert [post.id for post in posts] == ["1", "4", "5", "6", "7"]

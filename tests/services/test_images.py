@@ -200,9 +200,36 @@ def test_the_server_is_healthy_answers_and_stops_in_order(engine, images):
     engine.get("podman", "rm", name)
 
 
-def test_a_whole_pipeline_runs_with_a_container_per_step(mynah, on_server, docker, images, tmp_path):
-    done = mynah("run", *QUICK, "--workdir", tmp_path, "--json")
+def test_a_whole_pipeline_runs_with_a_container_per_step_and_goes_on_where_one_ended(on_server, docker, images, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "run",
+        *QUICK,
+        "--set",
+        "epochs=30",
+        "--set",
+        "patience=0",
+        "--workdir",
+        tmp_path,
+    ]
+    environment = os.environ | {"MYNAH_CHECKPOINT_SECONDS": "1", "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("checkpoints/wren/*/step-*/state.json")) and running.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    told = running.communicate(timeout=120)[1]
+    assert running.returncode == 130, told
+    saved = re.findall(r"saved at step (\d+) of", told)
+    assert saved, told
+    assert docker.get("podman", "ps", "--all", "--quiet") == ""
+
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr + log(tmp_path)
+    assert f"going on at step {saved[0]} of" in done.stderr
     outcome = json.loads(done.stdout)
     folder = Path(outcome["folder"])
     assert {"raw", "data", "model", "report", "card", "pipeline.log"} <= {path.name for path in folder.iterdir()}
@@ -308,26 +335,6 @@ def test_the_token_for_x_is_told_to_fetching_alone(docker, images, monkeypatch, 
         shell = ["sh", "-c", 'echo "<$X_BEARER_TOKEN>"', "--function_to_execute", step]
         assert run_container(client, images["data"], shell, {}, **options) == 0
     assert f"<{told}>" in capsys.readouterr().out
-
-
-def test_fine_tuning_in_a_container_that_is_ended_goes_on_in_another(on_server, docker, images, tmp_path):
-    command = [sys.executable, "-m", "pipelines", "run", *QUICK, "--limit", "500", "--set", "epochs=50", "--workdir", tmp_path]
-    environment = os.environ | {"MYNAH_CHECKPOINT_SECONDS": "1", "OMP_NUM_THREADS": "1"}
-    told = []
-    for _ in range(2):
-        before = set(tmp_path.glob("checkpoints/wren/*/step-*/state.json"))
-        running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        deadline = time.monotonic() + 200
-        while set(tmp_path.glob("checkpoints/wren/*/step-*/state.json")) <= before and running.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        running.send_signal(signal.SIGINT)
-        told.append(running.communicate(timeout=120)[1])
-        assert running.returncode == 130, told
-    saved = re.findall(r"saved at step (\d+) of", told[0])
-    assert saved, told
-    assert f"going on at step {saved[0]} of" in told[1]
-    assert docker.get("podman", "ps", "--all", "--quiet") == ""
 
 
 def test_what_is_missing_is_told_before_anything_is_made(mynah, on_server, docker, monkeypatch, tmp_path):

@@ -14,10 +14,10 @@ from failing_server import LOGIN_PAGE, Answer, dripping, flooding, reset, runnin
 from fake_x import CAPPED, NO_CREDITS, NOT_ENROLLED, PROBLEMS, TOKEN, TOO_MANY, WREN, FakeX, problem, tweet
 
 from components.errors import InputError, PlatformError
-from components.fetch import web
+from components.fetch import web, x_pages
 from components.fetch.patience import Patience
 from components.fetch.x_api import Spend, open_timeline
-from components.fetch.x_pages import kept_pages
+from components.fetch.x_pages import copied_pages, kept_pages
 from components.posts import Entity, Kind
 
 YES = Spend(yes=True)
@@ -234,9 +234,8 @@ def test_names_of_the_new_openapi_document_are_read_too(x):
 
 def test_nothing_is_asked_before_the_price_and_the_terms_were_agreed_to(x):
     fake = x(many(3))
-    assert "5 posts" in refusal(InputError, spend=Spend(), limit=2) and "105 posts" in refusal(
-        InputError, spend=Spend(), limit=102
-    )
+    assert "at most 6 posts" in refusal(InputError, spend=Spend(), limit=2)
+    assert "at most 106 posts" in refusal(InputError, spend=Spend(), limit=102)
     said = refusal(InputError, spend=Spend())
     assert "3,200 posts" in said and "$0.005" in said and "$16.01" in said and "--yes" in said and "--max-cost" in said
     assert "foundation or frontier model" in said and "https://docs.x.com/developer-terms/agreement" in said
@@ -248,8 +247,22 @@ def test_price_and_terms_are_told_before_it_begins(x, capsys, monkeypatch):
     monkeypatch.setenv("MYNAH_X_PRICE_PER_POST", "0.001")
     fetched(limit=500)
     said = capsys.readouterr().err
-    assert "500 posts" in said and "$0.001" in said and "$0.51" in said and "agreement" in said
+    assert "504 posts" in said and "$0.001" in said and "$0.51" in said and "agreement" in said
     assert "posts of @Wren: 3, about $0.013 spent" in said
+
+
+def test_pages_that_are_short_cost_no_more_than_was_told(x, capsys):
+    fake = x(many(300))
+    fake.hidden = {fake.timeline[3]["id"]}
+    assert len(fetched(limit=100)) == 100
+    assert fake.given_out["posts"] == 104
+    assert "at most 104 posts" in capsys.readouterr().err
+
+
+def test_a_price_near_nothing_buys_whole_pages(x, monkeypatch):
+    fake = x(many(300))
+    monkeypatch.setenv("MYNAH_X_PRICE_PER_POST", "1e-310")
+    assert len(fetched(spend=Spend(max_cost_usd=5.0))) == fake.given_out["posts"] == 300
 
 
 def test_the_cap_is_never_passed_and_what_it_bought_is_kept(x, capsys):
@@ -294,6 +307,83 @@ def test_a_fetch_that_is_cut_off_pays_for_no_page_twice(x, clock, capsys):
     assert fake.given_out == {"posts": 3190, "accounts": 1}
     assert "2,000 posts of @Wren are kept" in capsys.readouterr().err
     assert list(kept.parent.iterdir()) == []
+
+
+def test_a_smaller_fetch_leaves_what_a_larger_one_paid_for(x, clock):
+    timeline = many(300)
+    fake = x(timeline)
+    fake.failures = [None] * 3 + [BROKEN] * 5
+    refusal(PlatformError, clock)
+    assert [post.id for post in fetched(clock, limit=5)] == [each["id"] for each in timeline[:5]]
+    assert fake.given_out["posts"] == 200
+    assert len(fetched(clock)) == 300
+    assert fake.given_out == {"posts": 300, "accounts": 1}
+    assert not kept_pages("wren").exists()
+
+
+def test_another_fetch_may_end_between_the_account_and_its_posts(x):
+    x(many(300))
+    content = open_timeline("wren", 0, YES)
+    assert len(fetched()) == 300
+    assert len(list(content.posts(lambda _: None))) == 300
+    assert not kept_pages("wren").exists()
+
+
+@pytest.mark.parametrize("cache", ["/dev/null", "/dev/null/x", "/proc/nothing", "~nobody-of-that-name/x"])
+def test_a_folder_for_pages_that_cannot_be_made_is_told_before_anything_is_paid(x, monkeypatch, cache):
+    fake = x(many(3))
+    monkeypatch.setenv("MYNAH_CACHE", cache)
+    assert "folder" in refusal(PlatformError)
+    assert fake.asked == []
+
+
+# --- the copy in a bucket ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installation(s3, bucket, monkeypatch):
+    """An installation's bucket, which keeps versions."""
+    client, name = bucket
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    settings = {
+        "MYNAH_S3_BUCKET": name, "AWS_ENDPOINT_URL_S3": s3.url, "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+    }  # fmt: skip
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    return lambda: [each["Key"] for each in client.list_object_versions(Bucket=name).get("Versions", [])]
+
+
+def test_the_next_pod_pays_for_no_page_twice(x, clock, installation, monkeypatch, tmp_path, capsys):
+    fake = x(many(300))
+    fake.failures = [None] * 3 + [BROKEN] * 5
+    refusal(PlatformError, clock)
+    assert {f"s3://{os.environ['MYNAH_S3_BUCKET']}/{key}" for key in installation()} == {f"{copied_pages('WREN')}/pages.jsonl"}
+    assert "wren" not in copied_pages("wren")
+    monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "another pod"))
+    assert len(fetched(clock)) == 300
+    assert fake.given_out == {"posts": 300, "accounts": 1}
+    assert installation() == [], "no older version either"
+    assert "machine alone" not in capsys.readouterr().err
+
+
+def test_a_copy_is_gone_after_a_day_whosever_it_is(x, clock, installation, monkeypatch, tmp_path):
+    fake = x(many(300))
+    fake.failures = [None] * 3 + [BROKEN] * 5
+    refusal(PlatformError, clock)
+    fake.account = {**WREN, "username": "heron"}
+    monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "another pod"))
+    monkeypatch.setattr(x_pages, "SECONDS_KEPT", 0)
+    assert len(fetched(clock, handle="heron")) == 300
+    assert fake.given_out == {"posts": 500, "accounts": 2}
+    assert installation() == []
+
+
+def test_a_bucket_that_fails_costs_no_post(x, installation, monkeypatch, capsys):
+    x(many(300))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert len(fetched()) == 300
+    assert capsys.readouterr().err.count("kept on this machine alone") == 2  # as it begins, and as the copy should go
 
 
 def test_a_line_that_a_kill_cut_is_paid_for_again_and_no_other(x, clock):
@@ -395,6 +485,8 @@ def test_an_account_without_posts_is_no_error(x):
             "X_BEARER_TOKEN",
         ),
         (Answer(418, {"detail": f"the token {TOKEN}"}), PlatformError, "the token …"),
+        (Answer(418, {"detail": "y" * 190 + TOKEN}), PlatformError, "yyy…"),  # which would be cut within the token
+        (Answer(200, {"errors": [{"detail": f"on\ntwo lines: {TOKEN}"}]}), PlatformError, "on two lines: …"),
         (Answer(200, {"surprise": 1}), PlatformError, "nor a reason"),
         (Answer(200, [1, 2]), PlatformError, "nor a reason"),
         (Answer(302, b"", {"Location": "http://169.254.169.254/latest"}), PlatformError, "another server, '169.254.169.254'"),

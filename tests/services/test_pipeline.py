@@ -23,6 +23,10 @@ def mynah(*arguments, **environment):
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=200, env=os.environ | environment)
 
 
+def start(*arguments):
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def run_in(workdir, *more):
     return mynah("run", "--name", "wren", "--from", "sample", "--workdir", workdir, "--json", *QUICK, *more)
 
@@ -34,10 +38,19 @@ def workdir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def done(workdir):
-    found = run_in(workdir)
-    assert found.returncode == 0, found.stderr
-    return found
+def both(workdir):
+    """Two runs at once on a new folder: wren learns, and a bot that sleeps does not."""
+    arguments = ["--from", "sample", "--workdir", workdir, "--json", *QUICK]
+    more = {"wren": [], "sleeper": ["--set", "learning_rate=1e-8"]}
+    runs = {name: start("run", "--name", name, *arguments, *more[name]) for name in more}
+    told = {name: run.communicate(timeout=250) for name, run in runs.items()}
+    return {name: subprocess.CompletedProcess(run.args, run.returncode, *told[name]) for name, run in runs.items()}
+
+
+@pytest.fixture(scope="session")
+def done(both):
+    assert both["wren"].returncode == 0, both["wren"].stderr
+    return both["wren"]
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +79,20 @@ def test_progress_is_plain_lines_on_stderr(done):
     ):
         assert line in lines
     assert "\x1b" not in done.stderr
+
+
+def test_two_runs_at_once_on_a_new_folder(both, workdir):
+    """A new sqlite store does not survive two that open it at once: Mynah lets one in at a time. One learns, one does not."""
+    assert both["wren"].returncode == 0, both["wren"].stderr
+    assert both["sleeper"].returncode == 4, both["sleeper"].stderr
+    assert "sleeper version 1 was not promoted: the gate did not pass it (failed: loss_gain" in both["sleeper"].stderr
+    assert json.loads(both["sleeper"].stdout)["promoted"] is False
+    assert {bot["name"]: bot["champion"] for bot in bots_of(workdir).values()} == {"wren": 1, "sleeper": None}
+
+
+def bots_of(workdir):
+    """What `mynah bots` tells, by name."""
+    return {bot["name"]: bot for bot in json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)}
 
 
 def test_the_run_folder_holds_every_steps_output_and_nothing_else(outcome):
@@ -172,7 +199,7 @@ def test_mlflow_itself_loads_the_model(workdir, store):
 
 
 def test_bots_and_generate(workdir, done):
-    [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
+    bot = bots_of(workdir)["wren"]
     assert (bot["name"], bot["champion"], bot["verdict"], bot["versions"]) == ("wren", 1, "passed", 1)
     assert "wren" in mynah("bots", "--workdir", workdir).stdout
     answers = [
@@ -219,8 +246,7 @@ def test_the_steps_by_hand_and_a_promotion(workdir, outcome):
         [],
         version - 1,
     )
-    [bot] = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)
-    assert bot["aliases"] == {"champion": version, "challenger": version, "previous": version - 1}
+    assert bots_of(workdir)["wren"]["aliases"] == {"champion": version, "challenger": version, "previous": version - 1}
     assert mynah("promote", "wren", "--version", "99", "--workdir", workdir).returncode == 2
 
 
@@ -235,11 +261,11 @@ def test_a_model_that_the_gate_refused_is_not_promoted(workdir, outcome, tmp_pat
     folders = [run / "model", run / "data", tmp_path / "report", run / "card"]
     found = mynah("register", "--name", "wren", *folders, "--workdir", workdir, "--json")
     version = json.loads(found.stdout)["version"]
-    before = json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)[0]["aliases"]["champion"]
+    before = bots_of(workdir)["wren"]["aliases"]["champion"]
     refused = mynah("promote", "wren", "--version", version, "--workdir", workdir)
     assert refused.returncode == 4
     assert "loss_gain" in refused.stderr
-    assert json.loads(mynah("bots", "--workdir", workdir, "--json").stdout)[0]["aliases"]["champion"] == before
+    assert bots_of(workdir)["wren"]["aliases"]["champion"] == before
 
 
 def children_of(folder):
@@ -263,7 +289,7 @@ def start_until(workdir, line):
     return process
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGINT to the group", "SIGTERM"])
+@pytest.mark.parametrize("how", ["SIGINT to the group", "SIGTERM"])
 def test_an_interrupted_run_leaves_nothing(tmp_path, how):
     from mlflow import MlflowClient
 
@@ -316,18 +342,3 @@ def test_a_full_disk_ends_a_run_with_its_cause(small_disk):
     assert found.returncode == 3, found.stderr
     assert "Traceback" not in found.stderr
     assert "space" in found.stderr
-
-
-def test_two_runs_at_once_on_a_new_folder(tmp_path):
-    """A new sqlite store does not survive two that open it at once: Mynah lets one in at a time. One learns, one does not."""
-    arguments = ["--from", "sample", "--workdir", tmp_path / "work", "--json", *QUICK]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    more = {"learns": [], "sleeps": ["--set", "learning_rate=1e-8"]}
-    runs = {name: subprocess.Popen(command("run", "--name", name, *arguments, *more[name]), **pipes) for name in more}
-    told = {name: run.communicate(timeout=250) for name, run in runs.items()}
-    assert runs["learns"].returncode == 0, told["learns"][1]
-    assert runs["sleeps"].returncode == 4, told["sleeps"][1]
-    assert "sleeps version 1 was not promoted: the gate did not pass it (failed: loss_gain" in told["sleeps"][1]
-    assert json.loads(told["sleeps"][0])["promoted"] is False
-    bots = json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout)
-    assert [(bot["name"], bot["champion"]) for bot in bots] == [("learns", 1), ("sleeps", None)]

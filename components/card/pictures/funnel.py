@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.card.pictures.ink import draw_line
-from components.card.pictures.passage import Passage
+from components.card.pictures.passage import Passage, Setting
 from components.card.pictures.style import BACKGROUND, FAINT, INK, SOFT, Colour, colour_of, font
 from components.files import storage_errors
 
@@ -12,6 +12,8 @@ WIDTH, MARGIN = 1200, 48
 TITLE, ROW, BAR = 96, 46, 28  # heights
 LABELS, NUMBERS = 330, 210  # widths to the left and right of the bars
 DROPPED = (201, 126, 74)
+LARGEST, SMALLEST = 30, 18  # sizes of the title
+LONGEST_TITLE = 160  # characters; there is room for a hundred
 
 
 def draw_funnel(rows: Sequence[tuple[str, Sequence[int]]], authors: Sequence[str], path: Path) -> None:
@@ -26,7 +28,7 @@ def draw_funnel(rows: Sequence[tuple[str, Sequence[int]]], authors: Sequence[str
     image = Image.new("RGB", (WIDTH, height), BACKGROUND)
     pen = ImageDraw.Draw(image)
     accent = colour_of(authors[0] if authors else "")
-    draw_line(image, Passage.of(_title(authors)), (MARGIN, TITLE // 2 + 4), range(30, 17, -1), WIDTH - 2 * MARGIN, INK)
+    draw_line(image, _title(authors), (MARGIN, TITLE // 2 + 4), range(LARGEST, SMALLEST - 1, -1), WIDTH - 2 * MARGIN, INK)
     for number, (bar, colour) in enumerate(zip(bars(table), [accent, *[DROPPED] * (len(table) - 2), accent], strict=True)):
         label, count, start, end = bar
         y = TITLE + ROW * number + ROW // 2
@@ -36,7 +38,7 @@ def draw_funnel(rows: Sequence[tuple[str, Sequence[int]]], authors: Sequence[str
         pen.line((left, y + ROW // 2, left + room, y + ROW // 2), fill=FAINT)
         if count:
             _bar(pen, (left + room * start, y), room * (end - start), colour)
-        told = f"{count:,}  ({count / max(1, table[0][1]):.1%})" if number else f"{count:,}"
+        told = f"{count:,}  ({_share(count, table[0][1])})" if number else f"{count:,}"
         pen.text((WIDTH - MARGIN, y), told, fill=INK if strong else SOFT, font=font(20, strong), anchor="rm")
     with storage_errors(path):
         image.save(path, format="PNG", optimize=True)
@@ -57,7 +59,18 @@ def _bar(pen: "ImageDraw.ImageDraw", at: tuple[float, float], width: float, colo
     pen.rectangle((left, y - BAR // 2, left + max(2, round(width)), y + BAR // 2), fill=colour)
 
 
-def _title(authors: Sequence[str]) -> str:
-    if len(authors) == 1:
-        return f"What became of the posts of @{authors[0]}"
-    return f"What became of the posts of {len(authors)} authors"
+def _share(count: int, whole: int) -> str:
+    return "<0.1%" if 0 < count < 0.0005 * whole else f"{count / max(1, whole):.1%}"
+
+
+def _title(authors: Sequence[str]) -> Passage:
+    """The title; of a handle as much as there is room for. Left to be wrapped, a long one would go as a whole, being one word."""
+    begin = "What became of the posts of "
+    if len(authors) != 1:
+        return Passage.of(f"{begin}{len(authors)} authors")
+    whole = Passage.of(f"{begin}@{authors[0]}", limit=LONGEST_TITLE)
+    for end in range(len(whole.pieces), len(begin), -1):
+        title = whole if end == len(whole.pieces) else whole.cut(end)
+        if Setting(title, SMALLEST).width(0, len(title.pieces)) <= WIDTH - 2 * MARGIN:
+            return title
+    return Passage.of(begin)
