@@ -66,10 +66,19 @@ def _fetch(parsed: Sequence[Source], out: Path, wanted: Wanted, store: "Store | 
         if store:
             _refuse_forgotten(store, sorted(authors))
         write_json(folder / SOURCES_FILE, [asdict(provenance) for provenance in provenances])
+    _forget_pages(source.address for source in parsed if source.form == "x")
     for provenance in provenances:
         if not provenance.posts:
             say(f"{provenance.source} holds no posts", "warning")
     return provenances
+
+
+def _forget_pages(accounts: Iterable[str]) -> None:
+    """Of accounts of X: their pages were paid for, and kept until all posts were written."""
+    for account in accounts:
+        from components.fetch.x_pages import Pages
+
+        Pages(account).remove_finished()
 
 
 def _refuse_forgotten(store: "Store", authors: Iterable[str]) -> None:

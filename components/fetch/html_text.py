@@ -53,7 +53,8 @@ def _closed(html: str) -> str:
     first, *others = html.split("<!--")
     parts = (other.partition("-->") for other in others)
     head, end, tail = "".join([first, *(rest if end else f"&lt;!--{open_}" for open_, end, rest in parts)]).rpartition(">")
-    return head + end + tail.replace("<", "&lt;")
+    # "<![" begins a marked section, which HTML has none of, and the standard library's parser raises AssertionError at most of them.
+    return (head + end).replace("<![", "&lt;![") + tail.replace("<", "&lt;")
 
 
 @dataclass(slots=True)

@@ -122,7 +122,7 @@ def _posts(client: "tweepy.Client", pages: Pages, account: dict[str, Any], purse
 
 
 def _pages(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> Iterator[list[dict[str, Any]]]:
-    """The timeline as X gives it. Kept on disk until it is complete; also where the cap ends it, since a later run may go on."""
+    """The timeline as X gives it. Kept on disk, marked as complete or not: also where the cap ends it, since a later run may go on."""
     name, kept = pages.account["username"], len(pages.posts)
     if kept:
         say(f"{kept:,} posts of @{name} are kept from a fetch that was cut off, and not paid for again")
@@ -158,7 +158,7 @@ def _pages(client: "tweepy.Client", pages: Pages, purse: Purse, most: int) -> It
         seen.add(token)
     say(f"posts of @{name}: {len(pages.posts):,}, about ${purse.spent:,.3f} spent")
     if kept <= most:  # else they are of a fetch that wants more, which is still to be run again
-        pages.remove()
+        pages.finish()
 
 
 def _refusal(name: str, token: str) -> Refusal:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SECONDS_KEPT = 86_400
 FOLDER = "x-pages"  # in the folder for caches, and in the bucket
+FINISHED = {"finished": True}  # the last line of a complete timeline; to read it on is to take it up again, for nothing
 NAME = "pages.jsonl"  # of the copy
 SINCE = "mynah_kept_since"  # in the first line: when it was written, a Unix time
 
@@ -99,11 +100,20 @@ class Pages:
             self.posts += posts
             self._add(posts)
 
-    def remove(self) -> None:
-        """Keep nothing: the timeline is complete."""
-        with storage_errors(self._path):
-            self._path.unlink(missing_ok=True)
-        self._copy.remove()
+    def finish(self) -> None:
+        """Note that the timeline is complete: its pages may go as soon as its posts are written elsewhere."""
+        self._add(FINISHED)
+
+    def remove_finished(self) -> None:
+        """Keep nothing of a timeline that is complete; what another fetch holds stays."""
+        with contextlib.suppress(FileNotFoundError, Timeout), FileLock(self._path.with_suffix(".lock"), timeout=0):
+            with storage_errors(self._path):
+                is_finished = self._path.read_bytes().endswith(b"\n" + json.dumps(FINISHED).encode() + b"\n")
+                if is_finished:
+                    self._path.unlink()
+            if is_finished:
+                self._copy.remove()
+            self._path.with_suffix(".lock").unlink(missing_ok=True)
 
     def _add(self, value: object) -> None:
         with storage_errors(self._path):

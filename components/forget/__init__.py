@@ -140,7 +140,8 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
         f"the cluster {cluster.host}" if cluster else "no cluster",
         f"training states in {', '.join(places(store.folder))}",
         "the hubs that versions were published to",
-        f"timelines of X that were cut off, in {pages_folder()}",
+        f"timelines of X that were cut off, in {pages_folder()}"
+        + (f" and the bucket {bucket_of_uploads()}" if bucket_of_uploads() else ""),
         f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
     ]  # fmt: skip
 

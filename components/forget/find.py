@@ -195,9 +195,11 @@ def _addresses(places: Iterable[str]) -> Iterator[str]:
 def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str], versions: list[str]) -> Iterator[Item]:
     """This machine's files: run folders, cards, fetched checkpoints, records that wait, what was put aside, Kubeflow's local cache."""
     if subject.is_author:
-        from components.fetch.x_pages import kept_pages
+        from components.fetch.x_pages import copied_pages, kept_pages
 
         yield from file_items(kept_pages(subject.name))  # of a timeline that was paid for, and cut off
+        if copy := copied_pages(subject.name):
+            yield from stored_items(copy)
     if not store.folder:
         return
     names = {run.folder for run in runs if run.folder}

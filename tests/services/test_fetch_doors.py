@@ -99,6 +99,16 @@ def test_the_cap_is_for_all_accounts_together(networks, fetched):
     assert min(each["posts"] for each in found) > 80
 
 
+def test_what_was_paid_for_is_kept_until_it_is_written(networks, fetched, tmp_path):
+    done = fetched("--from", "x://wren", "--from", "x://lark", "--basis", "permission", "--yes")
+    assert (done.returncode, "no account @lark" in done.stderr) == (2, True), done.stderr
+    for _ in range(2):
+        assert fetched("--from", "x://wren", "--basis", "permission", "--yes").returncode == 0
+        assert [post.text for post in read_posts(tmp_path / "raw")] == [f"Post {number}" for number in range(250, 0, -1)]
+        assert list((tmp_path / "cache" / "x-pages").iterdir()) == []
+    assert networks["x"].given_out == {"posts": 500, "accounts": 2}, "once, and once more for the second fetch that came through"
+
+
 def test_who_was_forgotten_is_not_even_asked_for(networks, fetched, tmp_path):
     store = open_store(tmp_path / "work")
     for name, (_, author) in DOORS.items():

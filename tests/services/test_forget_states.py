@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from components.fetch.x_pages import Pages, copied_pages
 from components.finetune.states import State, States
 from components.store import open_store
 
@@ -124,6 +125,24 @@ def test_in_s3_older_versions_and_unfinished_uploads_go_too(mynah, workdir, s3, 
     assert "Uploads" not in client.list_multipart_uploads(Bucket=name)
     forget(mynah, "robin", workdir)
     assert _versions(client, name) == {"duo": ["checkpoints/duo/notes.txt"]}
+
+
+def test_pages_of_x_in_the_bucket_go_with_their_author(mynah, workdir, s3, bucket, monkeypatch, tmp_path):
+    client, name = bucket
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for key, value in {**s3.environment, "MYNAH_S3_BUCKET": name, "MYNAH_CACHE": str(tmp_path / "pod")}.items():
+        monkeypatch.setenv(key, value)
+    for author in ("ann", "bob"):
+        pages = Pages(author)
+        with pages.locked():
+            pages.begin({"id": "1", "username": author})
+            pages.add([{"id": "2", "text": "said"}])
+    monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "another machine"))
+    found = forget(mynah, "@ann", workdir)
+    assert f"{copied_pages('ann')}/pages.jsonl" in found
+    assert {f"s3://{name}/{key}" for keys in _versions(client, name).values() for key in keys} == {
+        f"{copied_pages('bob')}/pages.jsonl"
+    }
 
 
 def _versions(client, name):

@@ -444,6 +444,7 @@ HASHTAG = '<a href="https://birds.example/tags/fish" class="mention hashtag" rel
         ("<p>Unclosed <a href='https://e.example'>link <span class='invisible'>x</p>end", "Unclosed link\n\nend", [("link", "url")]),
         ("a&nbsp;b &#128038; &unknown; & c < d", "a\xa0b 🐦 &unknown; & c < d", []),
         ("🐦<a name='x'>no link</a> <img src='x' alt='y'>", "🐦no link", []),
+        ("<p>a <![foo[ b</p><![CDATA[c]]><!DOCTYPE html>d", "a <![foo[ b\n\n<![CDATA[c]]>d", []),
         ("", "", []),
         ("<br><br>", "", []),
     ],
@@ -454,8 +455,23 @@ def test_html_becomes_the_text_that_a_reader_sees(html, text, entities):
     assert [(found[each.start : each.end], each.kind) for each in places] == entities
 
 
-TAGS = ["<p>", "</p>", "<br>", "<span class='invisible'>", "</span>", "<a href='x'>", "</a>", "<pre>", "</pre>", "<!--", "<li/>"]
-PIECES = [LINK, MENTION, HASHTAG, *TAGS, "&amp;", "<", ">", "]]>", " ", "\n", "🐦", "word"]
+TAGS = [
+    "<p>",
+    "</p>",
+    "<br>",
+    "<span class='invisible'>",
+    "</span>",
+    "<a href='x'>",
+    "</a>",
+    "<pre>",
+    "</pre>",
+    "<!--",
+    "<li/>",
+    "<![",
+    "<![CDATA[",
+    "<!x",
+]
+PIECES = [LINK, MENTION, HASHTAG, *TAGS, "&amp;", "<", ">", "<![", "<![CDATA[", "<!x", "]]>", " ", "\n", "🐦", "word"]
 
 
 @settings(max_examples=150)

@@ -77,7 +77,9 @@ def many(count):
 
 def fetched(clock=None, limit=0, spend=YES, handle="wren", **patience):
     content = open_timeline(handle, limit, spend, (clock or Clock()).patience(**patience))
-    return list(content.posts(lambda _: None))
+    posts = list(content.posts(lambda _: None))
+    x_pages.Pages(handle).remove_finished()  # as `fetch` does when they are written
+    return posts
 
 
 def refusal(kind, clock=None, **options):
@@ -326,7 +328,6 @@ def test_another_fetch_may_end_between_the_account_and_its_posts(x):
     content = open_timeline("wren", 0, YES)
     assert len(fetched()) == 300
     assert len(list(content.posts(lambda _: None))) == 300
-    assert not kept_pages("wren").exists()
 
 
 @pytest.mark.parametrize("cache", ["/dev/null", "/dev/null/x", "/proc/nothing", "~nobody-of-that-name/x"])
