@@ -86,8 +86,9 @@ def read(source: Source, wanted: Wanted, report: Callable[[Provenance, bytes], N
             report(each, _kept_picture(source.path, each))
         yield from newest(list(read_posts(source.path)), wanted.limit)
         return
-    sha256, tally = "" if source.is_account else _digest(source), Tally(source.is_account)
+    tally = Tally(source.is_account)
     with opened(source, wanted.limit, wanted.spend) as content:
+        sha256 = "" if source.is_account else _digest(source)  # once it is known to be a source: any folder may be named
         yield from tally.passing(_limited(_with_progress(content, source), content, source, wanted.limit))
     report(
         Provenance(
