@@ -23,7 +23,7 @@ MOST_BYTES = 8 << 30  # of all members read together
 MOST_DIRECTORY = 64 << 20  # bytes of a zip's list of members: half a million of them, or 700 MB of memory at the worst
 PROFILE_MEDIA = "profile_media"  # the folder of profile pictures within an export's data
 
-AGAIN = "Download the archive from X again; if it was packed anew, pack it with an ordinary zip program, without a password."
+AGAIN = "Download the archive again; if it was packed anew, pack it with an ordinary zip program, without a password."
 # What zipfile and zlib raise on damaged input; there is no common base.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -178,8 +178,6 @@ def _not_a_zip(path: Path, label: str, error: Exception) -> InputError:
         return InputError(f"{label}: is empty (0 bytes)", AGAIN)
     if start.startswith(b"PK"):
         return InputError(f"{label}: the zip is cut short or damaged ({error})", AGAIN)
-    if start.startswith(b"\x1f\x8b"):
-        return InputError(f"{label}: is a .tar.gz, and only zips are read", "Unpack it, and name the folder.")
     return InputError(
         f"{label}: is not a zip (it begins with {start!r})",
         "Name the zip that X sent or its unpacked folder; a table must end in .csv, .jsonl, .ndjson or .parquet.",

@@ -19,7 +19,7 @@ LONGEST_ASSIGNMENT = 1024  # characters
 SPACE = re.compile(r"[ \t\r\n]*")
 LONGEST_SHOWN = 80  # characters of a number that is none; JSON allows 4,300 digits
 AT_THE_EDGE = 16  # characters; a literal, number or escape that the window's end cuts is reported at most so far before it
-MEND = "Download the archive from X again; if this file was edited, undo the edit at that place."
+MEND = "Download the archive again; if this file was edited, undo the edit at that place."
 WORDS: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
 
 T = TypeVar("T")

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.card.pictures.ink import draw_line
 from components.card.pictures.passage import Passage, Setting
 from components.card.pictures.style import BACKGROUND, FAINT, INK, SOFT, Colour, colour_of, font
 from components.files import storage_errors
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 WIDTH, MARGIN = 1200, 48
 TITLE, ROW, BAR = 96, 46, 28  # heights
@@ -54,7 +58,7 @@ def bars(table: Sequence[tuple[str, int]]) -> list[tuple[str, int, float, float]
     return [*placed, (*table[-1], 0.0, table[-1][1] / whole)]
 
 
-def _bar(pen: "ImageDraw.ImageDraw", at: tuple[float, float], width: float, colour: Colour) -> None:  # type: ignore[name-defined]  # noqa: F821
+def _bar(pen: "ImageDraw.ImageDraw", at: tuple[float, float], width: float, colour: Colour) -> None:
     left, y = round(at[0]), round(at[1])
     pen.rectangle((left, y - BAR // 2, left + max(2, round(width)), y + BAR // 2), fill=colour)
 
