@@ -7,6 +7,7 @@ import argparse
 import ast
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -25,14 +26,64 @@ BUILD = {
     "buildah": ["buildah", "build", "--format=docker", "--layers"],
     "docker": ["docker", "buildx", "build", "--load"],
 }
+MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}  # the platforms, and how their kernels and QEMU name the processor
+BINFMT = Path("/proc/sys/fs/binfmt_misc")  # where Linux lists which interpreters run other processors' programs
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was built: its reference by digest where it has one, and its size in bytes."""
+    """An image that was built: its reference by digest where it has one, and its size in bytes or its platforms, in words."""
 
     reference: str
-    size: int
+    described: str
+
+
+@dataclass(frozen=True, slots=True)
+class Platforms:
+    """The platforms that were named with --platform; none of them means this machine's."""
+
+    names: tuple[str, ...]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether each image is a manifest list, of which a node pulls its own platform's part."""
+        return len(self.names) > 1
+
+    @property
+    def suffix(self) -> str:
+        """What keeps local names and the file of references apart from those of this machine's own platform."""
+        return "-all" if self.is_list else f"-{self.names[0].rpartition('/')[2]}" if self.names else ""
+
+    @property
+    def pushed_suffix(self) -> str:
+        """What keeps them apart in a registry, where a manifest list serves every platform under the plain name."""
+        return "" if self.is_list else self.suffix
+
+
+def parse_platforms(text: str) -> Platforms:
+    """Read "linux/arm64" or "linux/amd64,linux/arm64"; raises argparse's error for a platform that is not supported."""
+    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    for name in names:
+        if name not in MACHINES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not supported; known: {', '.join(MACHINES)}")
+    return Platforms(names)
+
+
+def check_platforms(engine: str, platforms: Platforms) -> None:
+    """End this program where the engine cannot build for a platform. Docker's own builder knows what it can emulate."""
+    if engine == "docker":
+        if platforms.is_list:
+            sys.exit(
+                "error: docker keeps several platforms in registries only. Name one --platform at a time, or use podman or buildah."
+            )
+        return
+    foreign = [MACHINES[name] for name in platforms.names if MACHINES[name] != platform.machine()]
+    for machine in foreign:
+        if not (BINFMT / f"qemu-{machine}").exists():
+            sys.exit(
+                f"error: this machine ({platform.machine()}) runs no programs for {machine}. Install QEMU, on Debian: "
+                f"apt-get install qemu-user-static; images/README.md tells how to register it, or build on a machine of that kind."
+            )
 
 
 def run(*command: str) -> str:
@@ -103,21 +154,36 @@ def pip_settings(folder: Path) -> None:
     (folder / "pip.conf").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def build(engine: str, target: str, tag: str, settings: Path, more: Sequence[str]) -> str:
-    """Build one image and return its name."""
-    name = f"mynah-{target}:{tag}"
+def build(engine: str, target: str, tag: str, platforms: Platforms, settings: Path, more: Sequence[str]) -> str:
+    """Build one image and return its local name."""
+    name = f"mynah-{target}:{tag}{platforms.suffix}"
     timestamp = ["--build-arg", f"SOURCE_DATE_EPOCH={epoch()}"] if engine == "docker" else ["--timestamp", str(epoch())]
     if engine != "docker":  # docker finds it by its name
         timestamp += ["--ignorefile", str(ROOT / "images" / "Containerfile.dockerignore")]
     told = [part for label in labels() for part in ("--label", f"org.opencontainers.image.{label}")]
-    file = ["--file", str(ROOT / "images" / "Containerfile"), "--target", target, "--tag", name]
+    if platforms.is_list:  # a list that exists already would be added to
+        subprocess.run([engine, "manifest", "rm", name], capture_output=True, check=False)
+    file = [
+        "--file",
+        str(ROOT / "images" / "Containerfile"),
+        "--target",
+        target,
+        "--manifest" if platforms.is_list else "--tag",
+        name,
+    ]
+    if platforms.names:
+        file += ["--platform", ",".join(platforms.names)]
     run(*BUILD[engine], *file, *timestamp, *told, "--build-context", f"pip-settings={settings}", *more, str(ROOT))
     return name
 
 
-def push(engine: str, name: str, registry: str) -> str:
+def push(engine: str, name: str, registry: str, platforms: Platforms) -> str:
     """Push an image to `registry` (HOST/PATH) and return its reference by digest there."""
-    there = f"{registry.rstrip('/')}/{name}"
+    there = f"{registry.rstrip('/')}/{name.removesuffix(platforms.suffix)}{platforms.pushed_suffix}"
+    if platforms.is_list:
+        with tempfile.NamedTemporaryFile("r") as digest:
+            run(engine, "manifest", "push", "--all", "--quiet", "--digestfile", digest.name, name, f"docker://{there}")
+            return f"{there.rpartition(':')[0]}@{digest.read().strip()}"
     run(engine, "tag", name, there)
     if engine == "docker":
         run("docker", "push", "--quiet", there)
@@ -130,13 +196,23 @@ def push(engine: str, name: str, registry: str) -> str:
 def look(engine: str, name: str) -> Image:
     """What the engine says of a local image."""
     if engine == "docker":  # it gives a digest only to what a registry has
-        return Image(name, json.loads(run("docker", "image", "inspect", name))[0]["Size"])
+        return Image(name, _megabytes(json.loads(run("docker", "image", "inspect", name))[0]["Size"]))
     found = json.loads(run(engine, "inspect", "--type=image", name))
     if engine == "podman":
         digest, size = found[0]["Digest"], found[0]["Size"]
     else:
         digest, size = found["FromImageDigest"], sum(layer["size"] for layer in json.loads(found["Manifest"])["layers"])
-    return Image(f"localhost/{name.partition(':')[0]}@{digest}", size)
+    return Image(f"localhost/{name.partition(':')[0]}@{digest}", _megabytes(size))
+
+
+def look_list(engine: str, name: str) -> Image:
+    """What the engine says of a local manifest list; it has no digest of its own before it is pushed."""
+    found = [one["platform"] for one in json.loads(run(engine, "manifest", "inspect", name))["manifests"]]
+    return Image(f"localhost/{name}", ", ".join(sorted(f"{one['os']}/{one['architecture']}" for one in found)))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
 
 
 def main() -> None:
@@ -144,24 +220,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Build Mynah's images and write their references to build/images.json.",
         epilog="Whatever else is given goes to the engine as it is, such as --build-arg TORCH_INDEX=URL or --network=host.",
+        allow_abbrev=False,
     )
     parser.add_argument("--engine", choices=BUILD, help="podman, buildah or docker; the first that is here unless told")
     parser.add_argument("--target", choices=TARGETS, action="append", help="build this one alone; may be repeated")
     parser.add_argument("--tag", help="instead of the version")
+    parser.add_argument(
+        "--platform",
+        type=parse_platforms,
+        default=Platforms(()),
+        metavar="OS/ARCH[,OS/ARCH]",
+        help=f"{' or '.join(MACHINES)} instead of this machine's; both make manifest lists",
+    )
     parser.add_argument("--push", metavar="REGISTRY", default="", help="push to HOST/PATH, after a login of the engine's own")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "images.json", help="where the references go")
+    parser.add_argument(
+        "--out", type=Path, help="where the references go; build/images.json, or build/images-arm64.json and so on"
+    )
     chosen, more = parser.parse_known_args()
-    engine = chosen.engine or engine_here()
-    references = json.loads(chosen.out.read_text("utf-8")) if chosen.out.exists() else {}
+    engine, platforms = chosen.engine or engine_here(), chosen.platform
+    check_platforms(engine, platforms)
+    out = chosen.out or ROOT / "build" / f"images{platforms.suffix}.json"
+    references = json.loads(out.read_text("utf-8")) if out.exists() else {}
     with tempfile.TemporaryDirectory(prefix="mynah-pip-") as scratch:
         pip_settings(Path(scratch))
         for target in chosen.target or TARGETS:
-            name = build(engine, target, chosen.tag or version(), Path(scratch), more)
-            image = look(engine, name)
-            references[target] = push(engine, name, chosen.push) if chosen.push else image.reference
-            print(f"{references[target]}  {image.size / 1e6:,.0f} MB", flush=True)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(references, indent=1) + "\n", "utf-8")
+            name = build(engine, target, chosen.tag or version(), platforms, Path(scratch), more)
+            image = look_list(engine, name) if platforms.is_list else look(engine, name)
+            references[target] = push(engine, name, chosen.push, platforms) if chosen.push else image.reference
+            print(f"{references[target]}  {image.described}", flush=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(references, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Make the emoji of the pictures: Twemoji's drawings, as the npm package emoji-datasource-twitter packs them into one sheet.
+"""Create the emoji of the pictures: Twemoji's drawings, as the npm package emoji-datasource-twitter packs them into one sheet.
 
-    python -m scripts.emoji --out components/card/emoji            # fetches the package (62 MB) from registry.npmjs.org
-    python -m scripts.emoji --out FOLDER --package FILE.tgz        # or takes one that was fetched before
+    python -m scripts.emoji --out mynah/drawing/emoji_images            # downloads the package (62 MB) from registry.npmjs.org
+    python -m scripts.emoji --out FOLDER --package FILE.tgz        # or uses a package that was downloaded before
 
 Writes sheet.png, byte for byte the package's (cells of 66 x 66 pixels with the 64 x 64 drawing in their middle, 62 to a column, 256
-colours), and sequences.txt: the emoji of each cell, a line each, column by column from the left, "-" for a cell that is empty.
+colours), and sequences.txt: one line per cell with its emoji, column by column from the left, "-" for an empty cell.
 """
 
 import argparse
@@ -24,16 +24,17 @@ COLUMN = 62  # cells
 
 
 def main() -> None:
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--package", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        package = chosen.package or _fetched(Path(scratch) / "package.tgz")
+        package = chosen.package or _download(Path(scratch) / "package.tgz")
         with package.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != SHA256:
-            raise SystemExit(f"{package} has the SHA-256 {found}, and emoji-datasource-twitter {VERSION} has {SHA256}")
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 != SHA256:
+            raise SystemExit(f"{package} has the SHA-256 {sha256}, and emoji-datasource-twitter {VERSION} has {SHA256}")
         with tarfile.open(package) as packed:
             sheet, listed = _member(packed, SHEET), json.loads(_member(packed, LIST))
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -42,16 +43,16 @@ def main() -> None:
 
 
 def sequences(listed: list[dict[str, Any]]) -> list[str]:
-    """The emoji of each cell, in the order of the cells; "-" where a cell is empty."""
+    """Return the emoji of every cell in the order of the cells; "-" for an empty cell."""
     cells = {}
     for emoji in listed:
-        for each in (emoji, *emoji.get("skin_variations", {}).values()):
-            sequence = "".join(chr(int(code, 16)) for code in each["unified"].split("-"))
-            cells[each["sheet_x"] * COLUMN + each["sheet_y"]] = sequence
+        for variant in (emoji, *emoji.get("skin_variations", {}).values()):
+            sequence = "".join(chr(int(code, 16)) for code in variant["unified"].split("-"))
+            cells[variant["sheet_x"] * COLUMN + variant["sheet_y"]] = sequence
     return [cells.get(cell, "-") for cell in range(max(cells) + 1)]
 
 
-def _fetched(target: Path) -> Path:
+def _download(target: Path) -> Path:
     with urllib.request.urlopen(ADDRESS, timeout=60) as answer:
         target.write_bytes(answer.read())
     return target

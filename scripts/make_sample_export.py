@@ -1,9 +1,9 @@
-"""Make the bundled sample: an X export of an account that never was, whose posts quote public-domain plays.
+"""Create the bundled sample: an X export of a fictitious account, whose posts quote public-domain plays.
 
     python -m scripts.make_sample_export --text FOLDER --out components/fetch/sample/groundling.zip
 
-FOLDER holds shakespeare.txt. The same text gives the same bytes (fixed seed, fixed times). It holds every shape of post that
-a real export does: plain ones, reposts, replies, quotes, links, media, short ones, duplicates, a text too long for its tweet.
+FOLDER contains shakespeare.txt. The same text gives the same bytes (fixed seed, fixed times). The export has every shape of post
+that a real one has: plain ones, reposts, replies, quotes, links, media, short ones, duplicates, a text too long for its tweet.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from scripts.wren import picture
 HANDLE, NAME, ACCOUNT = "wren_groundling", "Wren Groundling", "1366000000000000001"
 BIO = "A made-up account for trying software out. Every post quotes one of three plays in the public domain."
 AVATAR = "https://pbs.twimg.com/profile_images/1366000000000000002/wren.jpg"
-OTHERS = ("madeup_quill", "madeup_tapster", "madeup_orange", "madeup_prompter", "madeup_balcony")  # handles of nobody
-COUNTS = {  # how many posts of each shape
+OTHERS = ("madeup_quill", "madeup_tapster", "madeup_orange", "madeup_prompter", "madeup_balcony")  # fictitious handles
+COUNTS = {  # posts of every shape
     "plain": 1150, "hashtag": 25, "emoji": 25, "escaped": 15, "reply": 60, "quote": 25, "link": 30, "media": 17, "long": 3,
     "repost": 130, "short": 80, "duplicate": 60,
 }  # fmt: skip
@@ -34,23 +34,23 @@ FIRST_POST = datetime(2021, 3, 1, 9, 0, tzinfo=UTC)
 TWITTER_EPOCH = 1288834974657  # milliseconds; an id is the milliseconds since then, shifted by 22 bits
 PACKED_AT = (2024, 6, 1, 12, 0, 0)
 FIRST_PART = 1000  # posts in tweets.js; the rest is in tweets-part1.js
-CUT_AT = 255  # characters left of a long text in its tweet
+CUT_AT = 255  # characters of a long text that are in its tweet
 
 
-# What the plays say of peoples, of women and of bodies is not what a demonstration should say to whoever runs it.
-WOUNDING = re.compile(
+# A demonstration must not offend: sentences of the plays with these words are excluded.
+OFFENSIVE = re.compile(
     r"\b(jew|hebrew|moor|turk|black|negro|gipsy|barbar|savage|infidel|heathen|slave|whore|strumpet|bawd|wench|harlot|cuckold|bastard|"
     r"minion|maidenhead|virgin|bed\b|lewd|lecher|lascivious|prick|devil|damn|rape|thick-?lips|ram\b|ewe\b|hang|drown|suicide|kill|stab|poison)",
     re.IGNORECASE,
 )
 
 
-class Maker:
-    """Makes one post of a shape at a time."""
+class PostFactory:
+    """Creates posts of the requested shapes; no two plain posts quote the same sentence."""
 
     def __init__(self, sentences: list[str], rng: random.Random) -> None:
         self.rng = rng
-        sentences = [sentence for sentence in sentences if not WOUNDING.search(sentence)]
+        sentences = [sentence for sentence in sentences if not OFFENSIVE.search(sentence)]
         fit = list(dict.fromkeys(s for s in sentences if 20 <= len(s) <= 250 and len(s.split()) >= 4))
         self.unused = rng.sample(fit, len(fit))
         self.long = [s for s in sentences if 320 <= len(s) <= 700]
@@ -58,7 +58,7 @@ class Maker:
         self.notes: list[dict[str, Any]] = []
 
     def post(self, shape: str, when: datetime) -> dict[str, Any]:
-        """A tweet in the export's form."""
+        """Create a tweet of `shape`, a key of COUNTS, in the form of an export."""
         number = (int(when.timestamp() * 1000) - TWITTER_EPOCH << 22) | self.rng.getrandbits(12)
         tweet: dict[str, Any] = {
             "id_str": str(number),
@@ -111,12 +111,12 @@ class Maker:
         tweet["full_text"] = text
 
     def _escapable(self) -> str:
-        """A sentence that holds `&` and, now and then, `<` or `>`."""
+        """Return a sentence with `&` and sometimes `<` or `>`."""
         place = next(i for i in range(len(self.unused) - 1, -1, -1) if " and " in self.unused[i])
         return self.unused.pop(place).replace(" and ", " & ", 1) + self.rng.choice(("", " <3", " >> exit"))
 
     def _long(self, link: str, when: datetime) -> str:
-        """The beginning of a long text for its tweet; the whole goes to the notes."""
+        """Add a long text to the notes, and return its beginning, for its tweet."""
         text = self.long.pop(self.rng.randrange(len(self.long)))
         stamp = (when + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         identity = str(1800000000000000000 + self.rng.randrange(10**15))
@@ -128,22 +128,22 @@ class Maker:
 
 
 def members(folder: Path) -> dict[str, str | bytes]:
-    """The export's files by name."""
+    """Return the content of the export's files by name."""
     rng = random.Random(1604)
-    maker = Maker(plays(folder)[1], rng)
+    factory = PostFactory(plays(folder)[1], rng)
     shapes = [shape for shape, count in COUNTS.items() for _ in range(count)]
     shapes.sort(key=lambda shape: shape != "plain")
-    shapes[1:] = rng.sample(shapes[1:], len(shapes) - 1)  # a plain one first: a duplicate repeats what was said before it
+    shapes[1:] = rng.sample(shapes[1:], len(shapes) - 1)  # a plain one first: a duplicate repeats an earlier post
     when, posts = FIRST_POST, []
     for shape in shapes:
         when += timedelta(seconds=rng.randrange(600, 120_000))
-        posts.append(maker.post(shape, when))
+        posts.append(factory.post(shape, when))
     posts.reverse()  # as X writes them: newest first
     parts = {"data/tweets.js": posts[:FIRST_PART], "data/tweets-part1.js": posts[FIRST_PART:]}
     account = {"email": "wren@example.com", "username": HANDLE, "accountId": ACCOUNT, "accountDisplayName": NAME}
     decoy = [{"dmConversation": {"messages": [{"messageCreate": {"text": "A decoy: no step ever opens this file."}}]}}]
     return {
-        "data/manifest.js": f"window.__THAR_CONFIG = {_json(_manifest(parts, len(maker.notes)))}",
+        "data/manifest.js": f"window.__THAR_CONFIG = {_json(_manifest(parts, len(factory.notes)))}",
         "data/account.js": _part("account", 0, [{"account": account}]),
         "data/profile.js": _part(
             "profile",
@@ -152,8 +152,9 @@ def members(folder: Path) -> dict[str, str | bytes]:
         ),
         f"data/profile_media/{ACCOUNT}-wren.jpg": picture(),
         **{name: _part("tweets", number, list(part)) for number, (name, part) in enumerate(parts.items())},
-        "data/note-tweet.js": _part("note_tweet", 0, maker.notes),
+        "data/note-tweet.js": _part("note_tweet", 0, factory.notes),
         "data/direct-messages.js": _part("direct_messages", 0, decoy),
+        "data/twitter-circle-tweet.js": _part("twitter_circle_tweet", 0, []),  # as X adds it where nobody was in a circle
     }
 
 
@@ -178,7 +179,7 @@ def _json(value: object) -> str:
 
 
 def write_zip(files: dict[str, str | bytes], out: Path) -> None:
-    """Pack `files` with nothing in the zip that changes from one day or machine to the next."""
+    """Write `files` to the zip `out`; the same files give the same bytes on any day and machine."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for name, text in files.items():
             info = zipfile.ZipInfo(name, PACKED_AT)
@@ -189,8 +190,9 @@ def write_zip(files: dict[str, str | bytes], out: Path) -> None:
 
 
 def main() -> None:
+    """Write the zip."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--text", type=Path, required=True, help="folder that holds shakespeare.txt")
+    parser.add_argument("--text", type=Path, required=True, help="the folder with shakespeare.txt")
     parser.add_argument("--out", type=Path, required=True, help="the zip to write")
     arguments = parser.parse_args()
     write_zip(members(arguments.text), arguments.out)

@@ -1,4 +1,4 @@
-"""The public-domain text that `fledgling` and the sample export are made of, and the line between the two."""
+"""Read the public-domain texts of `fledgling` and of the sample export, which use different parts of them."""
 
 import re
 from pathlib import Path
@@ -9,14 +9,14 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def speeches(folder: Path) -> list[str]:
-    """Paragraphs of the presidents' addresses, one document each."""
+    """Return the paragraphs of the presidents' addresses."""
     lines = [line for name in ("inaugural.txt", "state_union.txt") for line in (folder / name).read_text("utf-8").splitlines()]
     tidy = (re.sub(r"\s+", " ", line).strip() for line in lines)
     return [line for line in tidy if len(line) >= 40 and "\ufffd" not in line and not line.isupper()]
 
 
 def plays(folder: Path) -> tuple[list[str], list[str]]:
-    """Sentences of Shakespeare's plays in order: those to pre-train on, and those kept for the sample export."""
+    """Return the sentences of Shakespeare's plays in order: those to pre-train on, and those of the sample export."""
     text = (folder / "shakespeare.txt").read_text("utf-8")
     if SAMPLE_STARTS_AT not in text:
         raise ValueError(
@@ -27,7 +27,7 @@ def plays(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def documents(folder: Path) -> list[str]:
-    """What `fledgling` is pre-trained on: paragraphs of speeches, and runs of four sentences from the plays."""
+    """Return the documents that `fledgling` is pre-trained on: paragraphs of speeches, and runs of four sentences from the plays."""
     sentences, _ = plays(folder)
     return speeches(folder) + [" ".join(sentences[i : i + 4]) for i in range(0, len(sentences), 4)]
 

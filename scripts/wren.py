@@ -1,4 +1,4 @@
-"""The profile picture of the sample's made-up account: a wren, drawn here, 400 x 400 pixels, JPEG."""
+"""Draw the profile picture of the sample's fictitious account: a wren, 400 x 400 pixels, JPEG."""
 
 import io
 
@@ -9,7 +9,7 @@ SKY, BROWN, DARK, PALE, BEAK, STAGE = (120, 186, 186), (150, 98, 58), (94, 58, 3
 
 
 def picture() -> bytes:
-    """The file's bytes; the same on the same Pillow."""
+    """Return the file's bytes; the same version of Pillow gives the same bytes."""
     image = Image.new("RGB", (SIDE * SMOOTH, SIDE * SMOOTH), SKY)
     pen = ImageDraw.Draw(image)
 

@@ -1,60 +1,62 @@
-"""Serving on a socket of our own, from the first check of the port to the last answer."""
+"""Runs the HTTP server on its own socket, from binding the port to the last response."""
 
 import asyncio
-import contextlib
-import errno
-import os
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from components.errors import PlatformError
-from components.events import waiting
+from mynah.core.progress import waiting
+from serving.compat import Server
+from serving.sockets import address_errors, listening_socket, url_of
 
 if TYPE_CHECKING:
-    from serving.repository.sources import Source
-    from serving.settings import Settings
+    from serving.config import Settings
+    from serving.models.sources import ModelSource
 
-FLUSHING = 5  # seconds for what was answered to reach its readers, once the grace is over
-KEEP_ALIVE = 65  # seconds between requests of one connection; over the 60 of most load balancers
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FLUSH_SECONDS = 5  # seconds for responses to reach their clients after the grace period
+KEEP_ALIVE_SECONDS = 65  # seconds that an idle connection stays open; longer than the 60 of most load balancers
 
 
-def serve(source: "Source", settings: "Settings") -> None:
-    """Serve the bots of `source` until SIGINT or SIGTERM; then refuse what is new, finish what runs within the grace, and return.
+def serve(source: "ModelSource", settings: "Settings") -> None:
+    """Serve the bots of `source` until SIGINT or SIGTERM.
 
-    Port 0 takes a free one, and the line on stderr that says the server is ready names it.
-    Raises PlatformError when an address can't be had, and InputError when a bot can't be served.
+    At the signal the server rejects new requests and finishes running ones within the grace period.
+
+    Args:
+        source: where the models come from.
+        settings: the server's settings. Port 0 takes a free one, which the startup line on stderr names.
+
+    Raises:
+        PlatformError: an address cannot be bound.
+        InputError: a bot cannot be served.
     """
-    # The socket comes before anything is loaded: that takes seconds, this doesn't.
+    # Bind before loading anything: loading takes seconds, and an address in use is reported at once.
     with listening_socket(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(source, settings, listener))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # half of asyncio's time for a token that is streamed
+        import uvloop  # a streamed token takes half of asyncio's time
     except ImportError:  # Windows
         return None
     return uvloop.new_event_loop
 
 
-async def _serve(source: "Source", settings: "Settings", listener: socket.socket) -> None:
+async def _serve(source: "ModelSource", settings: "Settings", listener: socket.socket) -> None:
     with waiting("Loading the bots"):
-        from serving.assembly import Assembly
+        from serving.app import ServerApp
 
-        assembly = Assembly(source, settings)
-        await assembly.start()
+        server_app = ServerApp(source, settings)
+        await server_app.start()
     try:
         config = uvicorn.Config(
-            assembly.app,
-            http=assembly.protocol,
+            server_app.app,
+            http=server_app.protocol,
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -62,66 +64,19 @@ async def _serve(source: "Source", settings: "Settings", listener: socket.socket
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=FLUSHING,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=FLUSH_SECONDS,
         )
-        ready = f"Serving {assembly.shown()} on {url_of(listener)}{assembly.grpc_shown()} (Ctrl-C stops)"
-        server = _Server(config, ready, lambda: assembly.service.drain(settings.grace))
-        with address_errors(settings.host, settings.port):  # another may have begun to listen since we bound
+        ready = f"Serving {server_app.describe_bots()} on {url_of(listener)}{server_app.describe_grpc()} (Ctrl-C stops)"
+        server = _Server(config, ready, lambda: server_app.service.drain(settings.grace))
+        with address_errors(settings.host, settings.port):  # another process may have started listening since the bind
             await server.serve(sockets=[listener])
     finally:
-        await assembly.close()
+        await server_app.close()
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A TCP socket bound to `host` and `port` that doesn't listen yet, so that nobody connects before the bots are loaded.
-
-    Raises PlatformError with the fix when the address can't be had.
-    """
-    if not 0 <= port <= 65535:
-        raise PlatformError(f"{port} is no port: they go from 0 (any free one) to 65535", "Name another with --port.")
-    with address_errors(host, port):
-        # IPv4 first: containers often resolve localhost to ::1 and have no IPv6.
-        found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            if os.name == "posix":  # elsewhere it would let two servers share the port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    return listener
-
-
-@contextlib.contextmanager
-def address_errors(host: str, port: int, option: str = "--port") -> Iterator[None]:
-    """Turn the operating system's refusals of an address into a PlatformError that names it and the fix."""
-    try:
-        yield
-    except (socket.gaierror, UnicodeError) as error:
-        raise PlatformError(f"the host {host[:80]!r} is unknown here", "Name another with --host.") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PlatformError(
-                f"port {port} on {host} is in use", f"Name another with {option}, or 0 for any free one."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise PlatformError(f"port {port} on {host} needs privileges", f"Name another from 1024 up with {option}.") from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise PlatformError(f"{host} is no address of this machine", "Name another with --host.") from error
-        raise
-
-
-def url_of(listener: socket.socket) -> str:
-    """The URL of a bound socket, such as http://127.0.0.1:8080."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which says when it is ready; at a signal it goes on serving while it drains, and then returns."""
+class _Server(Server):
+    """uvicorn's server, which prints a line when it is ready and drains running requests at a signal."""
 
     def __init__(self, config: uvicorn.Config, ready: str, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -135,30 +90,17 @@ class _Server(uvicorn.Server):
         print(self._ready, file=sys.stderr, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """At the first signal begin to drain; at the second end at once."""
-        self._loop.call_soon_threadsafe(self._begin_to_drain)
+        """Start draining at the first signal; exit at once at the second."""
+        self._loop.call_soon_threadsafe(self._start_draining)
 
-    def _begin_to_drain(self) -> None:
+    def _start_draining(self) -> None:
         if self._draining:
             self.force_exit = self.should_exit = True
         else:
-            self._draining = self._loop.create_task(self._drained())
+            self._draining = self._loop.create_task(self._drain_and_exit())
 
-    async def _drained(self) -> None:
+    async def _drain_and_exit(self) -> None:
         try:
             await self._drain()
         finally:
             self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again when it is done, which would kill the process after a clean end.
-        if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
-            yield
-            return
-        handlers = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)

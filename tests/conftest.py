@@ -4,12 +4,32 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
 
+from mynah.core.settings import MYNAH_REQUIRE_SERVICES
+from mynah.core.threads import wait_shortly
+
 SHARED = Path(__file__).parents[1].parent / "shared"
+LONGEST = (  # the files that take longest by themselves, and the longest first: .ci/run names the slowest tests
+    "tests/services/built_images/test_images.py",
+    "tests/services/test_pipeline.py",
+    "tests/services/test_sweep_command.py",
+    "tests/services/test_pipeline_interrupted.py",
+    "tests/services/care/test_care_registry.py",
+    "tests/model/test_training.py",
+    "tests/model/test_resume.py",
+    "tests/model/test_training_processes.py",
+    "tests/services/test_continual_command.py",
+    "tests/services/test_tracking.py",
+    "tests/services/test_services.py",
+    "tests/services/test_registry.py",
+    "tests/services/trials/test_trials_resumed.py",
+)
 
 
 settings.register_profile("mynah", deadline=None)  # no test asserts a time
@@ -19,10 +39,21 @@ settings.load_profile("mynah")
 def pytest_configure():
     # Started in the background by a script, pytest ignores SIGINT, and so does all that it starts: tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Else each of the hundreds of processes that tests start would compile again all that it imports of ours.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("MYNAH_BASE_MODEL", "fledgling")  # small: a run takes seconds
+    wait_shortly()
     if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a team of OpenMP's threads each wait for one another's cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest: a worker that got one of them last would work alone while the others wait."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.location[0], len(places)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,7 +76,7 @@ def needs(available: bool, what: str) -> None:
     """Skip a test of a real service in one line where it is not to be had; fail instead when MYNAH_REQUIRE_SERVICES=1."""
     if available:
         return
-    if os.environ.get("MYNAH_REQUIRE_SERVICES") == "1":
+    if MYNAH_REQUIRE_SERVICES.get():
         pytest.fail(f"MYNAH_REQUIRE_SERVICES=1, and {what}")
     pytest.skip(what)
 
@@ -69,6 +100,32 @@ def small_disk(tmp_path):
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class Done(NamedTuple):
+    """What a command of `mynah` came to; unpacks into its exit code, stdout and stderr."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def mynah(monkeypatch, capsys):
+    """The command line in this process, which has loaded what it imports already."""
+    from pipelines.cli.main import main
+
+    def call(*arguments, **environment):
+        monkeypatch.setattr(sys, "argv", ["mynah", *map(str, arguments)])
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return Done(ended.value.code or 0, *capsys.readouterr())
+
+    return call
 
 
 TEXTS = [

@@ -1,8 +1,8 @@
-"""card as a Kubeflow step."""
+"""card as a Kubeflow step. Kubeflow runs only the function's source, so the function imports what it needs."""
 
 from kfp import dsl
 
-from components.steps import DATA_IMAGE
+from components.images import DATA_IMAGE
 
 
 @dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
@@ -14,13 +14,22 @@ def card(
     report: dsl.Input[dsl.Artifact],
     card: dsl.Output[dsl.Artifact],
 ) -> None:
-    """The model card, its pictures and the share page."""
+    """Write the model card, its pictures and the share page.
+
+    Args:
+        name: The bot's name.
+        parent_run: The pipeline run's id in MLflow.
+        model: The finetune step's checkpoint.
+        data: The filter step's texts.
+        report: The evaluate step's report.
+        card: The card's folder.
+    """
     from pathlib import Path
 
-    from components.card import card as work
-    from components.card.record import read_record
-    from components.steps import step
+    from components.card.run_record import read_record
+    from components.card.step import card as write_card
+    from components.step_runtime import step
 
     with step("card", parent_run, card=card.path) as run:
-        work(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path), read_record(parent_run))
+        write_card(name, Path(model.path), Path(data.path), Path(report.path), Path(card.path), read_record(parent_run))
         run.artifacts(Path(card.path), "card")

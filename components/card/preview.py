@@ -1,22 +1,22 @@
-"""What a bot's preview shows, and `card.json` beside it: all that the pictures and the share page need to be made anew."""
+"""The preview of a bot, and card.json: all that is needed to create its picture and share page again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.avatars import AVATAR
-from components.card.escape import clean
-from components.errors import InputError
-from components.fields import Field
-from components.files import write_json
+from mynah.core.errors import InputError
+from mynah.core.files import write_json
+from mynah.core.json_reader import JsonField
+from mynah.data.avatars import AVATAR
+from mynah.data.markdown import clean
+from mynah.registry.card_files import PREVIEW_FILE
 
-FILE = "card.json"
-MOST_SAMPLES = 20
+MAX_SAMPLES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom a bot writes like; texts as they came, `avatar` a picture in PNG or None."""
+    """An author whom a bot writes like; texts are unescaped, `avatar` is a PNG picture or None."""
 
     handle: str
     display_name: str = ""
@@ -24,14 +24,14 @@ class Person:
 
     @property
     def shown(self) -> str:
-        """`Name (@handle)`, or `@handle` for a person without a name; on one line, not escaped."""
+        """`Name (@handle)`, or `@handle` without a name; on one line, unescaped."""
         handle, name = "@" + clean(self.handle, 64), clean(self.display_name, 80)
         return f"{name} ({handle})" if name and name != self.handle else handle
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What predictions.png shows; texts as they came. `sample` includes its prompt."""
+    """The content of predictions.png; texts are unescaped, and `sample` includes its prompt."""
 
     name: str
     authors: tuple[Person, ...]
@@ -40,43 +40,54 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What `card.json` holds: the samples to choose from, and the number of the chosen one, counted from 1."""
+class ChosenSample:
+    """The content of card.json: the samples to choose from, and the number of the chosen one, counted from 1."""
 
     name: str
     authors: tuple[Person, ...]
     prompt: str
-    samples: tuple[str, ...]  # MOST_SAMPLES at most
+    samples: tuple[str, ...]  # MAX_SAMPLES at most
     chosen: int = 1
-    url: str = ""  # where the share page will be; "" where that is not known
+    url: str = ""  # the future address of the share page; "" when unknown
 
     @classmethod
-    def first(cls, name: str, authors: Sequence[Person], prompt: str, samples: Sequence[str], url: str = "") -> "Chosen":
-        """With the first sample that says something chosen."""
-        few = tuple(samples[:MOST_SAMPLES])
-        said = next((number for number, sample in enumerate(few, 1) if clean(sample)), 1)
-        return cls(name, tuple(authors), prompt, few, said, url)
+    def first(cls, name: str, authors: Sequence[Person], prompt: str, samples: Sequence[str], url: str = "") -> "ChosenSample":
+        """Create it with the first sample that is not empty as the chosen one.
 
-    def choose(self, number: int) -> "Chosen":
-        """The same with another sample. Raises InputError when there is none of that number."""
+        Args:
+            name: The bot's name.
+            authors: The authors whom it writes like.
+            prompt: The prompt of the samples.
+            samples: The samples; only the first MAX_SAMPLES are used.
+            url: The future address of the share page; "" when unknown.
+
+        Returns:
+            The content of card.json.
+        """
+        first_samples = tuple(samples[:MAX_SAMPLES])
+        first_nonempty = next((number for number, sample in enumerate(first_samples, 1) if clean(sample)), 1)
+        return cls(name, tuple(authors), prompt, first_samples, first_nonempty, url)
+
+    def choose(self, number: int) -> "ChosenSample":
+        """Return it with another chosen sample. Raises InputError when the number is out of range."""
         if not 1 <= number <= len(self.samples):
-            there = f"there are {len(self.samples)}" if self.samples else "there is none"
+            available = f"the card has {len(self.samples)}" if self.samples else "the card has none"
             raise InputError(
-                f"sample {number} was asked for, and {there}", "`mynah card NAME` lists a bot's samples, counted from 1."
+                f"there is no sample {number}: {available}", "`mynah card NAME` lists a bot's samples, counted from 1."
             )
         return replace(self, chosen=number)
 
     @property
     def preview(self) -> Preview:
-        """What the picture shows of it; a bot without samples says nothing."""
+        """The content of the picture; empty without samples."""
         sample = self.samples[self.chosen - 1] if self.samples else ""
         return Preview(self.name, self.authors, self.prompt, sample)
 
 
-def write_preview(folder: Path, chosen: Chosen) -> None:
-    """Write `card.json` into a card's folder; avatars are named by file, and must lie beside it."""
+def write_preview(folder: Path, chosen: ChosenSample) -> None:
+    """Write card.json into a card's folder; avatars are named by file and must be in the same folder."""
     write_json(
-        folder / FILE,
+        folder / PREVIEW_FILE,
         {
             "name": chosen.name,
             "authors": [
@@ -88,23 +99,24 @@ def write_preview(folder: Path, chosen: Chosen) -> None:
                 for person in chosen.authors
             ],
             "prompt": chosen.prompt,
-            "samples": list(chosen.samples[:MOST_SAMPLES]),
+            "samples": list(chosen.samples[:MAX_SAMPLES]),
             "chosen": chosen.chosen,
             "url": chosen.url,
         },
     )
 
 
-def read_preview(folder: Path) -> Chosen:
-    """Read the `card.json` of a card's folder; an avatar whose file is gone is none.
+def read_preview(folder: Path) -> ChosenSample:
+    """Read the card.json of a card's folder; an avatar whose file is missing becomes None.
 
-    Raises InputError naming the file, and the key where the file has another shape."""
-    record = Field.read(folder / FILE, "card")
-    samples = tuple(sample.text() for sample in record["samples"].list())[:MOST_SAMPLES]
+    Raises InputError naming the file and the invalid key.
+    """
+    record = JsonField.read(folder / PREVIEW_FILE, "card")
+    samples = tuple(sample.text() for sample in record["samples"].list())[:MAX_SAMPLES]
     chosen = record["chosen"].count()
     if not 1 <= chosen <= max(1, len(samples)):
         raise record.wrong(f"has {chosen} at 'chosen', and {len(samples)} samples")
-    return Chosen(
+    return ChosenSample(
         name=record["name"].text(),
         authors=tuple(_person(folder, author) for author in record["authors"].list()),
         prompt=record["prompt"].text(),
@@ -114,10 +126,10 @@ def read_preview(folder: Path) -> Chosen:
     )
 
 
-def _person(folder: Path, author: Field) -> Person:
+def _person(folder: Path, author: JsonField) -> Person:
     name = author.get("avatar").text()
-    if name and not AVATAR.fullmatch(name):  # a path would read a file of somebody else's choice
-        raise author.wrong(f"has {name[:60]!r} at {author.key}.avatar, which is no name of an avatar")
+    if name and not AVATAR.fullmatch(name):  # a path could name any file
+        raise author.wrong(f"has {name[:60]!r} at {author.key}.avatar, which is not the name of an avatar")
     path = folder / name
-    there = bool(name) and path.is_file()
-    return Person(author["handle"].text(), author["display_name"].text(), path if there else None)
+    exists = bool(name) and path.is_file()
+    return Person(author["handle"].text(), author["display_name"].text(), path if exists else None)

@@ -1,37 +1,47 @@
-"""deploy as a Kubeflow step."""
+"""deploy as a Kubeflow step. Kubeflow runs only the function's source, so the function imports what it needs."""
 
 from kfp import dsl
 
-from components.steps import TRAIN_IMAGE
+from components.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def deploy(name: str, version: int, decision: str, namespace: str, parent_run: str) -> str:
-    """Deploy the version that was just promoted to an InferenceService of the cluster that this runs in; returns what was done.
+    """Deploy the version that was just promoted to an InferenceService of this cluster.
 
-    Nothing where `decision` (of promote) refused it, where `namespace` is "", and outside a cluster: the shared server follows
-    the registry by itself.
+    Does nothing where `decision` (of promote) is a refusal, where `namespace` is "", and outside a cluster: the shared server follows the
+    registry by itself.
+
+    Args:
+        name: The bot's name.
+        version: The version.
+        decision: The result of promote.
+        namespace: The namespace of the InferenceService; "" for none.
+        parent_run: The bot's MLflow run.
+
+    Returns:
+        What was done.
     """
-    import os
-
-    from components.cluster import Cluster
-    from components.deploy import Wanted, record, serving_of
-    from components.deploy import deploy as work
-    from components.events import send
-    from components.steps import step
-    from components.store import Store
+    from components.deploy.step import DeploySettings, deploy, record, serving_of
+    from components.step_runtime import step
+    from mynah.core.progress import emit_event
+    from mynah.core.settings import MYNAH_BOT_ADDRESS
+    from mynah.kubernetes.cluster import Cluster
+    from mynah.mlflow_client.store import Store
 
     with step("deploy", parent_run) as run:
         cluster = Cluster.connect() if namespace and decision == "promoted" else None
         if cluster:
             store = Store.from_environment()
-            done = work(
-                serving_of(name, store, version), cluster, Wanted(namespace, address=os.environ.get("MYNAH_BOT_ADDRESS", ""))
+            done = deploy(
+                serving_of(name, store, version),
+                cluster,
+                DeploySettings(namespace, address=MYNAH_BOT_ADDRESS.get()),
             )
             record(done, store)
-            said = f"{done.action}: {namespace}/{name} version {done.version}"
+            outcome = f"{done.action}: {namespace}/{name} version {done.version}"
         else:
-            said = "nothing: it was not promoted" if decision != "promoted" else "nothing: no cluster or namespace is named"
-        run.tags({"mynah.deploy": said})
-        send("result", step="deploy", value=said)
-        return said
+            outcome = "nothing: it was not promoted" if decision != "promoted" else "nothing: no cluster or namespace is named"
+        run.tags({"mynah.deploy": outcome})
+        emit_event("result", step="deploy", value=outcome)
+        return outcome

@@ -1,34 +1,34 @@
-"""What a deployment came to, in words."""
+"""Describe a deployment's changes and result."""
 
 import difflib
 
-from components.deploy import Deployed
-from components.deploy.server_side import shown
+from components.deploy.server_side_apply import as_yaml
+from components.deploy.step import Deployed
 
 
 def difference(done: Deployed) -> str:
-    """How the InferenceService would change, as a unified diff of what Mynah has a say in."""
-    before, after = shown(done.live), shown(done.then)
+    """Return how the InferenceService would change, as a unified diff of the fields that Mynah sets."""
+    before, after = as_yaml(done.live), as_yaml(done.then)
     name = f"{done.namespace}/{done.name}"
     lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), f"{name} (live)", name)
     return "".join(lines).rstrip()
 
 
-def told(done: Deployed) -> str:
-    """A line or three for a person."""
+def describe(done: Deployed) -> str:
+    """Describe the result in a few lines."""
     what = f"{done.namespace}/{done.name}"
     instead = f", instead of {done.former}" if done.former not in (0, done.version) else ""
     lines = {
-        "unchanged": [f"{what} serves version {done.version} already; nothing to do"],
+        "unchanged": [f"{what} already serves version {done.version}; nothing to do"],
         "deployed": [f"{what} serves version {done.version}{instead}"],
-        "promoted": [f"{what} serves version {done.version} to all{instead}: its canary kept to the plan"],
+        "promoted": [f"{what} serves version {done.version} to all{instead}: its canary stayed within the limits"],
         "canary": [
             f"{what} serves version {done.version} as a canary beside {done.former}",
-            f"Give it all: mynah deploy {done.name} --version {done.version}; take it back: mynah deploy {done.name} --version {done.former}",
+            f"To promote it: mynah deploy {done.name} --version {done.version}; to revert it: mynah deploy {done.name} --version {done.former}",
         ],
     }[done.action]
-    if done.said:
-        lines.append(f"It was asked, and wrote: {done.said.strip()}")
+    if done.answer:
+        lines.append(f"Its response to a test prompt: {done.answer.strip()}")
     if done.url:
         lines.append(f"URL  {done.url}")
     return "\n".join(lines)

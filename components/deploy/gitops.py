@@ -1,4 +1,4 @@
-"""The change of a deployment as files for a GitOps repository (Argo CD, Flux): a manifest per bot, and its entry in kustomization.yaml."""
+"""Write a deployment as files for a GitOps repository (Argo CD, Flux): a manifest per bot, and its entry in kustomization.yaml."""
 
 import difflib
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from components.cluster import Object
-from components.errors import InputError, PlatformError
-from components.files import write_text
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import write_text
+from mynah.kubernetes.cluster import Object
 
 KUSTOMIZATION = "kustomization.yaml"
 EMPTY = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
@@ -16,7 +16,7 @@ EMPTY = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file that is to be written: its text now ("" when there is none) and then."""
+    """A file to write: its current text ("" for none) and its new text."""
 
     path: Path
     now: str
@@ -24,7 +24,7 @@ class Change:
 
     @property
     def diff(self) -> str:
-        """The change as a unified diff, with paths relative to the folder; "" when there is none."""
+        """The change as a unified diff, with paths relative to the folder; "" for none."""
         name = self.path.name
         lines = difflib.unified_diff(
             self.now.splitlines(keepends=True),
@@ -36,35 +36,58 @@ class Change:
 
 
 def changes(folder: Path, manifest: Object) -> list[Change]:
-    """What has to be written so that `folder` deploys `manifest`; [] when it does already.
+    """Return the changes with which a folder deploys a bot.
 
-    Raises InputError when there is no such folder, or its kustomization.yaml is none that can be added to.
+    Args:
+        folder: The folder of a GitOps repository.
+        manifest: The InferenceService.
+
+    Returns:
+        The changes; empty when the folder already deploys it.
+
+    Raises:
+        InputError: The folder does not exist, or its kustomization.yaml cannot be extended.
+        PlatformError: A file of it cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", "Name the one in your GitOps repository where bots are, or make it.")
+        raise InputError(
+            f"there is no folder {folder}", "Name the folder of your GitOps repository that holds bots, or create it."
+        )
     name = f"{manifest['metadata']['name']}.yaml"
     path, entries = folder / name, folder / KUSTOMIZATION
     bot, listed = _text(path), _text(entries)
-    wanted = yaml.safe_dump(manifest, sort_keys=False, width=130, allow_unicode=True)
-    found = [
-        Change(path, bot, bot if _loaded(path, bot) == manifest else wanted),
-        Change(entries, listed, with_entry(listed or EMPTY, name, entries)),
+    text = yaml.safe_dump(manifest, sort_keys=False, width=130, allow_unicode=True)
+    candidates = [
+        Change(path, bot, bot if _loaded(path, bot) == manifest else text),
+        Change(entries, listed, add_entry(listed or EMPTY, name, entries)),
     ]
-    return [each for each in found if each.now != each.then]
+    return [change for change in candidates if change.now != change.then]
 
 
-def write(found: list[Change]) -> None:
-    """Write changes, each file whole or not at all; the manifest before the entry that names it. Raises PlatformError when it fails."""
-    for each in found:
-        write_text(each.path, each.then)
+def write(changed: list[Change]) -> None:
+    """Write changes, each file atomically; the manifest before the entry that names it. Raises PlatformError when it fails."""
+    for change in changed:
+        write_text(change.path, change.then)
 
 
-def with_entry(text: str, name: str, path: Path) -> str:
-    """The text of a kustomization.yaml with `name` among its resources, in order, and all else as it was."""
+def add_entry(text: str, name: str, path: Path) -> str:
+    """Add a resource to a kustomization.yaml; everything else in it stays unchanged.
+
+    Args:
+        text: Its content.
+        name: The file name of the resource, inserted in sorted order.
+        path: Its path, for messages.
+
+    Returns:
+        The new content.
+
+    Raises:
+        InputError: It is not a kustomization, or its resources are not written one a line.
+    """
     loaded = _loaded(path, text)
     resources = loaded.get("resources") or [] if isinstance(loaded, dict) else None
     if not isinstance(resources, list):
-        raise InputError(f"{path} is no kustomization", "Mend it: `kubectl kustomize` of its folder must work.")
+        raise InputError(f"{path} is not a kustomization", "Correct it: `kubectl kustomize` of its folder must work.")
     if name in resources:
         return text
     lines = text.splitlines(keepends=True)
@@ -81,7 +104,7 @@ def with_entry(text: str, name: str, path: Path) -> str:
 
 
 def _inserted(lines: list[str], start: int, name: str) -> list[str]:
-    """`lines` with an entry before the first of the list at `start` that sorts after it."""
+    """Return `lines` with an entry before the first item of the list at `start` that sorts after it."""
     entries = []
     for number in range(start + 1, len(lines)):
         line = lines[number].strip()
@@ -90,23 +113,25 @@ def _inserted(lines: list[str], start: int, name: str) -> list[str]:
         elif line and not line.startswith("#"):
             break
     indent = lines[entries[0]][: lines[entries[0]].index("-")] if entries else "  "
-    after = [number for number in entries if lines[number].strip().removeprefix("- ").strip("\"' ") > name]
-    at = after[0] if after else (entries[-1] + 1 if entries else start + 1)
+    larger = [number for number in entries if lines[number].strip().removeprefix("- ").strip("\"' ") > name]
+    position = larger[0] if larger else (entries[-1] + 1 if entries else start + 1)
     head = lines[start].split("#")[0].strip()
     if head == "resources: []":
         lines = [*lines[:start], "resources:\n", *lines[start + 1 :]]
-    return [*lines[:at], f"{indent}- {name}\n", *lines[at:]]
+    return [*lines[:position], f"{indent}- {name}\n", *lines[position:]]
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise PlatformError(f"{path} cannot be read: {error}", "Is it a text file that you may read?") from error
+        raise PlatformError(
+            f"{path} cannot be read: {error}", "Check that it is a text file and that you may read it."
+        ) from error
 
 
 def _loaded(path: Path, text: str) -> object:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}", "Mend it first.") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())[:200]}", "Correct it first.") from error

@@ -1,8 +1,7 @@
-"""The InferenceService of one version of a bot, as KServe 0.20 and 0.21 take it.
+"""The InferenceService of one version of a bot, for KServe 0.20 and 0.21.
 
-What a pod is made from lies in the predictor's own annotations, never in the service's: those are on the pods of the stable version
-and of a canary alike, so that changing them would restart both
-(https://kserve.github.io/website/docs/reference/crd-api#componentextensionspec).
+Pod metadata is in the predictor's own annotations, never in the service's: those are on the pods of the stable version and of a canary
+alike, so that changing them would restart both (https://kserve.github.io/website/docs/reference/crd-api#componentextensionspec).
 """
 
 import hashlib
@@ -11,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from components.cluster import BOT_LABEL, Object, Resource
+from mynah.core.settings import MYNAH_MODEL_NAME, MYNAH_MODEL_VERSION
+from mynah.kubernetes.cluster import BOT_LABEL, Object, Resource, storage_uri
 
 API_VERSION, KIND = "serving.kserve.io/v1beta1", "InferenceService"
 SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "create", "patch", "delete"))
@@ -19,12 +19,12 @@ RUNTIME = MODEL_FORMAT = "mynah"
 SERVICE_ACCOUNT_NAME = "mynah-serve"
 PORT = 8080
 VERSION, MODEL_ID, FORCED = "mynah.dev/version", "mynah.dev/model-id", "mynah.dev/forced"
-APPLIED = "mynah.dev/applied"  # a digest of the predictor: pods that carry it were made from this very one
+APPLIED = "mynah.dev/applied"  # a digest of the predictor, on its pods
 MODE = "serving.kserve.io/deploymentMode"
 STANDARD, KNATIVE = "Standard", "Knative"  # KServe's two ways to run an InferenceService: Deployments, or Knative's revisions
 USER = 10001  # of the images
 MIB = 1 << 20
-SERVER_MIB = 1024  # Python, torch and the requests of a server without a model: 0.7 GiB measured, and some room
+SERVER_MIB = 1024  # Python, torch and requests of a server without a model: 0.7 GiB measured, plus headroom
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,52 +36,66 @@ class Serving:
     uri: str
     size: int
     model_id: str = ""
-    forced: str = ""  # why, where the gate was against it
+    forced: str = ""  # the reason for deploying it against the gate
 
 
 def predictor(serving: Serving, mode: str, name: str = "") -> Object:
-    """What KServe makes the pods from; `name` is "" for the first one of a service, and tells a canary from it."""
-    made: Object = {
+    """Return the predictor from which KServe creates pods.
+
+    Args:
+        serving: The version.
+        mode: KServe's mode.
+        name: The predictor's name, which distinguishes a canary; "" for the first one.
+
+    Returns:
+        The predictor, with a digest of itself among its annotations.
+    """
+    predictor_spec: Object = {
         **(_standard(serving) if mode == STANDARD else {}),
         "serviceAccountName": SERVICE_ACCOUNT_NAME,
         "automountServiceAccountToken": False,
         "labels": {BOT_LABEL: serving.name},
-        "model": {
-            "modelFormat": {"name": MODEL_FORMAT, "version": "1"},
-            "runtime": RUNTIME,
-            "protocolVersion": "v2",
-            "storageUri": f"{serving.uri.rstrip('/')}/",  # without its last slash, KServe would also download bots/10 for bots/1
-            "env": [
-                {"name": "MYNAH_MODEL_NAME", "value": serving.name},
-                {"name": "MYNAH_MODEL_VERSION", "value": str(serving.version)},
-            ],
-            "readinessProbe": {
-                "httpGet": {"path": f"/v2/models/{serving.name}/ready", "port": PORT},
-                "periodSeconds": 5,
-                "timeoutSeconds": 2,
-            },
-            "resources": resources(serving.size),
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "runAsNonRoot": True,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-        },
+        "model": _model(serving),
     }
     if name:
-        made["name"] = name
-    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
-    made["annotations"] = {VERSION: str(serving.version), MODEL_ID: serving.model_id, APPLIED: digest}
-    return made
+        predictor_spec["name"] = name
+    digest = hashlib.sha256(json.dumps(predictor_spec, sort_keys=True).encode()).hexdigest()[:12]
+    predictor_spec["annotations"] = {VERSION: str(serving.version), MODEL_ID: serving.model_id, APPLIED: digest}
+    return predictor_spec
+
+
+def _model(serving: Serving) -> Object:
+    """Return the predictor's model: what the runtime loads, and the fields of its container that differ from bot to bot."""
+    return {
+        "modelFormat": {"name": MODEL_FORMAT, "version": "1"},
+        "runtime": RUNTIME,
+        "protocolVersion": "v2",
+        "storageUri": storage_uri(serving.uri),
+        "env": [
+            {"name": MYNAH_MODEL_NAME.name, "value": serving.name},
+            {"name": MYNAH_MODEL_VERSION.name, "value": str(serving.version)},
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": f"/v2/models/{serving.name}/ready", "port": PORT},
+            "periodSeconds": 5,
+            "timeoutSeconds": 2,
+        },
+        "resources": resources(serving.size),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
 
 
 def _standard(serving: Serving) -> Object:
-    """What Knative takes only with feature flags, or not at all: https://knative.dev/docs/serving/configuration/feature-flags."""
+    """Return fields that Knative accepts only with feature flags, or not at all: https://knative.dev/docs/serving/configuration/feature-flags."""
     return {
         "enableServiceLinks": False,
         "priorityClassName": "mynah-serving",
-        "terminationGracePeriodSeconds": 45,  # the runtime's 5 s before SIGTERM, its 25 s for running requests, and some
+        "terminationGracePeriodSeconds": 45,  # the runtime's 5 s before SIGTERM, its 25 s for running requests, and a margin
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
@@ -101,16 +115,24 @@ def _standard(serving: Serving) -> Object:
 
 
 def resources(size: int) -> dict[str, dict[str, str]]:
-    """CPU and memory for a checkpoint of `size` bytes: its weights twice, once while they are read, beside the server itself."""
+    """Return CPU and memory for a checkpoint of `size` bytes: the weights exist twice while they are loaded, beside the server."""
     memory = f"{SERVER_MIB + 128 * math.ceil(2 * size / (128 * MIB))}Mi"
     cores = 1 if size <= 256 * MIB else 2
     return {"requests": {"cpu": str(cores), "memory": memory}, "limits": {"cpu": str(2 * cores), "memory": memory}}
 
 
 def inference_service(serving: Serving, namespace: str, mode: str, name: str = "", percent: int | None = None) -> Object:
-    """The InferenceService that serves a version by a predictor called `name`, in KServe's `mode`.
+    """Return the InferenceService that serves a version.
 
-    percent: of the requests that it gets while the revision before it gets the rest; Knative only, None for all.
+    Args:
+        serving: The version.
+        namespace: The namespace.
+        mode: KServe's mode.
+        name: The predictor's name.
+        percent: Its share of requests while the previous revision gets the rest; Knative only, None for all.
+
+    Returns:
+        The manifest.
     """
     annotations = {MODE: mode, VERSION: str(serving.version), MODEL_ID: serving.model_id}
     if serving.forced:
@@ -122,21 +144,31 @@ def inference_service(serving: Serving, namespace: str, mode: str, name: str = "
         "app.kubernetes.io/managed-by": "mynah",
         BOT_LABEL: serving.name,
     }
-    made = predictor(serving, mode, name)
-    spec: Object = {"predictor": made if percent is None else {**made, "canaryTrafficPercent": percent}}
+    predictor_spec = predictor(serving, mode, name)
+    spec: Object = {"predictor": predictor_spec if percent is None else {**predictor_spec, "canaryTrafficPercent": percent}}
     metadata = {"name": serving.name, "namespace": namespace, "labels": labels, "annotations": annotations}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 def with_canary(live: Object, serving: Serving, name: str, percent: int) -> Object:
-    """The live InferenceService as it is, and beside it a predictor of `serving` that gets `percent` of the requests (Standard)."""
-    stable, made = ours(live), predictor(serving, STANDARD, name)
-    # The CRD wants the container's name here, which the webhook refuses in the stable predictor.
-    made["model"] = {"name": "kserve-container", **made["model"]}
-    return {**stable, "spec": {**stable["spec"], "canary": [{"predictor": made, "trafficPercent": percent}]}}
+    """Return an InferenceService in Standard mode with an additional predictor, the canary.
+
+    Args:
+        live: The InferenceService.
+        serving: The canary's version.
+        name: The canary's name.
+        percent: Its share of the requests.
+
+    Returns:
+        The manifest.
+    """
+    stable, predictor_spec = ours(live), predictor(serving, STANDARD, name)
+    # The CRD requires the container's name here, which the webhook rejects in the stable predictor.
+    predictor_spec["model"] = {"name": "kserve-container", **predictor_spec["model"]}
+    return {**stable, "spec": {**stable["spec"], "canary": [{"predictor": predictor_spec, "trafficPercent": percent}]}}
 
 
-# What `inference_service` may set, so that what a service had of it can be put back.
+# The fields that `inference_service` may set, so that a service's earlier values can be restored.
 OURS: Object = {
     "metadata": {
         "labels": dict.fromkeys([*(f"app.kubernetes.io/{part}" for part in ("name", "component", "part-of", "managed-by")), BOT_LABEL]),
@@ -151,7 +183,7 @@ OURS: Object = {
             "model": {
                 **dict.fromkeys(["modelFormat", "runtime", "protocolVersion", "storageUri"]),
                 **dict.fromkeys(["readinessProbe", "resources", "securityContext"]),
-                "env": ["MYNAH_MODEL_NAME", "MYNAH_MODEL_VERSION"],
+                "env": [MYNAH_MODEL_NAME.name, MYNAH_MODEL_VERSION.name],
             },
         },
         "canary": None,
@@ -160,29 +192,29 @@ OURS: Object = {
 
 
 def ours(live: Object) -> Object:
-    """What of a live InferenceService `inference_service` would have set: applied again, it puts the service back as it was."""
-    about = live["metadata"]
+    """Return the fields of a live InferenceService that `inference_service` sets: applying them again restores the service."""
+    live_metadata = live["metadata"]
     kept = _only(live, OURS)
-    metadata = {"name": about["name"], "namespace": about["namespace"], **kept.get("metadata", {})}
+    metadata = {"name": live_metadata["name"], "namespace": live_metadata["namespace"], **kept.get("metadata", {})}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": kept.get("spec", {})}
 
 
-def applied(made: Object) -> str:
-    """The digest that tells the pods of a predictor; "" for one that Mynah did not make."""
-    return str((made.get("annotations") or {}).get(APPLIED, ""))
+def applied(predictor_spec: Object) -> str:
+    """Return the digest on the pods of a predictor; "" for one that Mynah did not create."""
+    return str((predictor_spec.get("annotations") or {}).get(APPLIED, ""))
 
 
-def version_of(made: Object) -> int:
-    """The version that a predictor serves; 0 where nobody said."""
-    said = str((made.get("annotations") or {}).get(VERSION, ""))
-    return int(said) if said.isdecimal() else 0
+def version_of(predictor_spec: Object) -> int:
+    """Return the version that a predictor serves; 0 where unknown."""
+    version = str((predictor_spec.get("annotations") or {}).get(VERSION, ""))
+    return int(version) if version.isdecimal() else 0
 
 
-def _only(found: Any, wanted: Any) -> Any:  # noqa: ANN401 - JSON
-    """The part of `found` that `wanted` names: a dict of parts, a list of the names of items, or None for the whole."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        parts = {key: _only(found[key], part) for key, part in wanted.items() if found.get(key) is not None}
+def _only(value: Any, selection: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the part of `value` that `selection` names: a dict of parts, a list of the names of items, or None for everything."""
+    if isinstance(selection, dict) and isinstance(value, dict):
+        parts = {key: _only(value[key], part) for key, part in selection.items() if value.get(key) is not None}
         return {key: part for key, part in parts.items() if part not in ({}, [])}
-    if isinstance(wanted, list) and isinstance(found, list):
-        return [each for each in found if each.get("name") in wanted]
-    return found
+    if isinstance(selection, list) and isinstance(value, list):
+        return [item for item in value if item.get("name") in selection]
+    return value

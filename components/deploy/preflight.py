@@ -1,17 +1,18 @@
-"""preflight: whether a cluster has what runs and bots need, told before anything is spent.
+"""preflight: check that a cluster has what runs and bots need, before anything is spent.
 
-Each finding is a line, and what is not well has the command that mends it or shows more. k8s/README.md says how to install what is
+Each finding is a line; a problem comes with the command that fixes it or shows more. k8s/README.md describes how to install what is
 missing.
 """
 
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from components.cluster import Cluster, Object, Resource
-from components.cluster_errors import http_status
 from components.deploy.manifest import RUNTIME, SERVICE_ACCOUNT_NAME
-from components.doctor import Finding
-from components.errors import PlatformError
+from mynah.core.errors import PlatformError
+from mynah.core.settings import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+from mynah.kubernetes.cluster import Cluster, Object, Resource
+from mynah.kubernetes.errors import http_status
+from mynah.maintenance.doctor import Finding
 
 POOL = "mynah.dev/pool=gpu"
 GPU = "nvidia.com/gpu"
@@ -19,7 +20,7 @@ README = "k8s/README.md says how to install it"
 # (what, group, version, kind in the plural, what needs it)
 KINDS = (
     ("KServe", "serving.kserve.io", "v1beta1", "inferenceservices", "bots are served by it"),
-    ("Kubeflow Pipelines", "kubeflow.org", "v1beta1", "scheduledworkflows", "runs and schedules are its"),
+    ("Kubeflow Pipelines", "kubeflow.org", "v1beta1", "scheduledworkflows", "it runs and schedules pipelines"),
     ("Argo Workflows", "argoproj.io", "v1alpha1", "workflows", "Kubeflow Pipelines runs steps by it"),
 )
 # (verb, group, resource): what `mynah deploy` does
@@ -29,22 +30,22 @@ RIGHTS = (
     ("list", "", "pods"), ("get", "", "pods/log"), ("create", "", "services/proxy"),
 )  # fmt: skip
 IDENTITIES = ("eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account", "azure.workload.identity/client-id")
-SECRETS = {"mynah-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "mynah-keys": ("keys.json",)}
+SECRETS = {"mynah-s3": (AWS_ACCESS_KEY_ID.name, AWS_SECRET_ACCESS_KEY.name), "mynah-keys": ("keys.json",)}
 SERVING_RUNTIMES = Resource("serving.kserve.io", "v1alpha1", "servingruntimes", ("get",))
 
 
 def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
-    """Look at everything, and yield what is well and what is not. Raises PlatformError when the API is away or lets nobody in."""
+    """Check everything, and yield findings. Raises PlatformError when the API cannot be reached or denies access."""
     version = cluster.call("GET", "/version")["gitVersion"]
     yield Finding(f"the API at {cluster.host}, Kubernetes {version}", "")
     yield from _rights(cluster, namespace)
     for what, group, number, kind, why in KINDS:
-        there = kind in cluster.kinds(group, number)
+        is_installed = kind in cluster.kinds(group, number)
         about = f"{what} ({kind}.{group}/{number})"
         yield Finding(
             about,
-            "" if there else f"it is not installed, and {why}",
-            "" if there else f"{README}: kubectl get crd {kind}.{group}",
+            "" if is_installed else f"it is not installed, and {why}",
+            "" if is_installed else f"{README}: kubectl get crd {kind}.{group}",
         )
     yield from gpu_pool(cluster)
     yield _runtime(cluster, namespace)
@@ -52,42 +53,42 @@ def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
 
 
 def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:
-    """Whether a step that asks for a GPU would find a node, for who is about to submit one."""
+    """Check whether a step that requests a GPU would find a node."""
     show = f"kubectl get nodes -l {label} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
-    found = _look(cluster, "/api/v1/nodes", (("labelSelector", label),))
-    if found is None:
-        yield Finding(f"GPU node pool ({label}): nodes cannot be looked at, which takes a ClusterRole", "")
+    response = _get_allowed(cluster, "/api/v1/nodes", (("labelSelector", label),))
+    if response is None:
+        yield Finding(f"GPU node pool ({label}): nodes cannot be listed, which needs a ClusterRole", "")
         return
-    nodes = found.get("items") or []
+    nodes = response.get("items") or []
     usable = [node for node in nodes if _gpus(node) and not (node.get("spec") or {}).get("unschedulable")]
     if usable:
         yield Finding(f"GPU node pool ({label}): {len(usable)} nodes with {sum(map(_gpus, usable))} GPUs", "")
     elif nodes:
         names = ", ".join(node["metadata"]["name"] for node in nodes[:3])
         yield Finding(
-            "GPU node pool", f"its {len(nodes)} nodes ({names}) offer no {GPU}", f"Is NVIDIA's device plugin there? {show}"
+            "GPU node pool", f"its {len(nodes)} nodes ({names}) offer no {GPU}", f"Check that NVIDIA's device plugin runs: {show}"
         )
     elif scaler := _autoscaler(cluster):
-        yield Finding(f"GPU node pool ({label}): no node now; {scaler} may make one when a step asks for it", "")
+        yield Finding(f"GPU node pool ({label}): no node now; {scaler} may add one when a step requests it", "")
     else:
         yield Finding(
-            "GPU node pool", f"no node has the label {label}, and no autoscaler makes any", f"Label one, or train on CPU: {show}"
+            "GPU node pool", f"no node has the label {label}, and no autoscaler adds any", f"Label one, or train on CPU: {show}"
         )
 
 
 def _rights(cluster: Cluster, namespace: str) -> Iterator[Finding]:
-    """What the API says of our own rights; and by asking, whether the token is valid at all."""
+    """Check our own permissions with the API, and thereby whether the token is valid."""
     missing = []
     for verb, group, resource in RIGHTS:
         kind, _, subresource = resource.partition("/")
-        wanted = {"namespace": namespace, "verb": verb, "group": group, "resource": kind, "subresource": subresource}
+        attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": kind, "subresource": subresource}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": wanted},
+            "spec": {"resourceAttributes": attributes},
         }
-        answer = cluster.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body) or {}
-        if not (answer.get("status") or {}).get("allowed"):
+        response = cluster.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body) or {}
+        if not (response.get("status") or {}).get("allowed"):
             missing.append(f"{verb} {resource}")
     problem = f"you may not {', '.join(missing)} in namespace {namespace}" if missing else ""
     fix = f"Bind the Role mynah-deploy of k8s/base to this user; kubectl auth can-i --list -n {namespace}" if missing else ""
@@ -98,51 +99,51 @@ def _runtime(cluster: Cluster, namespace: str) -> Finding:
     about = f"ServingRuntime {namespace}/{RUNTIME}"
     show = f"Apply an overlay of k8s/; kubectl get servingruntimes -n {namespace}"
     try:
-        found = cluster.call("GET", SERVING_RUNTIMES.path(namespace, RUNTIME))
+        runtime = cluster.call("GET", SERVING_RUNTIMES.path(namespace, RUNTIME))
     except PlatformError as error:
-        return _not_seen(about, error)
-    return Finding(about, "" if found else "it is not there", "" if found else show)
+        return _no_permission(about, error)
+    return Finding(about, "" if runtime else "it does not exist", "" if runtime else show)
 
 
 def _secrets(cluster: Cluster, namespace: str) -> Iterator[Finding]:
-    """The Secrets that servers mount or KServe reads. S3's is not needed where the ServiceAccount has an identity of the cloud's."""
+    """Check the Secrets that servers mount or KServe reads. S3's is not needed where the ServiceAccount has a cloud identity."""
     account_path = Resource("", "v1", "serviceaccounts", ("get",)).path(namespace, SERVICE_ACCOUNT_NAME)
     try:
         account = cluster.call("GET", account_path)
     except PlatformError as error:
-        yield _not_seen(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", error)
+        yield _no_permission(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", error)
         account = {}
     if account is None:
         show = f"Apply an overlay of k8s/; kubectl get serviceaccounts -n {namespace}"
-        yield Finding(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", "it is not there", show)
+        yield Finding(f"ServiceAccount {SERVICE_ACCOUNT_NAME}", "it does not exist", show)
     has_identity = bool(set(IDENTITIES) & set(((account or {}).get("metadata") or {}).get("annotations") or {}))
     for name, keys in SECRETS.items():
         if name == "mynah-s3" and has_identity:
-            yield Finding(f"Secret {name}: not needed, {SERVICE_ACCOUNT_NAME} has an identity of the cloud's", "")
+            yield Finding(f"Secret {name}: not needed, because {SERVICE_ACCOUNT_NAME} has a cloud identity", "")
         else:
             yield _secret(cluster, namespace, name, keys)
 
 
 def _secret(cluster: Cluster, namespace: str, name: str, keys: tuple[str, ...]) -> Finding:
-    show = f"k8s/README.md says how to make it; kubectl describe secret {name} -n {namespace}"
+    show = f"k8s/README.md says how to create it; kubectl describe secret {name} -n {namespace}"
     try:
-        found = cluster.call("GET", Resource("", "v1", "secrets", ("get",)).path(namespace, name))
+        secret = cluster.call("GET", Resource("", "v1", "secrets", ("get",)).path(namespace, name))
     except PlatformError as error:
-        return _not_seen(f"Secret {name}", error)
-    missing = [key for key in keys if key not in ((found or {}).get("data") or {})]
-    problem = "it is not there" if not found else f"it has no {', '.join(missing)}" if missing else ""
+        return _no_permission(f"Secret {name}", error)
+    missing = [key for key in keys if key not in ((secret or {}).get("data") or {})]
+    problem = "it does not exist" if not secret else f"it has no {', '.join(missing)}" if missing else ""
     return Finding(f"Secret {name}", problem, show if problem else "")
 
 
 def _autoscaler(cluster: Cluster) -> str:
-    """What makes nodes when pods wait for them; "" when nothing is known to."""
-    if _look(cluster, "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"):
+    """Return the name of the autoscaler that adds nodes when pods wait for them; "" where none is known."""
+    if _get_allowed(cluster, "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"):
         return "the cluster autoscaler"
     return "Karpenter" if "nodepools" in cluster.kinds("karpenter.sh", "v1") else ""
 
 
-def _look(cluster: Cluster, path: str, query: tuple[tuple[str, str], ...] = ()) -> Object | None:
-    """What is there, {} for nothing; None where we may not look."""
+def _get_allowed(cluster: Cluster, path: str, query: tuple[tuple[str, str], ...] = ()) -> Object | None:
+    """Return the object, {} for none; None without permission."""
     try:
         return cluster.call("GET", path, query=query) or {}
     except PlatformError as error:
@@ -151,13 +152,13 @@ def _look(cluster: Cluster, path: str, query: tuple[tuple[str, str], ...] = ()) 
         return None
 
 
-def _not_seen(about: str, error: PlatformError) -> Finding:
-    """What we may not look at is no fault. Raises the error when it is another one."""
+def _no_permission(about: str, error: PlatformError) -> Finding:
+    """Return a finding without a problem when permission is missing; raise other errors."""
     if http_status(error) != HTTPStatus.FORBIDDEN:
         raise error
-    return Finding(f"{about}: it cannot be looked at with these rights", "")
+    return Finding(f"{about}: it cannot be read with these permissions", "")
 
 
 def _gpus(node: Object) -> int:
-    said = str(((node.get("status") or {}).get("allocatable") or {}).get(GPU, "0"))
-    return int(said) if said.isdecimal() else 0
+    count = str(((node.get("status") or {}).get("allocatable") or {}).get(GPU, "0"))
+    return int(count) if count.isdecimal() else 0

@@ -1,24 +1,25 @@
-"""The gate: thresholds in one file, and the verdict they give. What cannot be measured never passes."""
+"""The promotion gate: reads the thresholds of the gate file and computes a verdict. A metric that was not measured never passes."""
 
 import contextlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
-from components.errors import InputError
-from components.evaluate.definitions import METRICS
-from components.fields import finite
-from components.files import read_json
-from components.names import nearest
+from mynah.core.errors import InputError
+from mynah.core.json_reader import finite
+from mynah.core.names import nearest
+from mynah.models.metric_definitions import METRICS
+from mynah.models.verdict import Check, Verdict
 
 GATE_FILE = Path(__file__).parent / "gate.yaml"
-MOST_OFFENDERS = 5
+MAX_OFFENDERS = 5
 NO_OFFENDERS: Mapping[str, Sequence[str]] = MappingProxyType({})
+NOTHING_LEFT_OUT: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,121 +32,77 @@ class Threshold:
     reason: str
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is on the right side; NaN never is."""
+        """Whether `value` meets the threshold; NaN never does."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A threshold with the value that met or missed it, and up to five of the samples for which it was missed."""
-
-    metric: str
-    value: float
-    limit: float
-    at_least: bool
-    passed: bool
-    reason: str
-    samples: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.metric} is {self.value:.3g}, and must be at {'least' if self.at_least else 'most'} {self.limit:g}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a model may be promoted, and what each threshold said."""
-
-    checks: Sequence[Check]
-
-    @property
-    def failures(self) -> list[Check]:
-        """The checks that failed."""
-        return [check for check in self.checks if not check.passed]
-
-    @property
-    def passed(self) -> bool:
-        """All checks passed, and there was at least one."""
-        return bool(self.checks) and not self.failures
-
-    def to_record(self) -> dict[str, Any]:
-        """The verdict as verdict.json holds it."""
-        return {
-            "passed": self.passed,
-            "failures": [asdict(check) for check in self.failures],
-            "checks": [asdict(check) for check in self.checks],
-        }
-
-    @classmethod
-    def read(cls, report: Path) -> "Verdict":
-        """Read verdict.json of a report folder, also one without samples. Raises InputError when it is not a verdict."""
-        record = read_json(report / "verdict.json", "evaluate")
-        try:
-            verdict = cls([_check(check) for check in record["checks"]])
-            if record["passed"] is not verdict.passed:
-                raise TypeError(f"passed is {record['passed']!r}, and its checks say otherwise")
-            return verdict
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{report / 'verdict.json'} is not a verdict ({error})", "Run `mynah evaluate` again.") from error
-
-
-def _check(record: dict[str, Any]) -> Check:
-    samples = record.get("samples", [])  # older ones have none
-    if not isinstance(samples, list) or not all(isinstance(each, str) for each in samples):
-        raise TypeError("its samples are not texts")
-    check = Check(**{**record, "samples": tuple(samples)})
-    finite(check.value), finite(check.limit)
-    if type(check.passed) is not bool or type(check.metric) is not str:
-        raise TypeError(f"{check.metric!r} has passed {check.passed!r}")
-    return check
-
-
 def read_gate(path: Path = GATE_FILE) -> list[Threshold]:
-    """Read the gate file. Raises InputError naming the line that is no threshold, that no metric is called so, or that stands twice."""
+    """Return the thresholds of a gate file.
+
+    Raises:
+        InputError: a line is not a threshold, names an unknown metric or occurs twice; the message names it.
+    """
     try:
-        found = yaml.load(path.read_text("utf-8"), Loader=_Once)  # noqa: S506 - a SafeLoader
+        thresholds = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date of month 13
         raise InputError(f"the gate file {path} cannot be read: {error}", "Restore it.") from error
-    if not isinstance(found, dict) or not found:
+    if not isinstance(thresholds, dict) or not thresholds:
         raise InputError(f"the gate file {path} holds no thresholds", "Restore it: without thresholds nothing could be promoted.")
-    return [_threshold(path, str(metric), line) for metric, line in found.items()]
+    return [_threshold(path, str(metric), line) for metric, line in thresholds.items()]
 
 
 def judge(
-    metrics: Mapping[str, float], gate: Sequence[Threshold], offenders: Mapping[str, Sequence[str]] = NO_OFFENDERS
+    metrics: Mapping[str, float],
+    gate: Sequence[Threshold],
+    offenders: Mapping[str, Sequence[str]] = NO_OFFENDERS,
+    left_out: Mapping[str, str] = NOTHING_LEFT_OUT,
 ) -> Verdict:
-    """Hold `metrics` against the gate; `offenders` are the samples that count against a metric, the worst first.
+    """Compare metrics with the gate's thresholds.
 
-    Raises InputError for a threshold on a metric that was not measured, or is no number.
+    Args:
+        metrics: the measured metrics, by name.
+        gate: the thresholds.
+        offenders: the samples that count against each metric, the worst first.
+        left_out: metrics that do not apply to these posts, each with the reason, which the verdict states; they are not checked.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        InputError: a threshold's metric was not measured or is not a finite number.
     """
     checks = []
     for threshold in gate:
+        if threshold.metric in left_out:
+            continue
         value = metrics.get(threshold.metric)
         if value is None or not math.isfinite(value):
             raise InputError(
-                f"the gate asks for {threshold.metric!r}, which is {'not a number' if value is not None else 'not measured'}",
+                f"the gate requires {threshold.metric!r}, which is {'not a number' if value is not None else 'not measured'}",
                 _missing(threshold.metric, metrics),
             )
         passed = threshold.holds(value)
-        shown = () if passed else tuple(offenders.get(threshold.metric, ()))[:MOST_OFFENDERS]
+        shown = () if passed else tuple(offenders.get(threshold.metric, ()))[:MAX_OFFENDERS]
         checks.append(Check(threshold.metric, value, threshold.limit, threshold.at_least, passed, threshold.reason, shown))
-    return Verdict(checks)
+    gated = {threshold.metric for threshold in gate}
+    return Verdict(checks, {metric: reason for metric, reason in left_out.items() if metric in gated})
 
 
 def _missing(metric: str, metrics: Mapping[str, float]) -> str:
     if metric == "canary_exposure":
-        return "The model's training.json names no canaries: train it again, and they are planted."
-    return f"Metrics there are: {', '.join(sorted(metrics))}."
+        return "The model's training.json has no canaries: train the model again to add them."
+    return f"Known metrics: {', '.join(sorted(metrics))}."
 
 
-class _Once(yaml.SafeLoader):
-    """YAML in which no key stands twice: of two thresholds for a metric, YAML takes the last and is silent."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A YAML loader that rejects duplicate keys: PyYAML silently keeps the last of two thresholds for a metric."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """The mapping of `node`. Raises YAMLError for a key that was there before."""
+        """Return the mapping of a node, as the base class does. Raises YAMLError for a duplicate key."""
         seen: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in seen:
-                raise yaml.MarkedYAMLError(problem=f"{str(key.value)[:80]!r} stands there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"{str(key.value)[:80]!r} is a duplicate key", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 

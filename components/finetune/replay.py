@@ -1,70 +1,80 @@
-"""Today's posts beside those of a model that is to learn on: what is new, what of the old is replayed, and what both can be judged by.
+"""Partitions the current posts for continued training: new posts, replayed old posts, and held-out posts unknown to the parent model.
 
-Old posts are replayed because a network that learns only what is new forgets what it knew (Robins 1995, "Catastrophic forgetting,
-rehearsal and pseudorehearsal").
+Old posts are replayed because a network that trains on new data only forgets what it knew (Robins 1995, "Catastrophic forgetting,
+rehearsal and pseudorehearsal", https://doi.org/10.1080/09540099550039318).
 """
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.finetune.ancestor import Ancestor
-from components.finetune.batches import shares
-from components.finetune.recipe import Recipe
-from components.seen import unseen
+from components.finetune.data_packing import shares
+from components.finetune.parent_model import ParentModel
+from mynah.data.text_digests import unseen
+from mynah.training.recipe import Recipe
 
 Texts = dict[str, list[str]]  # by author
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Today's posts as going on needs them: what the ancestor does not know, of what it knows a sample, and held out what it does not know."""
+class ReplayPartition:
+    """The current posts, partitioned by what the parent model was trained on."""
 
     new: Texts
     replayed: Texts
     held_out: Texts
-    left_out: int  # held-out posts that the ancestor was trained on
-    gone: int  # posts that the ancestor was trained on and that are no longer among today's
+    excluded: int  # held-out posts that the parent was trained on
+    removed: int  # posts that the parent was trained on and that are no longer among the current ones
 
     @property
-    def learnt(self) -> Texts:
-        """What going on learns from; an author of whom there is nothing is not in it."""
-        both = {author: [*theirs, *self.replayed[author]] for author, theirs in self.new.items()}
-        return {author: theirs for author, theirs in both.items() if theirs}
+    def training_texts(self) -> Texts:
+        """The texts to continue training with, new and replayed, by author; authors without texts are omitted."""
+        combined = {author: [*author_texts, *self.replayed[author]] for author, author_texts in self.new.items()}
+        return {author: author_texts for author, author_texts in combined.items() if author_texts}
 
 
-def partition(train: Texts, held_out: Texts, ancestor: Ancestor, recipe: Recipe) -> Parts:
-    """Part today's posts. The replay has `recipe.replay` times the characters of the new ones, shared among authors as an epoch is."""
-    seen = ancestor.seen
-    new = {author: unseen(theirs, seen) for author, theirs in train.items()}
-    fair = {author: unseen(theirs, seen) for author, theirs in held_out.items()}
-    wanted, rng, replayed = recipe.replay * characters(new), random.Random(recipe.seed), Texts()
+def partition(train: Texts, held_out: Texts, parent: ParentModel, recipe: Recipe) -> ReplayPartition:
+    """Partition the current posts for continued training.
+
+    Args:
+        train: the current training posts, by author.
+        held_out: the current held-out posts, by author.
+        parent: the model to continue from.
+        recipe: its `replay` is the number of replayed characters per new character; its `weights` divide them among authors.
+
+    Returns:
+        The partition. The same inputs always give the same one.
+    """
+    seen_digests = parent.seen_digests
+    new = {author: unseen(author_texts, seen_digests) for author, author_texts in train.items()}
+    unseen_held_out = {author: unseen(author_texts, seen_digests) for author, author_texts in held_out.items()}
+    target_characters, rng, replayed = recipe.replay * characters(new), random.Random(recipe.seed), Texts()
     for author, share in shares(list(train), recipe.weights).items():
         is_new = set(new[author])
         old = [text for text in train[author] if text not in is_new]
-        replayed[author] = _sample(old, wanted * share, rng)
-    today = {text.casefold() for theirs in (*train.values(), *held_out.values()) for text in theirs}
-    gone = {text.casefold() for text in ancestor.texts} - today
-    return Parts(new, replayed, {author: theirs for author, theirs in fair.items() if theirs},
-                 count(held_out) - count(fair), len(gone))  # fmt: skip
+        replayed[author] = _sample_texts(old, target_characters * share, rng)
+    today = {text.casefold() for author_texts in (*train.values(), *held_out.values()) for text in author_texts}
+    removed = {text.casefold() for text in parent.texts} - today
+    return ReplayPartition(new, replayed, {author: author_texts for author, author_texts in unseen_held_out.items() if author_texts},
+                 count(held_out) - count(unseen_held_out), len(removed))  # fmt: skip
 
 
-def _sample(texts: Sequence[str], wanted: float, rng: random.Random) -> list[str]:
-    """Of `texts` as many, drawn at random, as reach `wanted` characters."""
-    drawn, length = [], 0
+def _sample_texts(texts: Sequence[str], target_characters: float, rng: random.Random) -> list[str]:
+    """Return randomly chosen texts that together reach `target_characters`, or all of them."""
+    sampled, length = [], 0
     for text in rng.sample(texts, len(texts)):
-        if length >= wanted:
+        if length >= target_characters:
             break
-        drawn.append(text)
+        sampled.append(text)
         length += len(text)
-    return drawn
+    return sampled
 
 
 def characters(texts: Mapping[str, Sequence[str]]) -> int:
-    """How many characters there are."""
-    return sum(len(text) for theirs in texts.values() for text in theirs)
+    """Return the number of characters in all texts."""
+    return sum(len(text) for author_texts in texts.values() for text in author_texts)
 
 
 def count(texts: Mapping[str, Sequence[str]]) -> int:
-    """How many texts there are."""
+    """Return the number of texts."""
     return sum(map(len, texts.values()))

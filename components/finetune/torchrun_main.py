@@ -1,4 +1,4 @@
-"""torchrun without its page of log when a process ends with an error: `python -m components.finetune.launcher TORCHRUN'S ARGUMENTS`.
+"""Runs torchrun without its long log for failed processes: `python -m components.finetune.torchrun_main TORCHRUN_ARGUMENTS`.
 
 https://docs.pytorch.org/docs/stable/elastic/run.html
 """
@@ -12,7 +12,7 @@ from torch.distributed.run import parse_args, run
 
 
 def main() -> None:
-    """Run it. The processes have told their own errors; of one that was killed only its exit code is known."""
+    """Run torchrun. Each process reports its own errors; for one killed by a signal this reports the signal."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         run(parse_args(sys.argv[1:]))  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""close: whatever became of a Kubeflow run, its MLflow runs end, and a table says what became of each bot.
+"""finish_run: end the MLflow runs of a Kubeflow run, however it ended, and write a table of each bot's outcome.
 
-The exit handler of the cluster's pipelines. It reads what the steps recorded, not Kubeflow's final state: a fleet's state is one for
-all its bots, and a pod that is taken away says nothing.
+This is the exit handler of the cluster's pipelines. It reads what the steps recorded, not Kubeflow's final state: a fleet has one state
+for all its bots, and an evicted pod reports nothing.
 """
 
 import csv
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from components.begin import runs_of
-from components.card.escape import markdown
-from components.news import SKIPPED_TAG
-from components.store import BOT_TAG, Store
-from components.tracking import COST_TAG, SECONDS_TAG, cost_tags, end_run, number, steps_of
+from mynah.data.markdown import markdown
+from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.tracking.kfp_runs import SKIPPED_TAG, runs_of
+from mynah.tracking.runs import cost_tags, end_run, steps_of
+from mynah.tracking.tags import COST_TAG, SECONDS_TAG, number
 
 LAST_STEP = "promote"
 OVER = ("FINISHED", "FAILED", "KILLED")
@@ -22,10 +22,10 @@ OVER = ("FINISHED", "FAILED", "KILLED")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one bot."""
+    """The outcome of one bot."""
 
     bot: str
-    outcome: str  # promoted, refused: …, skipped: …, or failed in STEP
+    outcome: str  # promoted, refused: …, unchanged: …, skipped: …, or failed in STEP
     version: str  # "" where none was registered
     held_out_loss: str
     seconds: float
@@ -33,10 +33,19 @@ class Outcome:
     mlflow_run: str
 
 
-def close(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str = "FAILED") -> list[Outcome]:
-    """End the MLflow runs of the Kubeflow run `kfp_run`, and tell each bot's outcome, also that of those of `bots` that never began.
+def finish_run(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str = "FAILED") -> list[Outcome]:
+    """End the MLflow runs of a Kubeflow run, and return each bot's outcome.
 
-    FINISHED is a run whose last step is, or that had nothing to do; every other gets `status`. Raises PlatformError.
+    A run whose last step finished, or that had nothing to do, becomes FINISHED.
+
+    Args:
+        kfp_run: The id of the Kubeflow run.
+        store: The tracking store.
+        bots: The fleet's bots, including those that never started.
+        status: The status of runs that did not finish.
+
+    Raises:
+        PlatformError: The store failed.
     """
     outcomes = []
     for run in runs_of(kfp_run, store):
@@ -52,8 +61,8 @@ def close(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str = "F
                 number(costs.get(SECONDS_TAG, "")), number(costs.get(COST_TAG, "")), run.info.run_id,
             )
         )  # fmt: skip
-    there = {each.bot for each in outcomes}
-    return outcomes + [Outcome(bot, "failed in begin", "", "", 0.0, 0.0, "") for bot in bots if bot not in there]
+    started = {outcome.bot for outcome in outcomes}
+    return outcomes + [Outcome(bot, "failed in start_run", "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
 
 
 def _outcome(run: Any, steps: dict[str, Any]) -> str:  # noqa: ANN401 - MLflow's run
@@ -61,7 +70,7 @@ def _outcome(run: Any, steps: dict[str, Any]) -> str:  # noqa: ANN401 - MLflow's
         return f"skipped: {reason}"
     if _status(steps, LAST_STEP) == "FINISHED":
         return str(run.data.tags.get("mynah.promotion", "promoted"))
-    stuck = next((name for name, each in steps.items() if each.info.status != "FINISHED"), "")
+    stuck = next((name for name, step in steps.items() if step.info.status != "FINISHED"), "")
     if stuck:
         return f"failed in {stuck}"
     return f"failed after {list(steps)[-1]}" if steps else "failed before the first step"
@@ -77,18 +86,25 @@ def _loss(run: Any) -> str:  # noqa: ANN401 - MLflow's run
 
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes for machines."""
+    """Return the outcomes as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Outcome)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(each) for each in outcomes)
+    writer.writerows(asdict(outcome) for outcome in outcomes)
     return text.getvalue()
 
 
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes for people: what Kubeflow's page shows of the run."""
+    """Return the outcomes as a Markdown table, which Kubeflow's page of the run shows."""
     lines = ["| Bot | Outcome | Version | Held-out loss | Time | Cost (USD) |", "|---|---|---:|---:|---:|---:|"]
-    for each in outcomes:
-        cells = (each.bot, each.outcome, each.version, each.held_out_loss, f"{each.seconds:,.0f} s", f"{each.cost_usd:.4f}")
+    for outcome in outcomes:
+        cells = (
+            outcome.bot,
+            outcome.outcome,
+            outcome.version,
+            outcome.held_out_loss,
+            f"{outcome.seconds:,.0f} s",
+            f"{outcome.cost_usd:.4f}",
+        )
         lines.append(f"| {' | '.join(markdown(cell, 200) for cell in cells)} |")
     return "\n".join([*lines, ""])

@@ -1,7 +1,7 @@
-"""What there is of an author or a bot, in every place: MLflow's database, artifact stores, this machine's folders, a cluster.
+"""Find everything of an author or a bot: in MLflow's database, artifact stores, this machine's folders and a cluster.
 
-Found anew on every call, from the database's own rows: also what MLflow only marks as deleted, and what an earlier attempt that was
-killed left behind. Rows of runs are erased last, since they lead to all else.
+Every call searches again, in the database's own rows, which include what MLflow only marks as deleted and what an interrupted attempt
+left. Rows of runs come last, since they lead to everything else.
 """
 
 import hashlib
@@ -11,33 +11,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.checkpoint_cache import cache_folder
-from components.copies import PUBLISHED, copies
-from components.database import Database
-from components.erase import Item, file_items, row_item, stored_items
-from components.errors import InputError
-from components.fetch.s3 import UPLOADS_TAG, uploads_of
-from components.forget.states import states_of_subject
+from components.fetch.s3_sources import UPLOADS_TAG, uploads_of
+from components.fetch.x.api_pages import pages_copy_uri, pages_file
+from components.forget.local_files import holds_author, kfp_caches
 from components.forget.uploads import uploads_of_author, uploads_of_bot
-from components.lineage import AUTHORS_TAG, author_key, authors_of, same_author
-from components.names import author_name, bot_name
-from components.store import BOT_TAG, Store, cards_folder, unsent_folder
-from components.tracking import FOLDER_TAG, PARENT_TAG, STEP_TAG
+from mynah.core.errors import InputError
+from mynah.core.names import BOT_NAME, author_name, bot_name
+from mynah.data.authors import AUTHORS_TAG, author_key, authors_of, same_author
+from mynah.maintenance.erasers import ErasableItem, file_items, row_item, stored_items
+from mynah.maintenance.training_states import states_of_subject
+from mynah.mlflow_client.store import BOT_TAG, Store, cards_folder, unsent_folder
+from mynah.registry.checkpoint_cache import cache_folder
+from mynah.registry.published_copies import PUBLISHED, parse_copies
+from mynah.storage.open import direct_uri
+from mynah.tracking.database import Database
+from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG, STEP_TAG
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster
+    from mynah.kubernetes.cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom or what to forget: an author ("@ann") or a bot ("wren")."""
+    """The author ("@ann") or bot ("wren") to forget."""
 
     name: str
     is_author: bool
 
     @classmethod
     def parse(cls, text: str) -> "Subject":
-        """Read `@author` or a bot's name. Raises InputError for what is neither."""
+        """Parse `@author` or a bot's name. Raises InputError for anything else."""
         if text.startswith("@"):
             if author_key(text) == "unknown":
                 raise InputError(f"{text!r} names no author", "Write mynah forget @HANDLE for an author, or a bot's name.")
@@ -46,7 +49,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """A digest of it, for names of files."""
+        """A digest of the subject, for file names."""
         return hashlib.sha256(f"{self.is_author} {author_key(self.name)}".encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -55,51 +58,64 @@ class Subject:
 
 @dataclass(slots=True)
 class PipelineRun:
-    """A pipeline run of the store that is to be forgotten, with what belongs to it."""
+    """A pipeline run to forget, with what belongs to it."""
 
     run_id: str
     bot: str
     authors: list[str]
     folder: str
-    steps: dict[str, str] = field(default_factory=dict)  # run id to the step's name
-    places: list[str] = field(default_factory=list)  # artifact URIs
+    steps: dict[str, str] = field(default_factory=dict)  # run id to step name
+    artifact_uris: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """All there is of a subject, in the order to erase it."""
+class Inventory:
+    """Everything of a subject, in the order in which to erase it."""
 
-    items: list[Item]
+    items: list[ErasableItem]
     runs: list[PipelineRun]
-    bots: list[str]  # of which nothing stays
+    bots: list[str]  # of which nothing remains
 
     @property
     def blends(self) -> list[PipelineRun]:
-        """The runs that used other authors too."""
+        """The runs that also used other authors."""
         return [run for run in self.runs if len(run.authors) > 1]
 
 
-def find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Found:
-    """Find everything of `subject`. Raises PlatformError when a place cannot be looked into: then nothing is known to be all."""
+def find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Inventory:
+    """Find everything of a subject.
+
+    Args:
+        subject: The author or bot.
+        store: The tracking store.
+        database: MLflow's database.
+        cluster: The cluster whose endpoints to search, or None.
+
+    Returns:
+        Everything, in the order in which to erase it.
+
+    Raises:
+        PlatformError: A place cannot be searched, so the result would be incomplete.
+    """
     runs = list(_runs(subject, database))
     versions = _versions(subject, runs, database)
     bots = _whole_bots(subject, runs, versions, database)
     models = sorted({model for run in runs for model in run.models})
-    places = list(dict.fromkeys(uri for run in runs for uri in run.places))
-    uploaded = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
+    artifact_uris = list(dict.fromkeys(uri for run in runs for uri in run.artifact_uris))
+    uploads = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
     items = [
         *_published(versions, database),
-        *_endpoints(cluster, bots, places),
+        *_endpoints(cluster, bots, artifact_uris),
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
-        *(item for uri in (*places, *uploaded) for item in stored_items(uri)),
+        *(item for uri in (*artifact_uris, *uploads) for item in stored_items(uri, store.tracking_uri)),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
-    return Found(list(dict.fromkeys(items)), runs, bots)
+    return Inventory(list(dict.fromkeys(items)), runs, bots)
 
 
 def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
@@ -109,35 +125,39 @@ def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
     for row in tags:
         by_run.setdefault(str(row["run_uuid"]), {})[str(row["key"])] = str(row["value"])
     children: dict[str, dict[str, str]] = {}
-    for run_id, found in by_run.items():
-        if parent := found.get(PARENT_TAG):
-            children.setdefault(parent, {})[run_id] = found.get(STEP_TAG, "")
-    for run_id, found in by_run.items():
+    for run_id, tags_of_run in by_run.items():
+        if parent := tags_of_run.get(PARENT_TAG):
+            children.setdefault(parent, {})[run_id] = tags_of_run.get(STEP_TAG, "")
+    for run_id, tags_of_run in by_run.items():
         steps = children.get(run_id, {})
-        # A step names its authors too: it may have been killed before it told the pipeline's run.
-        authors = list(dict.fromkeys(name for each in (run_id, *steps) for name in authors_of(by_run[each])))
-        ours = (
-            any(same_author(each, subject.name) for each in authors) if subject.is_author else found.get(BOT_TAG) == subject.name
+        # A step names its authors too: it may have been killed before it tagged the pipeline run.
+        authors = list(dict.fromkeys(name for member in (run_id, *steps) for name in authors_of(by_run[member])))
+        is_ours = (
+            any(same_author(author, subject.name) for author in authors)
+            if subject.is_author
+            else tags_of_run.get(BOT_TAG) == subject.name
         )
-        if BOT_TAG in found and ours:
-            run = PipelineRun(run_id, found[BOT_TAG], authors, found.get(FOLDER_TAG, ""), steps)
-            _add_places(run, database)
-            run.places += dict.fromkeys(uri for each in (run_id, *steps) for uri in uploads_of(by_run[each].get(UPLOADS_TAG, "")))
+        if BOT_TAG in tags_of_run and is_ours:
+            run = PipelineRun(run_id, tags_of_run[BOT_TAG], authors, tags_of_run.get(FOLDER_TAG, ""), steps)
+            _add_artifacts(run, database)
+            run.artifact_uris += dict.fromkeys(
+                uri for member in (run_id, *steps) for uri in uploads_of(by_run[member].get(UPLOADS_TAG, ""))
+            )
             yield run
 
 
-def _add_places(run: PipelineRun, database: Database) -> None:
+def _add_artifacts(run: PipelineRun, database: Database) -> None:
     run_ids = [run.run_id, *run.steps]
     models = database.rows("logged_models", "source_run_id", run_ids)
     run.models = [str(row["model_id"]) for row in models]
-    run.places = [str(row["artifact_uri"]) for row in database.rows("runs", "run_uuid", run_ids)]
-    run.places += [str(row["artifact_location"]) for row in models]
+    run.artifact_uris = [str(row["artifact_uri"]) for row in database.rows("runs", "run_uuid", run_ids)]
+    run.artifact_uris += [str(row["artifact_location"]) for row in models]
 
 
 def _versions(subject: Subject, runs: Iterable[PipelineRun], database: Database) -> list[str]:
-    """The versions to erase as BOT/NUMBER: all of a bot; those that a run made; those whose own tags name the author.
+    """Return the versions to erase as BOT/NUMBER: all of a bot, those that a run created, and those whose own tags name the author.
 
-    Also versions under another name that have the same files: MLflow's page copies versions so.
+    Includes versions under other names with the same files: MLflow's page copies versions that way.
     """
     run_ids = [run_id for run in runs for run_id in (run.run_id, *run.steps)]
     rows = database.rows("model_versions", "run_id", run_ids)
@@ -146,7 +166,11 @@ def _versions(subject: Subject, runs: Iterable[PipelineRun], database: Database)
         tags: dict[str, dict[str, str]] = {}
         for row in database.rows_from("model_version_tags", "key", AUTHORS_TAG):
             tags.setdefault(f"{row['name']}/{row['version']}", {})[str(row["key"])] = str(row["value"])
-        named = {key for key, found in tags.items() if any(same_author(each, subject.name) for each in authors_of(found))}
+        named = {
+            key
+            for key, version_tags in tags.items()
+            if any(same_author(author, subject.name) for author in authors_of(version_tags))
+        }
     else:
         rows += database.rows("model_versions", "name", [subject.name])
         named = set()
@@ -154,100 +178,110 @@ def _versions(subject: Subject, runs: Iterable[PipelineRun], database: Database)
 
 
 def _whole_bots(subject: Subject, runs: Iterable[PipelineRun], versions: list[str], database: Database) -> list[str]:
-    """The registered models of which no version stays."""
-    touched = {subject.name} if not subject.is_author else {run.bot for run in runs} | {each.split("/")[0] for each in versions}
-    there = [str(row["name"]) for row in database.rows("registered_models", "name", sorted(touched))]
-    rows = database.rows("model_versions", "name", there)
-    staying = {
+    """Return the registered models of which no version remains.
+
+    Args:
+        subject: The author or bot.
+        runs: The runs to erase.
+        versions: The versions to erase, as BOT/NUMBER.
+        database: MLflow's database.
+
+    Returns:
+        Their names, sorted.
+    """
+    touched = (
+        {subject.name} if not subject.is_author else {run.bot for run in runs} | {version.split("/")[0] for version in versions}
+    )
+    registered = [str(row["name"]) for row in database.rows("registered_models", "name", sorted(touched))]
+    rows = database.rows("model_versions", "name", registered)
+    remaining = {
         str(row["name"]) for row in rows if f"{row['name']}/{row['version']}" not in versions and _is_active(row["current_stage"])
     }
-    return sorted(set(there) - staying)
+    return sorted(set(registered) - remaining)
 
 
 def _is_active(stage: object) -> bool:
     return stage != "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
 
 
-def _published(versions: list[str], database: Database) -> Iterator[Item]:
-    """The repositories of a hub that hold one of the versions: first to go, since others take copies from there."""
+def _published(versions: list[str], database: Database) -> Iterator[ErasableItem]:
+    """Yield the hub repositories that hold one of the versions: they are erased first, since others download copies from there."""
     for row in database.rows("model_version_tags", "key", [PUBLISHED]):
         if f"{row['name']}/{row['version']}" in versions:
-            for copy in copies(str(row["value"])):
-                yield Item("published", copy.url, "", copy.commit)
+            for copy in parse_copies(str(row["value"])):
+                yield ErasableItem("published", copy.url, "", copy.commit)
 
 
-def _endpoints(cluster: "Cluster | None", bots: list[str], places: list[str]) -> Iterator[Item]:
+def _endpoints(cluster: "Cluster | None", bots: list[str], artifact_uris: list[str]) -> Iterator[ErasableItem]:
     for endpoint in cluster.endpoints() if cluster else ():
-        if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(places)):
-            yield Item("endpoint", f"{endpoint.namespace}/{endpoint.name}", "", endpoint.uid)
+        if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(artifact_uris)):
+            yield ErasableItem("endpoint", f"{endpoint.namespace}/{endpoint.name}", "", endpoint.uid)
 
 
-def _addresses(places: Iterable[str]) -> Iterator[str]:
-    from components.artifacts import direct_uri
-
-    for uri in places:
+def _addresses(artifact_uris: Iterable[str]) -> Iterator[str]:
+    for uri in artifact_uris:
         try:
             yield direct_uri(uri)
         except InputError:
             yield uri
 
 
-def _local(subject: Subject, store: Store, runs: list[PipelineRun], models: list[str], versions: list[str]) -> Iterator[Item]:
-    """This machine's files: run folders, cards, fetched checkpoints, records that wait, what was put aside, Kubeflow's local cache."""
-    if subject.is_author:
-        from components.fetch.x_pages import copied_pages, kept_pages
+def _local(
+    subject: Subject, store: Store, runs: list[PipelineRun], models: list[str], versions: list[str]
+) -> Iterator[ErasableItem]:
+    """Yield this machine's files: run folders, cards, cached checkpoints, unsent records, saved posts, Kubeflow's local cache.
 
-        yield from file_items(kept_pages(subject.name))  # of a timeline that was paid for, and cut off
-        if copy := copied_pages(subject.name):
-            yield from stored_items(copy)
+    Args:
+        subject: The author or bot.
+        store: The tracking store, with the work folder.
+        runs: The runs to erase.
+        models: The ids of the logged models to erase.
+        versions: The versions to erase, as BOT/NUMBER.
+
+    Yields:
+        The files and folders.
+    """
+    if subject.is_author:
+        yield from file_items(pages_file(subject.name))  # of an interrupted timeline that was paid for
+        if copy := pages_copy_uri(subject.name):
+            yield from stored_items(copy, store.tracking_uri)
     if not store.folder:
         return
     names = {run.folder for run in runs if run.folder}
     for folder in sorted((store.folder / "runs").glob("*")):
         if folder.name in names or _is_about(folder, subject):
             yield from file_items(folder)
-    for bot in sorted({run.bot for run in runs} | ({subject.name} if not subject.is_author else set())):
-        yield from file_items(cards_folder(store.folder) / bot)  # it shows all of a blend's authors
+    bots = {run.bot for run in runs} | ({subject.name} if not subject.is_author else set())
+    for bot in sorted(filter(BOT_NAME.fullmatch, bots)):  # anybody can write a tag such as ../../other
+        yield from file_items(cards_folder(store.folder) / bot)  # a card shows all authors of a blend
     cached = [*models, *(version.replace("/", "-") for version in versions)]
     for path in sorted(cache_folder(store).glob("*")) + sorted(cache_folder(store).glob(".*")):
-        if path.name.lstrip(".").split(".")[0] in cached:  # also a lock, and what a fetch that was killed left
+        if path.name.lstrip(".").split(".")[0] in cached:  # also a lock, and leftovers of an interrupted download
             yield from file_items(path)
     run_ids = {run_id for run in runs for run_id in (run.run_id, *run.steps)}
-    for kept in sorted(unsent_folder(store.folder).glob("*-*")):
-        if kept.name.rpartition("-")[0] in run_ids or (subject.is_author and _holds_author(kept, subject.name)):
-            yield from file_items(kept)
-    for rest in sorted((store.folder / ".forgetting").glob("rest-*")):  # of a blend that another author left
-        if (subject.is_author and _holds_author(rest, subject.name)) or (
-            not subject.is_author and rest.name.split("-", 2)[-1] == subject.name
-        ):
-            yield from file_items(rest)
-    if runs:  # a cache cannot tell whose results it holds
-        for cache in sorted(store.folder.rglob(".kfp_cache")):
+    for unsent in sorted(unsent_folder(store.folder).glob("*-*")):
+        if unsent.name.rpartition("-")[0] in run_ids or (subject.is_author and holds_author(unsent, subject.name)):
+            yield from file_items(unsent)
+    yield from _saved_posts(subject, store.folder / ".forgetting")
+    if runs:  # a cache does not show whose results it holds
+        for cache in kfp_caches(store.folder):
             yield from file_items(cache)
 
 
+def _saved_posts(subject: Subject, folder: Path) -> Iterator[ErasableItem]:
+    """Yield the saved posts of blends that lost an author, in the folder of `forget`'s journals."""
+    for saved in sorted(folder.glob("rest-*")):
+        if (subject.is_author and holds_author(saved, subject.name)) or (
+            not subject.is_author and saved.name.split("-", 2)[-1] == subject.name
+        ):
+            yield from file_items(saved)
+
+
 def _is_about(folder: Path, subject: Subject) -> bool:
-    """Whether a run's folder is of the subject, by what lies in it: a run that was killed early may not be in MLflow."""
+    """Return whether a run's folder belongs to the subject, by its files: a run that was killed early may not be in MLflow."""
     if subject.is_author:
-        return _holds_author(folder, subject.name)
+        return holds_author(folder, subject.name)
     try:
         return bool(json.loads((folder / "order.json").read_text("utf-8"))["arguments"]["name"] == subject.name)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _holds_author(folder: Path, author: str) -> bool:
-    """Whether a line of a JSONL file below `folder` names the author."""
-    return any(_names(path, author) for path in folder.rglob("*.jsonl"))
-
-
-def _names(path: Path, author: str) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):  # half-written
-                continue
-            if isinstance(record, dict) and same_author(str(record.get("author") or ""), author):
-                return True
-    return False

@@ -1,4 +1,7 @@
-"""The receipt of what was forgotten: signed, so that it can be checked later that it is genuine, and that all of it is still gone."""
+"""The signed receipt of what was forgotten: it proves that it is genuine, and lists what must still be gone.
+
+Only functions import cryptography, which is of the extra `tracking`: most commands need no key.
+"""
 
 import base64
 import hashlib
@@ -9,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.erase import Item
-from components.errors import InputError
-from components.files import make_folder, storage_errors
+from mynah.core.errors import InputError
+from mynah.core.files import make_folder, storage_errors
+from mynah.core.settings import MYNAH_RECEIPT_KEY_FILE
+from mynah.maintenance.erasers import ErasableItem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,21 +26,30 @@ FORMAT = "mynah-receipt-1"
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """An item that was erased, and when it was seen to be gone (ISO 8601, UTC)."""
+    """An erased item, and when it was confirmed to be gone (ISO 8601, UTC)."""
 
-    item: Item
+    item: ErasableItem
     gone_at: str
 
 
 def signed(key: "Ed25519PrivateKey", facts: dict[str, Any], erased: Sequence[Erased]) -> dict[str, Any]:
-    """A receipt over `facts` and everything that was erased, signed with Ed25519 (RFC 8032)."""
-    body = {"format": FORMAT, **facts, "items": [{**asdict(each.item), "gone_at": each.gone_at} for each in erased]}
+    """Create a receipt, signed with Ed25519 (RFC 8032).
+
+    Args:
+        key: The signing key.
+        facts: What was forgotten, when and where, as JSON.
+        erased: The items that were erased.
+
+    Returns:
+        The receipt as a JSON object, with its public key and signature.
+    """
+    body = {"format": FORMAT, **facts, "items": [{**asdict(item.item), "gone_at": item.gone_at} for item in erased]}
     body["public_key"] = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     return {**body, "signature": base64.b64encode(key.sign(_bytes(body))).decode()}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a receipt and check its signature. Raises InputError when it is none, or was changed."""
+    """Read a receipt and verify its signature. Raises InputError when it is invalid or was changed."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -55,52 +68,75 @@ def read(path: Path) -> dict[str, Any]:
     except InvalidSignature as error:
         raise InputError(f"{path} was changed since it was signed", "Ask for the receipt as it was written.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no receipt ({error})", "Name a receipt that `mynah forget` wrote.") from error
+        raise InputError(f"{path} is not a valid receipt ({error})", "Name a receipt that `mynah forget` wrote.") from error
     return dict(record)
 
 
-def items(record: dict[str, Any]) -> list[Item]:
-    """What a receipt says was erased."""
-    return [Item(*(str(each[name]) for name in ("kind", "address", "digest", "version"))) for each in record["items"]]
+def require_place(path: Path, to_erase: Sequence[ErasableItem] = ()) -> None:
+    """Raise InputError where a receipt cannot stay at `path`: something else is there, or the place is about to be erased.
+
+    Args:
+        path: The file to write.
+        to_erase: What is erased before the receipt is written.
+    """
+    fix = "Name another file with --receipt."
+    erased = {item.address for item in to_erase if item.kind == "file"}
+    if any(str(place) in erased for place in (path.absolute(), path.resolve(), *path.resolve().parents)):
+        raise InputError(f"the receipt {path} would lie in what is erased", fix)
+    if path.exists() and (path.is_dir() or (path.stat().st_size and not _is_receipt(path))):
+        raise InputError(f"{path} exists and is not a receipt, which must not replace it", fix)
+
+
+def _is_receipt(path: Path) -> bool:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("format") == FORMAT
+
+
+def items(record: dict[str, Any]) -> list[ErasableItem]:
+    """Return the items that a receipt lists as erased."""
+    return [ErasableItem(*(str(item[name]) for name in ("kind", "address", "digest", "version"))) for item in record["items"]]
 
 
 def fingerprint(record: dict[str, Any]) -> str:
-    """The first digits of the SHA-256 of the key that signed: compare it with `mynah receipt` on the machine that forgot."""
+    """Return the first digits of the SHA-256 of the signing key: compare it with `mynah receipt` on the machine that issued the receipt."""
     return hashlib.sha256(base64.b64decode(record["public_key"])).hexdigest()[:16]
 
 
 def signing_key(folder: Path) -> "Ed25519PrivateKey":
-    """The key of MYNAH_RECEIPT_KEY_FILE, else that of the work folder, made at first use. Raises InputError for a file that is none."""
+    """Load the key of MYNAH_RECEIPT_KEY_FILE, else that of the work folder, created on first use. Raises InputError for an invalid file."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    named = os.environ.get("MYNAH_RECEIPT_KEY_FILE", "")
-    path = Path(named) if named else folder / KEY_FILE
+    named = MYNAH_RECEIPT_KEY_FILE.get()
+    path = named or folder / KEY_FILE
     if not path.exists() and not named:
-        _make_key(path)
+        _create_key(path)
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is no private key ({error})", "Make one: openssl genpkey -algorithm ed25519") from error
+        raise InputError(f"{path} is not a private key ({error})", "Create one: openssl genpkey -algorithm ed25519") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path} is a key of another kind than Ed25519", "Make one: openssl genpkey -algorithm ed25519")
+        raise InputError(f"{path} is a key of another kind than Ed25519", "Create one: openssl genpkey -algorithm ed25519")
     return key
 
 
-def _make_key(path: Path) -> None:
+def _create_key(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     make_folder(path.parent)
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    half = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     with storage_errors(path):
-        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
-        half.replace(path)
+        partial.replace(path)
 
 
 def _bytes(body: dict[str, Any]) -> bytes:
-    """One spelling of a JSON object: sorted keys, no blanks, UTF-8."""
+    """Return the canonical bytes of a JSON object: sorted keys, no blanks, UTF-8."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

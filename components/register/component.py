@@ -2,23 +2,25 @@
 
 from kfp import dsl
 
-from components.steps import TRAIN_IMAGE
+from components.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def register(
     name: str, parent_run: str, model: dsl.Input[dsl.Model], report: dsl.Input[dsl.Artifact], card: dsl.Input[dsl.Artifact]
 ) -> int:
-    """The checkpoint with its card as the next version of the bot in MLflow's registry; returns the version's number."""
+    """Register the checkpoint with its card as the next version of the bot in MLflow's registry; return the version's number.
+
+    Where training continued from a version and brought nothing better, no version is registered, and 0 is returned.
+    """
     from pathlib import Path
 
-    from components.events import send
-    from components.register import register as work
-    from components.steps import step
-    from components.store import Store
+    from components.register.step import register_or_keep
+    from components.step_runtime import step
+    from mynah.core.progress import emit_event
+    from mynah.mlflow_client.store import Store
 
     with step("register", parent_run) as run:
-        found = work(name, Path(model.path), Path(report.path), Path(card.path), Store.from_environment(), run.run_id)
-        run.tags({"mynah.version": str(found.version)})
-        send("result", step="register", value=found.version)
-        return found.version
+        version = register_or_keep(name, Path(model.path), Path(report.path), Path(card.path), Store.from_environment(), run)
+        emit_event("result", step="register", value=version)
+        return version

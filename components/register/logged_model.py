@@ -1,8 +1,8 @@
-"""A checkpoint as a logged model of MLflow, in its path mode: the Hugging Face folder lies whole under model/.
+"""Store a checkpoint as a logged model of MLflow, with the complete Hugging Face folder under model/.
 
-So KServe serves <uri>/model/ as it is, and `mlflow.pyfunc` and `mlflow.transformers` load <uri>. MLflow's own `log_model` copies
-the weights to a scratch folder and verifies nothing; here its description is made from the small files, and the weights go
-straight from where they lie to the store. https://mlflow.org/docs/latest/ml/deep-learning/transformers/guide/
+KServe serves <uri>/model/ as it is, and `mlflow.pyfunc` and `mlflow.transformers` load <uri>. MLflow's own `log_model` copies the
+weights to a scratch folder and verifies nothing; here its description is created from the small files, and the weights are uploaded
+directly to the store. https://mlflow.org/docs/latest/ml/deep-learning/transformers/guide/
 """
 
 import contextlib
@@ -15,26 +15,40 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.artifacts import Place, place, upload, visible_files
-from components.errors import PlatformError
-from components.events import progress
-from components.files import make_folder, storage_errors, write_json
-from components.manifest import MANIFEST_FILE, manifest_of
-from components.store import Store, client, store_errors
+from mynah.core.errors import PlatformError
+from mynah.core.files import make_folder, storage_errors, write_json
+from mynah.core.progress import progress
+from mynah.mlflow_client.client import client, store_errors
+from mynah.mlflow_client.store import Store
+from mynah.storage.base import ArtifactStore, upload, visible_files
+from mynah.storage.manifest import MANIFEST_FILE, manifest_of
+from mynah.storage.open import open_artifact_store
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 WEIGHTS = ".safetensors"
-LONG_UPLOAD = 32_000_000  # bytes; what is smaller is stored before a progress bar could help
+LONG_UPLOAD = 32_000_000  # bytes; a smaller model is stored before a progress bar could help
 
 
 def log_model(
     store: Store, run_id: str, name: str, files: Mapping[str, Path], requirements: Sequence[str], metrics: Mapping[str, float]
 ) -> str:
-    """Store `files` (name to path, the checkpoint under model/) as a logged model of the run `run_id`, verify them, return its id.
+    """Store and verify files as a logged model.
 
-    Raises PlatformError; the model is then marked FAILED.
+    Args:
+        store: The tracking store.
+        run_id: The run of the model.
+        name: The bot.
+        files: Paths by name, the checkpoint under model/.
+        requirements: Python packages that the model needs.
+        metrics: The model's metrics.
+
+    Returns:
+        The model's id.
+
+    Raises:
+        PlatformError: A store failed; the model is then marked FAILED.
     """
     from mlflow.entities import LoggedModelOutput, Metric
 
@@ -45,12 +59,12 @@ def log_model(
     try:
         scratch_errors = storage_errors(Path(tempfile.gettempdir()))
         with scratch_errors, tempfile.TemporaryDirectory(prefix="mynah-register-") as scratch:
-            target = place(model.artifact_location, store.tracking_uri)
-            with ThreadPoolExecutor(1) as pool:  # MLflow's imports and description take seconds: the weights go meanwhile
-                sending = pool.submit(_store, target, files)
+            target = open_artifact_store(model.artifact_location, store.tracking_uri)
+            with ThreadPoolExecutor(1) as pool:  # MLflow's imports and description take seconds: upload the weights meanwhile
+                upload_task = pool.submit(_store, target, files)
                 described = _describe(name, model, files, requirements, Path(scratch))
                 write_json(Path(scratch) / MANIFEST_FILE, manifest_of({**described, **files}))
-                sending.result()
+                upload_task.result()
             upload(target, {**described, MANIFEST_FILE: Path(scratch) / MANIFEST_FILE})
         with store_errors(store.tracking_uri):
             api.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -63,7 +77,7 @@ def log_model(
     return str(model.model_id)
 
 
-def _store(target: Place, files: Mapping[str, Path]) -> None:
+def _store(target: ArtifactStore, files: Mapping[str, Path]) -> None:
     size = sum(path.stat().st_size for path in files.values())
     if size < LONG_UPLOAD:
         upload(target, files)
@@ -75,7 +89,7 @@ def _store(target: Place, files: Mapping[str, Path]) -> None:
 def _describe(
     name: str, logged: "LoggedModel", files: Mapping[str, Path], requirements: Sequence[str], scratch: Path
 ) -> dict[str, Path]:
-    """Write what MLflow keeps beside a transformers model (MLmodel, requirements, tokenizer) into `scratch`: name to path."""
+    """Write MLflow's files of a transformers model (MLmodel, requirements, tokenizer) into `scratch`; return paths by name."""
     import mlflow.transformers
     from huggingface_hub import ModelCard
     from mlflow.models import Model
@@ -85,9 +99,9 @@ def _describe(
         if not file.endswith(WEIGHTS):
             make_folder((light / file).parent)
             shutil.copyfile(path, light / file)
-    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)  # and of a licence of one's own
+    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)  # it warns of a custom licence
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of every card without metadata
-    # Given no card, MLflow looks for one on the hub under the folder's name.
+    # Without a card, MLflow searches the hub for one under the folder's name.
     card = ModelCard((light / "model" / "README.md").read_text("utf-8"), ignore_metadata_errors=True)
     model = Model(artifact_path=logged.artifact_location, run_id=logged.source_run_id, model_id=logged.model_id)
     mlflow.transformers.save_model(
@@ -98,7 +112,7 @@ def _describe(
         pip_requirements=list(requirements),
         model_card=card,
     )
-    shutil.rmtree(described / "model")  # these files are stored from where they lie, with the weights
+    shutil.rmtree(described / "model")  # these files are uploaded from their own folder, with the weights
     model.flavors["transformers"]["source_model_name"] = name  # else the scratch folder's path
     model.model_size_bytes = sum(path.stat().st_size for path in files.values())
     model.save(described / "MLmodel")

@@ -1,110 +1,173 @@
-"""One trial of a sweep: propose a recipe, train with it, stop early where that is hopeless, and record what came of it."""
+"""One trial of a sweep: proposes a recipe, trains with it, stops early when it is unpromising, and records the result."""
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
-from components import checkpoint
-from components.costs import seconds_within, spent
-from components.errors import InputError, MynahError, PlatformError
-from components.events import say
-from components.filter import read_by_author
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.base_model import FLEDGLING, resolve
-from components.finetune.recipe import Recipe
-from components.machine import node_kind, price_per_hour
-from components.store import Store, client, store_errors
-from components.sweep.records import (
+from components.finetune import derived_settings
+from components.finetune.data_packing import encode_texts
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from components.sweep.earlier_trials import bot_of, describe_start, earlier_trials, is_finished, search_inputs
+from components.sweep.proposals import propose, should_prune
+from components.sweep.search_space import Space, space
+from components.sweep.trial_records import (
     COMPLETED,
     FAILED,
     PRUNED,
     RUNNING,
     SKIPPED,
     Trial,
+    record_end,
+    record_start,
     step_name,
-    tell,
-    tell_now,
     trials_of,
 )
-from components.sweep.search import is_hopeless, propose
-from components.sweep.space import Space, space
-from components.tracking import StepRun
+from mynah.core.errors import InputError, MynahError, PlatformError
+from mynah.core.machine import node_kind, price_per_hour
+from mynah.core.progress import notify
+from mynah.data.datasets import read_by_author
+from mynah.mlflow_client.client import client, store_errors
+from mynah.mlflow_client.store import Store
+from mynah.models import checkpoint
+from mynah.models.base_models import FLEDGLING, resolve
+from mynah.tracking.costs import seconds_within_budget, spent_so_far
+from mynah.tracking.runs import StepRun
+from mynah.training.recipe import Recipe
 
-MOST_ATTEMPTS = 3  # of a trial that ends its pod: then it failed, and the sweep goes on without it
+KEPT_TAG = "mynah.kept_from"  # on a trial that an earlier search trained: the run that did
+MAX_ATTEMPTS = 3  # of a trial that kills its pod; then it counts as failed, and the sweep continues
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """What all trials of a sweep have in common, and the number of this one."""
+    """The settings of a trial: its number, and what all trials of a sweep share."""
 
     number: int
     space: str = "default"
     base_model: str = FLEDGLING
     recipe: Recipe = field(default_factory=Recipe)
-    budget: float = 0.0  # US dollars for the whole run, with what comes after the trials; 0: no limit
-    minutes: float = 0.0  # the same in minutes
+    budget: float = 0.0  # US dollars for the whole pipeline run, including the steps after the trials; 0: no limit
+    minutes: float = 0.0  # time limit of the whole pipeline run; 0: no limit
 
 
-class Hopeless(Exception):  # noqa: N818 - a verdict, not a fault
-    """Raised in the middle of a training that is not worth its end."""
+class TrialPruned(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised during training to stop an unpromising trial."""
 
 
 def trial(data: Path, settings: TrialSettings, store: Store, run: StepRun) -> Trial:
-    """Run the trial that `settings` number, record it in its MLflow run and return it.
+    """Run a trial and record it in its MLflow run.
 
-    An attempt after one that was ended takes the same parameters; one after a trial that is done does nothing. A loss that explodes
-    is a failed trial. Raises InputError and PlatformError for what would fail every trial alike.
+    A retry of an interrupted trial uses the same parameters; a retry of a finished trial does nothing. A trial that finished in an
+    earlier search with the same inputs is kept, and one that was under way there is trained with the same parameters. A trial whose
+    loss diverges is recorded as failed.
+
+    Args:
+        data: the folder that the filter step wrote.
+        settings: the trial's settings.
+        store: the store with the trials' runs.
+        run: the trial's run in MLflow.
+
+    Returns:
+        The finished trial.
+
+    Raises:
+        InputError, PlatformError: an error that would fail every trial.
     """
     siblings = trials_of(store, run.parent_id)
-    mine = next((each for each in siblings if each.number == settings.number), None)
-    others = [each for each in siblings if each.number != settings.number]
-    if mine and mine.state != RUNNING:
-        return mine
-    if mine and run.attempt > MOST_ATTEMPTS:
-        return _told(
-            run, replace(mine, state=FAILED, cause=f"it ended its process {MOST_ATTEMPTS} times: too little memory, perhaps")
+    current = next((other for other in siblings if other.number == settings.number), None)
+    if current and current.state != RUNNING:
+        return current
+    earlier = _earlier(data, settings, store, run)
+    if (kept := earlier.get(settings.number)) and is_finished(kept):
+        return _keep(run, settings, kept)
+    finished = [other for other in earlier.values() if is_finished(other)]
+    others = _others(siblings, finished, settings.number)
+    if current and run.attempt > MAX_ATTEMPTS:
+        return _finish(
+            run, replace(current, state=FAILED, cause=f"it killed its process {MAX_ATTEMPTS} times, possibly for lack of memory")
         )
-    seconds = _room(settings, others, store, run.parent_id)
+    seconds = _time_limit(settings, others, store, run.parent_id)
     if seconds is not None and seconds <= 0:
-        return _told(
-            run, Trial(settings.number, SKIPPED, cause="the budget or the time is needed for what comes after the trials")
+        return _finish(
+            run, Trial(settings.number, SKIPPED, cause="the remaining budget or time is needed for the steps after the trials")
         )
-    searched = space_of(data, settings)
-    params = dict(mine.params) if mine else propose(searched, others, settings.recipe.seed, settings.number)
-    recipe = searched.recipe_of(params)
+    search_space = search_space_for(data, settings)
+    begun = current or kept
+    if begun and set(begun.params) == set(search_space.distributions()):
+        params = dict(begun.params)
+    else:
+        params = propose(search_space, others, settings.recipe.seed, settings.number)
+    initial = _initial(settings.number, search_space, params)
+    record_start(run, initial)
+    _record_params(run, settings, initial.built())
+    monitor = _TrialMonitor(search_space, finished, store, run, initial)
+    return _finish(run, _train(data, FinetuneSettings(settings.base_model, initial.built(), seconds), monitor))
+
+
+def _initial(number: int, search_space: Space, params: Mapping[str, Any]) -> Trial:
+    """Return a trial as it starts."""
+    recipe = search_space.recipe_of(params)
     changes = {key: value for key, value in recipe.to_record().items() if key != "preset"}
-    begun = Trial(settings.number, RUNNING, params, changes, recipe.preset)
-    tell_now(run, begun)
+    return Trial(number, RUNNING, params, changes, recipe.preset)
+
+
+def _record_params(run: StepRun, settings: TrialSettings, recipe: Recipe) -> None:
     run.params({"space": settings.space, "base_model": Path(settings.base_model).name, **recipe.known()})
-    watch = _Watch(searched, settings, store, run, begun)
-    return _told(run, _train(data, FinetuneSettings(settings.base_model, recipe, seconds), watch))
 
 
-def space_of(data: Path, settings: TrialSettings) -> Space:
-    """The space around what is derived from the model and the texts; the same for all trials of a sweep."""
-    from components.finetune import plan
-    from components.finetune.batches import encode_texts
+def _earlier(data: Path, settings: TrialSettings, store: Store, run: StepRun) -> dict[int, Trial]:
+    """Tag the run with the search's inputs, and return the trials of earlier searches with the same; the first trial reports them."""
+    inputs = search_inputs(bot_of(store, run.parent_id), data, settings.space, settings.base_model, settings.recipe)
+    earlier = earlier_trials(store, run.parent_id, inputs)
+    if settings.number == 1 and (line := describe_start(store, inputs, earlier)):
+        notify(line)
+    run.tags_now(inputs.tags())
+    return earlier
 
+
+def _others(siblings: Sequence[Trial], kept: Sequence[Trial], number: int) -> list[Trial]:
+    """Return all trials but one: those of this search, and those of earlier ones that it has yet to record."""
+    recorded = {other.number for other in siblings}
+    known = [*siblings, *(other for other in kept if other.number not in recorded)]
+    return sorted((other for other in known if other.number != number), key=lambda other: other.number)
+
+
+def search_space_for(data: Path, settings: TrialSettings) -> Space:
+    """Return the search space, which is the same for all trials of a sweep: it is derived from the model and the texts.
+
+    Args:
+        data: the folder that the filter step wrote.
+        settings: the trial's settings.
+    """
     loaded = checkpoint.load(resolve(settings.base_model).folder)
     texts = encode_texts(loaded, read_by_author(data, "train"))
-    tokens = sum(len(text.ids) + 1 for theirs in texts.values() for text in theirs)
-    config = SimpleNamespace(**loaded.model.config.to_dict())
-    return space(settings.space, settings.recipe, plan.derive(settings.recipe, config, tokens, None, "fp32"))
+    tokens = sum(len(text.ids) + 1 for author_texts in texts.values() for text in author_texts)
+    derived = derived_settings.derive(settings.recipe, loaded.architecture, tokens, None, "fp32")
+    return space(settings.space, settings.recipe, derived)
 
 
-class _Watch:
-    """Sees every step of a trial's training: records it, and ends what is hopeless."""
+class _TrialMonitor:
+    """Records the metrics of a trial's training, and stops it when it is unpromising."""
 
-    def __init__(self, searched: Space, settings: TrialSettings, store: Store, run: StepRun, begun: Trial) -> None:
-        self._space, self._settings, self._store, self._run = searched, settings, store, run
-        self.trial = begun
-        self._began = time.monotonic()
+    def __init__(self, search_space: Space, kept: Sequence[Trial], store: Store, run: StepRun, initial: Trial) -> None:
+        self._space, self._kept, self._store, self._run = search_space, kept, store, run
+        self.trial = initial
+        self._started = time.monotonic()
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """After an optimiser step, and with the held-out loss before the first and after each epoch. Raises Hopeless."""
+        """Record metrics; the callback of `finetune`.
+
+        Args:
+            step: the optimizer step.
+            metrics: the metrics, by name; losses are in nats per token.
+
+        Raises:
+            TrialPruned: after an epoch, when the trial is unpromising.
+        """
         self._run.step_metrics(step, metrics)
         if (loss := metrics.get("held_out_loss")) is None:
             return
@@ -112,65 +175,84 @@ class _Watch:
             self.trial = replace(self.trial, before=loss)
             return
         self.trial = replace(self.trial, losses=(*self.trial.losses, loss))
-        if len(self.trial.losses) < int(self.trial.recipe["epochs"]) and self._is_hopeless():
-            raise Hopeless
+        if len(self.trial.losses) < int(self.trial.recipe["epochs"]) and self._should_prune():
+            raise TrialPruned
 
-    def ended(self, state: str, cause: str = "") -> Trial:
-        """The trial as it ended."""
-        return replace(self.trial, state=state, cause=cause, seconds=round(time.monotonic() - self._began, 2))
+    def as_ended(self, state: str, cause: str = "") -> Trial:
+        """Return the finished trial.
 
-    def _is_hopeless(self) -> bool:
+        Args:
+            state: how it ended.
+            cause: why it failed or stopped, or "".
+        """
+        return replace(self.trial, state=state, cause=cause, seconds=round(time.monotonic() - self._started, 2))
+
+    def _should_prune(self) -> bool:
         try:
-            others = [each for each in trials_of(self._store, self._run.parent_id) if each.number != self.trial.number]
-        except PlatformError:  # away for a while: that ends no training
+            others = _others(trials_of(self._store, self._run.parent_id), self._kept, self.trial.number)
+        except PlatformError:  # MLflow is unreachable for now, which must not stop training
             return False
-        return is_hopeless(self._space, others, dict(self.trial.params), self.trial.losses)
+        return should_prune(self._space, others, dict(self.trial.params), self.trial.losses)
 
 
-def _train(data: Path, settings: FinetuneSettings, watch: _Watch) -> Trial:
+def _train(data: Path, settings: FinetuneSettings, monitor: _TrialMonitor) -> Trial:
     with tempfile.TemporaryDirectory(prefix="mynah-trial-") as scratch:
         try:
-            record = finetune(data, Path(scratch) / "model", settings, watch.step)
-        except Hopeless:
-            return watch.ended(PRUNED)
+            record = finetune(data, Path(scratch) / "model", settings, monitor.step)
+        except TrialPruned:
+            return monitor.as_ended(PRUNED)
         except (InputError, PlatformError):
             raise
-        except (MynahError, RuntimeError) as error:  # the loss explodes; torch's own for a GPU that is too small
-            return watch.ended(FAILED, str(error).strip().split("\n")[0])
-    return watch.ended(COMPLETED, "cut short by the budget or the time" if record["out_of_time"] else "")
+        except (MynahError, RuntimeError) as error:  # the loss diverges; torch raises RuntimeError when the GPU is too small
+            return monitor.as_ended(FAILED, str(error).strip().split("\n")[0])
+    return monitor.as_ended(COMPLETED, "stopped at the budget or time limit" if record.out_of_time else "")
 
 
-def _told(run: StepRun, trial: Trial) -> Trial:
-    tell(run, trial)
+def _keep(run: StepRun, settings: TrialSettings, trial: Trial) -> Trial:
+    """Record a trial of an earlier search as one of this; its curves stay in the run that trained it."""
+    _record_params(run, settings, trial.built())
+    run.own_tags({KEPT_TAG: trial.kept_from})
+    return _finish(run, trial)
+
+
+def _finish(run: StepRun, trial: Trial) -> Trial:
+    record_end(run, trial)
     if trial.loss is not None:
         run.metrics({"best_held_out_loss": trial.loss})
     epochs = f"after {len(trial.losses)} epochs" if len(trial.losses) != 1 else "after the first epoch"
     reached = {
         COMPLETED: "held-out loss {:.3f}", PRUNED: f"stopped {epochs}, held-out loss {{:.3f}}", FAILED: "failed", SKIPPED: "skipped",
     }[trial.state]  # fmt: skip
-    say(f"{step_name(trial.number)}: {reached.format(trial.loss)}{f' ({trial.cause})' if trial.cause else ''}")
+    kept = ", kept from an earlier search" if trial.kept_from else ""
+    notify(f"{step_name(trial.number)}: {reached.format(trial.loss)}{f' ({trial.cause})' if trial.cause else ''}{kept}")
     return trial
 
 
-def _room(settings: TrialSettings, others: list[Trial], store: Store, parent_run: str) -> float | None:
-    """Seconds that this trial may take; 0 when none is to begin any more; None: no limit.
+def _time_limit(settings: TrialSettings, others: list[Trial], store: Store, parent_run: str) -> float | None:
+    """Return the time limit of a trial in seconds; 0 when no further trial should start, None without a limit.
 
-    Half of what is left, for the best recipe is trained again after the trials. Of a budget the trials that run now take their share.
+    The limit is half of the remaining time, because the best recipe is trained again after the trials. Running trials share a budget.
+
+    Args:
+        settings: the trial's settings.
+        others: the other trials of the sweep.
+        store: the store with the pipeline run.
+        parent_run: the pipeline run's id in MLflow.
     """
     limits = []
-    if settings.budget and price_per_hour(node_kind()):  # where a node costs nothing, the training of the best says so
+    if settings.budget and price_per_hour(node_kind()):  # for a node without a price, the final training step reports it
         try:
-            left = seconds_within(settings.budget, spent(parent_run) or 0.0)
+            remaining = seconds_within_budget(settings.budget, spent_so_far(parent_run) or 0.0)
         except InputError:
-            left = 0.0
-        if left is not None:
-            limits.append(left / 2 / (1 + sum(each.state == RUNNING for each in others)))
+            remaining = 0.0
+        if remaining is not None:
+            limits.append(remaining / 2 / (1 + sum(other.state == RUNNING for other in others)))
     if settings.minutes:
         with store_errors(store.tracking_uri):
-            began = client(store.tracking_uri).get_run(parent_run).info.start_time / 1000
-        limits.append((settings.minutes * 60 - (time.time() - began)) / 2)
+            started = client(store.tracking_uri).get_run(parent_run).info.start_time / 1000
+        limits.append((settings.minutes * 60 - (time.time() - started)) / 2)
     if not limits:
         return None
-    took = [each.seconds for each in others if each.seconds]
-    usual = sum(took) / len(took) if took else 0.0
-    return min(limits) if min(limits) >= usual else 0.0
+    durations = [other.seconds for other in others if other.seconds]
+    mean_duration = sum(durations) / len(durations) if durations else 0.0
+    return min(limits) if min(limits) >= mean_duration else 0.0

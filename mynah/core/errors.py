@@ -1,19 +1,19 @@
-"""The exceptions that Mynah raises, drawn once.
+"""The exceptions that Mynah raises.
 
     MynahError            exit code 1
-    ├── InputError        2   what the user gave is wrong: a source, a name, a recipe, a model folder
-    ├── PlatformError     3   what Mynah stands on failed: disk, network, tracking server
-    │   └── StoreRefused      a store answered, and said no: trying again does not help
-    └── GateRefused       4   the verdict or the champion says no
+    ├── InputError        2   the user's input is invalid: a source, a name, a recipe, a model folder
+    ├── PlatformError     3   the platform failed: disk, network, tracking server
+    │   └── StoreRefused      a store rejected the request: retrying does not help
+    └── GateRefused       4   the verdict or the champion forbids it
 
-An interrupted command (Ctrl-C, SIGTERM) ends with 130, a usage error of the command line with 2 (Click's own).
+An interrupted command (Ctrl-C, SIGTERM) exits with 130, a usage error of the command line with 2 (Click's own).
 """
 
 import signal
 
 
 class MynahError(Exception):
-    """An error that a person can act on: what is wrong (with the offending value), and how to mend it."""
+    """An error that a person can act on: the problem, with the offending value, and the fix."""
 
     exit_code = 1
 
@@ -27,23 +27,23 @@ class MynahError(Exception):
 
 
 class InputError(MynahError):
-    """What the user gave cannot be used."""
+    """The user's input cannot be used."""
 
     exit_code = 2
 
 
 class PlatformError(MynahError):
-    """Something that Mynah stands on failed: a full disk, an unreachable server."""
+    """The platform failed, such as a full disk or an unreachable server."""
 
     exit_code = 3
 
 
-class StoreRefused(PlatformError):  # noqa: N818 - a refusal is an answer, not a fault
-    """A store answered, and said no: a wrong key, a bucket that is not there."""
+class StoreRefused(PlatformError):  # noqa: N818 - a refusal is a result, not a failure
+    """A store rejected the request, such as for a wrong key or a missing bucket."""
 
 
-class GateRefused(MynahError):  # noqa: N818 - a refusal is an answer, not a fault
-    """A model fell short of the gate or of the champion."""
+class GateRefused(MynahError):  # noqa: N818 - a refusal is a result, not a failure
+    """A model failed the gate or the comparison with the champion."""
 
     exit_code = 4
 
@@ -51,12 +51,12 @@ class GateRefused(MynahError):  # noqa: N818 - a refusal is an answer, not a fau
 INTERRUPTED = 130
 BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, StoreRefused, GateRefused)}
 
-# What an error calls a type, for people who do not write Python.
+# How messages name a type, for people who do not write Python.
 NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", dict: "names with numbers"}
 
 
 def interrupt_on_sigterm() -> None:
-    """Take SIGTERM, by which Kubernetes and service managers end a process, for Ctrl-C: nothing half-written stays."""
+    """Handle SIGTERM, with which Kubernetes and service managers stop a process, like Ctrl-C, so that cleanup runs."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

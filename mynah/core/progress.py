@@ -1,12 +1,11 @@
-"""Progress and messages of a running step, shown where they can be seen.
+"""Report progress and messages of a running step where a person can see them.
 
-On a terminal: rich's progress bar. In a pod or a pipe: a plain line now and then. Under `mynah run`: a JSON line in the
-file that MYNAH_EVENTS names, which the launcher shows (Kubeflow's local runner gives a step no terminal of its own).
+On a terminal: rich's progress bar. In a pod or a pipe: a plain line from time to time. Under `mynah run`: a JSON line in the file that
+MYNAH_EVENTS names, which the launcher displays (Kubeflow's local runner gives a step no terminal).
 """
 
 import contextlib
 import json
-import os
 import re
 import sys
 import threading
@@ -14,26 +13,36 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mynah.core.settings import MYNAH_EVENTS
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-EVENTS_FILE = "MYNAH_EVENTS"
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_EVENTS = 0.1
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and new line
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all except tab and newline
 
 
 class Advance(Protocol):
-    """Report `amount` more units done, with a note such as "loss 3.21"."""
+    """Reports `amount` more finished units, with a note such as "loss 3.21"."""
 
     def __call__(self, amount: float = 1, note: str = "") -> None:
-        """Count `amount` and show `note`."""
+        """Add `amount` and show `note`."""
 
 
 @contextlib.contextmanager
 def progress(what: str, total: float, unit: str = "") -> Iterator[Advance]:
-    """Show how far `what` is, out of `total` units, while the block runs."""
-    if os.environ.get(EVENTS_FILE):
+    """Show progress while the block runs.
+
+    Args:
+        what: What the progress is of, for people.
+        total: The units in all.
+        unit: The name of a unit.
+
+    Yields:
+        A function to call with the units that were finished since its last call.
+    """
+    if MYNAH_EVENTS.get():
         yield _event_progress(what, total, unit)
     elif sys.stderr.isatty():
         with _bar(what, total, unit) as advance:
@@ -44,17 +53,17 @@ def progress(what: str, total: float, unit: str = "") -> Iterator[Advance]:
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show that `what` goes on while the block runs, where nobody can know how far it is.
+    """Show that `what` is running during the block, without a known length.
 
     A moving bar on a terminal; elsewhere a line when it takes long.
     """
-    if os.environ.get(EVENTS_FILE):
+    if MYNAH_EVENTS.get():
         yield
     elif sys.stderr.isatty():
         with _task(what, total=None):
             yield
     else:
-        late = threading.Timer(SECONDS_BETWEEN_LINES, say, [f"{what} …"])
+        late = threading.Timer(SECONDS_BETWEEN_LINES, notify, [f"{what} …"])
         late.start()
         try:
             yield
@@ -62,26 +71,29 @@ def waiting(what: str) -> Iterator[None]:
             late.cancel()
 
 
-def say(message: str, level: str = "info") -> None:
-    """One line for the person who watches; `level` is info or warning."""
-    if os.environ.get(EVENTS_FILE):
-        send("message", text=message, level=level)
+def notify(message: str, level: str = "info") -> None:
+    """Print one line for the person; `level` is info or warning."""
+    if MYNAH_EVENTS.get():
+        emit_event("message", text=message, level=level)
     else:
-        line = f"{'warning: ' if level == 'warning' else ''}{visible(message)}"
+        line = f"{'warning: ' if level == 'warning' else ''}{strip_control_chars(message)}"
         if _live:
             _live.console.print(line, markup=False, highlight=False, soft_wrap=True)  # above the bars
         else:
             print(line, file=sys.stderr, flush=True)
 
 
-def visible(text: str) -> str:
-    """`text` without the control characters by which a file's name or a post could command a terminal."""
+def strip_control_chars(text: str) -> str:
+    """Return `text` without control characters, with which a file's name or a post could control a terminal."""
     return CONTROLS.sub("\ufffd", text)
 
 
-def send(event: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Append an event to the launcher's file; without a launcher, do nothing. News that cannot be written is lost, not the work."""
-    path = os.environ.get(EVENTS_FILE)
+def emit_event(event: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Append an event to the launcher's file; without a launcher, do nothing.
+
+    An event that cannot be written is dropped, so that the work continues.
+    """
+    path = MYNAH_EVENTS.get()
     if path:
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - O_APPEND: one write a line, from any step
             file.write(json.dumps({"event": event, **fields}) + "\n")
@@ -103,22 +115,26 @@ def _counter(report: Callable[[float, str], None], every: float, total: float) -
 
 def _event_progress(what: str, total: float, unit: str) -> Advance:
     def report(done: float, note: str) -> None:
-        send("progress", what=what, total=total, unit=unit, done=done, note=note)
+        emit_event("progress", what=what, total=total, unit=unit, done=done, note=note)
 
     report(0, "")
     return _counter(report, SECONDS_BETWEEN_EVENTS, total)
 
 
 def _line_progress(what: str, total: float, unit: str) -> Advance:
-    began: list[float] = []  # when, and how much was done then: what an earlier run did took no time of this one
+    start: list[float] = []  # time and units done at the start: an earlier run's units took no time of this one
 
     def report(done: float, note: str) -> None:
         tail = f", {note}" if note else ""
-        if began and began[1] < done < total:
-            left = (time.monotonic() - began[0]) / (done - began[1]) * (total - done)
+        if start and start[1] < done < total:
+            left = (time.monotonic() - start[0]) / (done - start[1]) * (total - done)
             tail += f", {left // 60:.0f}:{left % 60:02.0f} left"
-        began[:] = began or [time.monotonic(), done]
-        print(f"{visible(what)}: {done:,.0f} of {total:,.0f}{' ' + unit if unit else ''}{tail}", file=sys.stderr, flush=True)
+        start[:] = start or [time.monotonic(), done]
+        print(
+            f"{strip_control_chars(what)}: {done:,.0f} of {total:,.0f}{' ' + unit if unit else ''}{tail}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     return _counter(report, SECONDS_BETWEEN_LINES, total)
 
@@ -129,24 +145,40 @@ def _bar(what: str, total: float, unit: str) -> Iterator[Advance]:
         yield lambda amount=1, note="": shown.update(task, advance=amount, note=note)
 
 
-_live: "Progress | None" = None  # a terminal has one display at a time; what begins within another is a further line of it
+def bars() -> "Progress":
+    """Create a rich progress display on stderr; each task has the fields `unit` and `note`."""
+    from rich.console import Console  # importing rich takes 50 ms, needed only on a terminal
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=28),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+_live: "Progress | None" = None  # a terminal has one display at a time; nested tasks add lines to it
 
 
 @contextlib.contextmanager
 def _task(what: str, **fields: Any) -> "Iterator[tuple[Progress, TaskID]]":  # noqa: ANN401 - rich's own
-    """A line of the display that lives, or of a new one."""
+    """Add a line to the current display, or to a new one."""
     global _live
-    from components.bars import bars  # rich costs 50 ms to import; pay only on a terminal
 
     if _live:
-        shown, task = _live, _live.add_task(visible(what), note="", **fields)
+        display, task = _live, _live.add_task(strip_control_chars(what), note="", **fields)
         try:
-            yield shown, task
+            yield display, task
         finally:
-            shown.remove_task(task)
+            display.remove_task(task)
         return
     with bars() as _live:
         try:
-            yield _live, _live.add_task(visible(what), note="", **fields)
+            yield _live, _live.add_task(strip_control_chars(what), note="", **fields)
         finally:
             _live = None

@@ -1,4 +1,4 @@
-"""`Post`: the one record that every source yields."""
+"""`Post`, the record that every source yields."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from components.errors import InputError
-from components.files import read_lines, write_lines
+from mynah.core.errors import InputError
+from mynah.core.files import read_lines, write_lines
 
 POSTS_FILE = "posts.jsonl"
+OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Kind(StrEnum):
-    """What a post is to other posts."""
+    """The relation of a post to other posts."""
 
     ORIGINAL = "original"
     REPLY = "reply"
@@ -23,7 +24,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A stretch of a post's text that its platform marks: code points from `start` up to, but not with, `end`."""
+    """A span of a post's text that its platform marks: code points from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -32,35 +33,46 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One post as its platform gave it: the text is not yet unescaped or cleaned."""
+    """A post as its platform returned it; the text is neither unescaped nor cleaned."""
 
     id: str
     author: str
     text: str
     created_at: datetime | None = None  # with a time zone
     kind: Kind = Kind.ORIGINAL
-    language: str = ""  # BCP 47, or "" where the source does not say
-    source: str = ""  # the door it came through: x-export, tweets-csv, csv, jsonl
-    entities: tuple[Entity, ...] = ()  # of the text as it stands; sorted, none overlaps another
-    reply_to: str = ""  # the id of the post that it answers, where that is known
-    reply_to_self: bool = False  # it answers the same author
-    client: str = ""  # the program that it was written with: "Twitter for iPhone"
+    language: str = ""  # BCP 47, or "" where unknown
+    source: str = ""  # the reader it came through, such as x-export, tweets-csv, csv or jsonl
+    entities: tuple[Entity, ...] = ()  # of the text as it is; sorted, without overlaps
+    reply_to: str = ""  # the id of the post that it replies to, where known
+    reply_to_self: bool = False  # it replies to its own author
+    client: str = ""  # the program it was written with, such as "Twitter for iPhone"
+    versions: tuple[
+        str, ...
+    ] = ()  # the ids of all known versions of an edited post whose every version has an id, the first one first
+    edited_at: datetime | None = None  # when this text replaced an earlier one under the same id, where known
 
     def to_record(self) -> dict[str, object]:
-        """The post as a JSON object; `created_at` in ISO 8601, UTC."""
+        """Return the post as a JSON object; times in ISO 8601, UTC. What only edited posts have is left out of others."""
         when = self.created_at.astimezone(UTC).isoformat() if self.created_at else None
-        return asdict(self) | {"created_at": when, "kind": self.kind.value}
+        record = asdict(self) | {"created_at": when, "kind": self.kind.value}
+        edits = {
+            "versions": list(self.versions),
+            "edited_at": self.edited_at.astimezone(UTC).isoformat() if self.edited_at else None,
+        }
+        return {name: value for name, value in record.items() if name not in edits} | {
+            name: value for name, value in edits.items() if value
+        }
 
     @classmethod
     def from_record(cls, record: dict[str, object]) -> "Post":
-        """The inverse of `to_record`. Raises InputError when a field is missing or of the wrong type."""
+        """Convert a record of `to_record` back to a Post. Raises InputError when a field is missing or of the wrong type."""
         try:
-            when = record.get("created_at")
+            when, edited = record.get("created_at"), record.get("edited_at")
             return cls(
                 id=str(record["id"]),
                 author=str(record["author"]),
                 text=_text(record["text"]),
-                created_at=_moment(str(when)) if when else None,
+                created_at=_parse_time(str(when)) if when else None,
                 kind=Kind(str(record.get("kind") or "original")),
                 language=str(record.get("language") or ""),
                 source=str(record.get("source") or ""),
@@ -68,6 +80,8 @@ class Post:
                 reply_to=str(record.get("reply_to") or ""),
                 reply_to_self=record.get("reply_to_self") is True,
                 client=str(record.get("client") or ""),
+                versions=versions_of(record.get("versions")),
+                edited_at=_parse_time(str(edited)) if edited else None,
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"not a post ({error!r}): {str(record)[:120]}", "Run `mynah fetch` again.") from error
@@ -75,15 +89,20 @@ class Post:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("the text is no text")  # str(None) would be a post that says "None"
+        raise TypeError("the text is not a string")  # str(None) would be a post that says "None"
     return value
 
 
 def _entities(value: object) -> tuple[Entity, ...]:
-    return tuple(Entity(**each) for each in value) if isinstance(value, list) else ()
+    return tuple(Entity(**fields) for fields in value) if isinstance(value, list) else ()
 
 
-def _moment(text: str) -> datetime:
+def versions_of(value: object) -> tuple[str, ...]:
+    """Return `versions` of a record; none for what is no list of texts."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(version, str) for version in value) else ()
+
+
+def _parse_time(text: str) -> datetime:
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("created_at has no time zone")
@@ -91,25 +110,33 @@ def _moment(text: str) -> datetime:
 
 
 def newest(posts: list[Post], limit: int) -> list[Post]:
-    """The `limit` newest posts in their given order (0: all).
+    """Return the `limit` newest posts in their given order (0: all).
 
-    Newest by id where every id is a number, since a platform's ids grow with time; else by time; else the last ones given.
-    Posts without an id of their own have row-N, which is no number, for the order of a file says nothing.
+    Newest by id where every id is a number, since a platform's ids grow with time; else by time, where a post without one counts as older
+    than those with one; else the last ones given. Posts without an id of their own have row-N, which is not a number: the order of a
+    file is not chronological.
     """
     if not limit or len(posts) <= limit:
         return posts
-    places = range(len(posts))
-    if all(post.id.isascii() and post.id.isdigit() for post in posts):
-        ranked = sorted(places, key=lambda place: _as_number(posts[place].id))
-    elif all(post.created_at for post in posts):
-        ranked = sorted(places, key=lambda place: posts[place].created_at or datetime.min)
+    indices = range(len(posts))
+    if _has_numbers(posts):
+        ranked = sorted(indices, key=lambda index: _as_number(posts[index].id))
     else:
-        ranked = list(places)
-    return [posts[place] for place in sorted(ranked[-limit:])]
+        ranked = sorted(indices, key=lambda index: posts[index].created_at or OLDEST)
+    return [posts[index] for index in sorted(ranked[-limit:])]
+
+
+def is_order_known(posts: list[Post]) -> bool:
+    """Return whether ids or times say which of `posts` are the newest."""
+    return _has_numbers(posts) or all(post.created_at for post in posts)
+
+
+def _has_numbers(posts: list[Post]) -> bool:
+    return all(post.id.isascii() and post.id.isdigit() for post in posts)
 
 
 def _as_number(digits: str) -> tuple[int, str]:
-    """A key that orders numbers of any length; int() refuses those of more than 4,300 digits."""
+    """Return a key that orders numbers of any length; int() rejects more than 4,300 digits."""
     plain = digits.lstrip("0")
     return len(plain), plain
 

@@ -10,20 +10,24 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from components.decoding.model import Model
+from mynah.decoding.attention import PromptAttention, StepAttention
+from mynah.decoding.block import Turn, capped, gated, normalised, rms_normalised, split_heads
+from mynah.decoding.model import Layer, Model
 
+Attend = Callable[
+    [int, Tensor, Tensor], Tensor
+]  # (layer, queries [rows, heads, head], keys and values [rows, 2, kv_heads, head])
 BLOCK = 32  # keys; the cache is exactly as long as is attended to, for matmul copies a cache that is longer
 
 
-class Batch:
+class KVCacheBatch:
     """Running sequences of one model, in slots 0 to `size` - 1. Not thread-safe."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._lengths: list[int] = []  # tokens in each slot
-        self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, heads, keys, head]
+        self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, kv_heads, keys, head]
         self._slots = self._keys = 0
 
     @property
@@ -38,7 +42,7 @@ class Batch:
         The states of all prompts' tokens, one prompt after the other: from that of a prompt's last token its first new one is drawn.
         A prompt is computed once however many sequences begin with it.
         """
-        model, shape, start = self.model, self.model.shape, self.size
+        model, start = self.model, self.size
         lengths = [len(prompt) for prompt in prompts]
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
         self._reserve()
@@ -47,44 +51,30 @@ class Batch:
         begins = [0, *accumulate(lengths)]
         groups = _alike(lengths, begins, model.device)
         sources, slots = _spread(lengths, begins, copies, start, model.device)
-        rows = self._rows(slots, places[sources])
-        hidden = model.tokens[ids].float() + model.positions[places]
+        places_of_keys = self._rows(slots, places[sources])
+        attention = PromptAttention(model.architecture, groups)
 
-        def attend(number: int, qkv: Tensor) -> Tensor:
-            parts = qkv.view(-1, 3, shape.heads, shape.head)
-            self._caches[number].view(-1, shape.head).index_copy_(
-                0, rows, parts[sources, 1:].transpose(0, 1).reshape(-1, shape.head)
-            )
-            mixed = torch.empty(len(qkv), shape.width, dtype=qkv.dtype, device=qkv.device)
-            for members in groups:  # [prompts of one length, length]: row numbers
-                query, key, value = parts[members].float().permute(2, 0, 3, 1, 4)
-                found = scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
-                mixed[members] = found.transpose(1, 2).reshape(*members.shape, shape.width).to(qkv.dtype)
-            return mixed
+        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
+            self._write(number, added[sources], places_of_keys)
+            return attention(query, added, model.layers[number].window)
 
-        return self._last(self._layers(hidden, attend))
+        return self._last(self._layers(ids, places, attend))
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append `tokens`, one to each sequence; fp32 hidden states [size, width] from which the next ones are drawn."""
-        model, shape, count = self.model, self.model.shape, self.size
+        model, count = self.model, self.size
         places = torch.tensor(self._lengths, device=model.device)
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
-        rows = self._rows(torch.arange(count, device=model.device), places)
-        ahead = torch.arange(self._keys, device=model.device) > places[:, None]
-        mask = torch.zeros(count, 1, 1, self._keys, device=model.device).masked_fill_(ahead[:, None, None], -torch.inf)
-        hidden = model.tokens[torch.tensor(tokens, device=model.device)].float() + model.positions[places]
+        places_of_keys = self._rows(torch.arange(count, device=model.device), places)
+        attention = StepAttention(model.architecture, places, self._keys)
 
-        def attend(number: int, qkv: Tensor) -> Tensor:
-            cache = self._caches[number]
-            added = qkv[:, shape.width :].view(count, 2, shape.heads, shape.head).transpose(0, 1).reshape(-1, shape.head)
-            cache.view(-1, shape.head).index_copy_(0, rows, added)
-            query = qkv[:, : shape.width].view(count, shape.heads, 1, shape.head)
-            weights = torch.softmax(query @ cache[0, :count].transpose(-1, -2) + mask, -1).to(qkv.dtype)
-            return (weights @ cache[1, :count]).view(count, shape.width)
+        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
+            self._write(number, added, places_of_keys)
+            return attention(query, self._caches[number][:, :count], model.layers[number].window)
 
-        return self._last(self._layers(hidden, attend))
+        return self._last(self._layers(torch.tensor(tokens, device=model.device), places, attend))
 
     @torch.inference_mode()
     def remove(self, slot: int) -> None:
@@ -99,27 +89,47 @@ class Batch:
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 [rows, padded vocabulary], less a number per row (`hidden @ model.mean`); -inf in the padding."""
-        return self.model.head(hidden.bfloat16()).float()
+        found = self.model.head(hidden.to(self.model.kernels.dtype)).float()
+        if cap := self.model.architecture.logits_cap:
+            found = torch.where(found.isinf(), found, capped(found, cap))
+        return found
 
-    def _layers(self, hidden: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
-        width, epsilon = (self.model.shape.width,), self.model.epsilon
-        for number, layer in enumerate(self.model.layers):
-            hidden += layer.out(attend(number, layer.qkv(layer_norm(hidden, width, *layer.norm_1, epsilon).bfloat16())))
-            hidden += layer.down(layer.up(layer_norm(hidden, width, *layer.norm_2, epsilon).bfloat16()))
+    def _layers(self, ids: Tensor, places: Tensor, attend: Attend) -> Tensor:
+        """The hidden states of tokens after all blocks, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
+        model, dtype, epsilon = self.model, self.model.kernels.dtype, self.model.architecture.epsilon
+        hidden = model.tokens[ids].float()
+        if (scale := model.architecture.embedding_scale) != 1.0:
+            hidden *= scale
+        if model.positions is not None:
+            hidden += model.positions[places]
+        turns: dict[int, Turn] = {}
+        for number, layer in enumerate(model.layers):
+            qkv = layer.qkv(normalised(hidden, layer.norm_1, epsilon).to(dtype))
+            query, added = split_heads(qkv, model.architecture, layer, _turn(turns, layer, places))
+            found = layer.out(attend(number, query, added))
+            hidden += found if layer.post_norm_1 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_1
+            found = layer.up(normalised(hidden, layer.norm_2, epsilon).to(dtype))
+            found = layer.down(gated(found, model.architecture.activation) if model.architecture.is_gated else found)
+            hidden += found if layer.post_norm_2 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_2
         return hidden
 
     def _last(self, hidden: Tensor) -> Tensor:
-        return layer_norm(hidden, (self.model.shape.width,), *self.model.norm, self.model.epsilon)
+        return normalised(hidden, self.model.norm, self.model.architecture.epsilon)
+
+    def _write(self, number: int, added: Tensor, places_of_keys: Tensor) -> None:
+        """Put keys and values, [rows, 2, kv_heads, head], into a layer's cache."""
+        head = self.model.architecture.head
+        self._caches[number].view(-1, head).index_copy_(0, places_of_keys, added.transpose(0, 1).reshape(-1, head))
 
     def _rows(self, slots: Tensor, places: Tensor) -> Tensor:
-        """Where in a cache, seen as rows of one head each, the keys and values for `places` of `slots` belong: [2 x slots x heads]."""
-        heads = self.model.shape.heads
+        """Where in a cache, seen as rows of one head each, the keys and values for `places` of `slots` belong: [2 x slots x kv_heads]."""
+        heads = self.model.architecture.kv_heads
         sides = torch.arange(2, device=slots.device)[:, None, None] * self._slots + slots[None, :, None]
         return ((sides * heads + torch.arange(heads, device=slots.device)) * self._keys + places[None, :, None]).reshape(-1)
 
     def _reserve(self) -> None:
         """Make room for every sequence, and not for many more: a copy, once in 32 steps and whenever the number doubles or halves."""
-        shape = self.model.shape
+        of = self.model.architecture
         slots, needed = self._slots, -(-max(self._lengths) // BLOCK) * BLOCK
         while slots < self.size:
             slots = 2 * slots or 1
@@ -129,9 +139,9 @@ class Batch:
         keys = needed if needed > self._keys or needed < self._keys // 2 else self._keys
         if (slots, keys) == (self._slots, self._keys):
             return
-        for number in range(shape.layers):
+        for number in range(of.layers):
             # Zeros: a masked value is multiplied by nothing, and nothing times a NaN that memory happened to hold is NaN.
-            grown = torch.zeros(2, slots, shape.heads, keys, shape.head, dtype=torch.bfloat16, device=self.model.device)
+            grown = torch.zeros(2, slots, of.kv_heads, keys, of.head, dtype=self.model.kernels.dtype, device=self.model.device)
             if self._slots:
                 both = (slice(None), slice(min(slots, self._slots)), slice(None), slice(min(keys, self._keys)))
                 grown[both] = self._caches[number][both]
@@ -141,10 +151,30 @@ class Batch:
         self._slots, self._keys = slots, keys
 
 
+def warm_up(model: Model) -> None:
+    """Decode a token with `model` for nothing, and try whether its rows are exact, so that no caller waits for either. Blocks."""
+    batch = KVCacheBatch(model)
+    batch.add([[model.begin]], [1])
+    batch.step([model.begin])
+    _ = model.is_exact  # tried once in a process
+
+
 def cache_bytes(model: Model, slots: int, tokens: int) -> int:
     """What the cache of `slots` sequences takes, the longest of `tokens`: slots are doubled, and tokens come by blocks."""
     keys = -(-tokens // BLOCK) * BLOCK
-    return model.shape.layers * 2 * (1 << max(0, slots - 1).bit_length()) * model.shape.width * keys * 2
+    of = model.architecture
+    numbers = of.layers * 2 * (1 << max(0, slots - 1).bit_length()) * of.kv_heads * of.head * keys
+    return numbers * model.kernels.dtype.itemsize
+
+
+def _turn(turns: dict[int, Turn], layer: Layer, places: Tensor) -> Turn | None:
+    """The rows of a layer's rotary tables at `places`, int64 [rows]; layers that share the tables share them. None without rotary."""
+    if layer.rotary is None:
+        return None
+    key = id(layer.rotary[0])
+    if key not in turns:
+        turns[key] = layer.rotary[0][places][:, None], layer.rotary[1][places][:, None]
+    return turns[key]
 
 
 def _alike(lengths: Sequence[int], begins: Sequence[int], device: torch.device) -> list[Tensor]:

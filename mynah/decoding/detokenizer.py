@@ -3,9 +3,9 @@
 import codecs
 from collections.abc import Sequence
 
-from components.decoding.tokenizer import Tokenizer
-from components.generation import NO_TEXT
-from components.verbatim import Bloom, words
+from mynah.data.verbatim_filter import Bloom, words
+from mynah.decoding.tokenizer import Tokenizer
+from mynah.models.sampling import NO_TEXT
 
 TAIL = 600  # characters; more than the longest run of words that could still become a memorised one
 
@@ -13,23 +13,40 @@ TAIL = 600  # characters; more than the longest run of words that could still be
 class Transcript:
     """One answer's text. What `add` returns is final; what could still become a stop string is held back."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], *, drop_blank: bool = False) -> None:
+        """Begin an answer.
+
+        Args:
+            tokenizer: Whose tokens it is made of.
+            stop: Strings that end it.
+            drop_blank: Whether the first token's blank is no part of the answer: the prompt ends with it, or the tokenizer puts one before
+                every text.
+        """
+        self._drop_blank = drop_blank
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
+        self.invalid = 0  # characters left out that no bytes form, or that were lost before: U+FFFD
 
     def add(self, token: int) -> str:
         """The text that `token` makes final."""
-        return self._pass(NO_TEXT.sub("", self._decoder.decode(self._tokenizer.bytes_of(token))))
+        content = self._tokenizer.bytes_of(token)
+        if self._drop_blank and content:
+            content, self._drop_blank = content.removeprefix(b" "), False
+        return self._pass(self._clean(self._decoder.decode(content)))
 
     def end(self) -> str:
         """What was held back, at the end of the answer."""
         if self.stopped:
             return ""
-        rest, self._held = self._pass(NO_TEXT.sub("", self._decoder.decode(b"", True))) + self._held, ""
+        rest, self._held = self._pass(self._clean(self._decoder.decode(b"", True))) + self._held, ""
         return rest
+
+    def _clean(self, text: str) -> str:
+        self.invalid += text.count("\ufffd")
+        return NO_TEXT.sub("", text)
 
     def _pass(self, text: str) -> str:
         if not self._stop:

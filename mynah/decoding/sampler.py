@@ -7,20 +7,27 @@ https://flashinfer.ai/2025/03/10/sampling.html). Sums go by blocks of 256, so th
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from components.decoding.model import PAD
-from components.generation import Sampling
+from mynah.decoding.model import PAD
+from mynah.models.sampling import Sampling
 
-MOST_ROUNDS = 200  # of drawing for one step; a row that is left then ends: each round halves what there is, or refuses a token
+# The logprob of a token (nats), and the likeliest tokens in its place with theirs, the likeliest first.
+TokenScores = tuple[float, list[tuple[int, float]]]
+REFUSALS_AT_ONCE, LIKELIEST = (
+    8,
+    256,
+)  # after so many refused tokens of a row in one step, so many of its likeliest are asked about at once
+MAX_ROUNDS = 200  # of drawing for one step; a row that is left then ends: each round halves what there is, or refuses a token
 
 
 @dataclass(eq=False)
-class Draw:
+class SamplerState:
     """What one sequence needs to draw: its choices, its own random numbers, and the tokens it has."""
 
     sampling: Sampling
@@ -37,38 +44,41 @@ class Draw:
         return self.written < self.sampling.min_tokens
 
 
-def own_random(seed: int, sample: int) -> random.Random:
+def sample_rng(seed: int, sample: int) -> random.Random:
     """The random numbers of sample `sample` of a request, whatever runs beside it."""
     return random.Random(f"{seed}/{sample}")
 
 
-def draw(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]], Tensor] | None = None) -> list[int]:
+def draw(logits: Tensor, states: Sequence[SamplerState], shift: Callable[[Sequence[int]], Tensor] | None = None) -> list[int]:
     """A token for each row of `logits` (fp32 [rows, vocabulary padded to 256], changed in place).
 
     `shift(rows)` is the number by which the logits of these rows fall short of the model's own, which only the repetition penalty
     asks for, since it takes positive and negative logits differently.
     """
-    _prepare(logits, draws, shift)
-    unlimited = _limit(logits, draws)
+    _prepare(logits, states, shift)
+    unlimited = _limit(logits, states)
     weights = _weights(logits)
-    tokens = [each.end for each in draws]
+    tokens = [each.end for each in states]
     total = _blocks(weights).cumsum(1)[:, -1]
     left = [row for row, sound in enumerate(torch.isfinite(total).tolist()) if sound]  # broken weights say nothing more
-    if len(left) < len(draws):
+    if len(left) < len(states):
         weights, total = weights[left], total[left]
     whole = weights  # what the nucleus is measured by
-    for _ in range(MOST_ROUNDS):
+    refused = Counter[int]()
+    for _ in range(MAX_ROUNDS):
         if not left:
             break
-        drawn = _draw_once(weights, [draws[row] for row in left])
-        outside = _outside(whole, total, drawn, [draws[row] for row in left])
+        drawn = _draw_once(weights, [states[row] for row in left])
+        outside = _outside(whole, total, drawn, [states[row] for row in left])
         again: list[int] = []
         for place, row in enumerate(left):
             token = drawn[place]
             if outside[place]:
                 again.append(place)
-            elif _is_refused(draws[row], token):
-                if _refuse(logits, unlimited, row, token, draws[row]):
+            elif _is_refused(states[row], token):
+                refused[row] += 1
+                several = _refused_likeliest(logits[row], states[row]) if refused[row] % REFUSALS_AT_ONCE == 0 else []
+                if _refuse(logits, unlimited, row, [token, *several], states[row]):
                     again.append(place)
             else:
                 tokens[row] = token
@@ -79,7 +89,7 @@ def draw(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]],
     return tokens
 
 
-def logprobs(logits: Tensor, rows: Sequence[int], tokens: Sequence[int], top: int) -> list[tuple[float, list[tuple[int, float]]]]:
+def logprobs(logits: Tensor, rows: Sequence[int], tokens: Sequence[int], top: int) -> list[TokenScores]:
     """Of the rows `rows`: the natural logarithm of the chosen token's probability, and the `top` likeliest tokens with theirs."""
     chosen = torch.log_softmax(logits[list(rows)], 1)
     best = torch.topk(chosen, max(1, top), 1)
@@ -89,27 +99,27 @@ def logprobs(logits: Tensor, rows: Sequence[int], tokens: Sequence[int], top: in
     ]
 
 
-def _prepare(logits: Tensor, draws: Sequence[Draw], shift: Callable[[Sequence[int]], Tensor] | None) -> None:
+def _prepare(logits: Tensor, states: Sequence[SamplerState], shift: Callable[[Sequence[int]], Tensor] | None) -> None:
     """Everything that changes the distribution, in the order of transformers' processors."""
-    punished = [row for row, each in enumerate(draws) if each.penalty != 1.0 and each.seen]
+    punished = [row for row, each in enumerate(states) if each.penalty != 1.0 and each.seen]
     for row, lifted in zip(punished, shift(punished).tolist() if shift and punished else (), strict=False):
-        ids = torch.tensor(sorted(draws[row].seen), device=logits.device)
+        ids = torch.tensor(sorted(states[row].seen), device=logits.device)
         own = logits[row, ids] + lifted
-        logits[row, ids] = torch.where(own > 0, own / draws[row].penalty, own * draws[row].penalty) - lifted
-    early = [row for row, each in enumerate(draws) if each.too_early]
+        logits[row, ids] = torch.where(own > 0, own / states[row].penalty, own * states[row].penalty) - lifted
+    early = [row for row, each in enumerate(states) if each.too_early]
     if early:
-        logits[early, [draws[row].end for row in early]] = -torch.inf
-    temperatures = [each.sampling.temperature for each in draws]
+        logits[early, [states[row].end for row in early]] = -torch.inf
+    temperatures = [each.sampling.temperature for each in states]
     if any(temperature != 1.0 for temperature in temperatures):
         logits /= torch.tensor(temperatures, device=logits.device)[:, None]
 
 
-def _limit(logits: Tensor, draws: Sequence[Draw]) -> dict[int, Tensor]:
+def _limit(logits: Tensor, states: Sequence[SamplerState]) -> dict[int, Tensor]:
     """Leave each row with a top-k its k likeliest tokens; what these rows were before, for when one of the k is refused.
 
     Of tokens that are as likely as one another, which bf16 makes of many, always the same stay: greedy is top-k 1.
     """
-    limited = {row: each.sampling.top_k for row, each in enumerate(draws) if 0 < each.sampling.top_k < logits.shape[1]}
+    limited = {row: each.sampling.top_k for row, each in enumerate(states) if 0 < each.sampling.top_k < logits.shape[1]}
     before = {row: logits[row].clone() for row in limited}
     for row, count in limited.items():
         _keep_best(logits, row, count)
@@ -121,11 +131,17 @@ def _keep_best(logits: Tensor, row: int, count: int) -> None:
     logits[row] = logits[row].fill_(-torch.inf).scatter_(0, best.indices, best.values)
 
 
-def _refuse(logits: Tensor, unlimited: dict[int, Tensor], row: int, token: int, each: Draw) -> bool:
-    """Make `token` impossible in a row; the next likeliest takes its place among the k. False when none is left."""
-    logits[row, token] = -torch.inf
+def _refused_likeliest(logits: Tensor, each: SamplerState) -> list[int]:
+    """Those of the likeliest tokens that are refused; `logits`: fp32 [vocabulary]. A model may want nothing but a script that is refused."""
+    likeliest = torch.topk(logits, min(LIKELIEST, len(logits))).indices.tolist()
+    return [token for token in likeliest if _is_refused(each, token)]
+
+
+def _refuse(logits: Tensor, unlimited: dict[int, Tensor], row: int, tokens: list[int], each: SamplerState) -> bool:
+    """Make tokens impossible in a row; the next likeliest take their places among the k. False when none is left."""
+    logits[row, tokens] = -torch.inf
     if row in unlimited:
-        unlimited[row][token] = -torch.inf
+        unlimited[row][tokens] = -torch.inf
         logits[row] = unlimited[row]
         _keep_best(logits, row, each.sampling.top_k)
     return bool(logits[row].max() > -torch.inf)
@@ -140,10 +156,10 @@ def _blocks(weights: Tensor) -> Tensor:
     return weights.view(len(weights), -1, PAD).sum(-1)
 
 
-def _draw_once(weights: Tensor, draws: Sequence[Draw]) -> list[int]:
+def _draw_once(weights: Tensor, states: Sequence[SamplerState]) -> list[int]:
     """A token for each row by its weight: which block, then which token of it, by the inverse of the cumulated sum."""
     sums = _blocks(weights).cumsum(1)
-    numbers = torch.tensor([[each.random.random()] for each in draws], device=weights.device)
+    numbers = torch.tensor([[each.random.random()] for each in states], device=weights.device)
     targets = numbers * sums[:, -1:]
     blocks = torch.searchsorted(sums, targets, right=True).clamp_(max=sums.shape[1] - 1)
     before = torch.where(blocks > 0, sums.gather(1, (blocks - 1).clamp_(min=0)), 0.0)
@@ -155,18 +171,18 @@ def _draw_once(weights: Tensor, draws: Sequence[Draw]) -> list[int]:
     return list((blocks * PAD + torch.minimum(within, last))[:, 0].tolist())
 
 
-def _outside(weights: Tensor, total: Tensor, drawn: Sequence[int], draws: Sequence[Draw]) -> list[bool]:
+def _outside(weights: Tensor, total: Tensor, drawn: Sequence[int], states: Sequence[SamplerState]) -> list[bool]:
     """Which of the drawn tokens lie outside their nucleus."""
-    limits = [each.sampling.top_p for each in draws]
+    limits = [each.sampling.top_p for each in states]
     if all(limit >= 1.0 for limit in limits):
-        return [False] * len(draws)
+        return [False] * len(states)
     own = weights.gather(1, torch.tensor(drawn, device=weights.device)[:, None])
     likelier = _blocks(weights * (weights > own)).cumsum(1)[:, -1]
     allowed = torch.tensor([limit if limit < 1.0 else torch.inf for limit in limits], device=weights.device) * total
     return list((likelier >= allowed).tolist())
 
 
-def _is_refused(each: Draw, token: int) -> bool:
+def _is_refused(each: SamplerState, token: int) -> bool:
     return token != each.end and each.refuses is not None and each.refuses(token)
 
 

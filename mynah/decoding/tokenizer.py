@@ -1,18 +1,25 @@
-"""GPT-2's byte-level tokenizer by the tokenizers library, one in memory for all the bots that have the same."""
+"""A model's tokenizer by the tokenizers library, one in memory for all the bots that have the same.
 
+Two kinds of vocabulary are known: bytes written as printable characters (GPT-2, Llama 3, Qwen, SmolLM2), and SentencePiece's pieces with
+"▁" for a blank and "<0x0A>" for a byte (Llama 2, Gemma).
+"""
+
+import re
 import threading
 from collections import OrderedDict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.checkpoint import END_OF_TEXT
-from components.errors import InputError
+from mynah.core.errors import InputError
+from mynah.models.checkpoint import END_OF_TEXT
 
 if TYPE_CHECKING:
     import tokenizers
 
 MOST_KEPT = 16  # distinct tokenizers; each takes some 10 MB
+BLANK = "▁"  # of SentencePiece (Kudo & Richardson 2018, https://arxiv.org/abs/1808.06226)
+BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 
@@ -26,21 +33,44 @@ class Tokenizer:
         inner.no_padding()
         self._inner = inner
         self._bytes: dict[int, bytes] = {}
+        self._special = {number for number, token in inner.get_added_tokens_decoder().items() if token.special}
+        self._has_pieces = type(inner.decoder).__name__ in ("Sequence", "Metaspace")
         self.size: int = inner.get_vocab_size()
-        self.end: int | None = inner.token_to_id(END_OF_TEXT)
+        first = inner.encode("", add_special_tokens=True).ids[:1]
+        self.begin: int | None = first[0] if first else None  # the token that the tokenizer puts before every text
+        ids = self.encode("a")
+        self.adds_blank = self._has_pieces and bool(ids) and self.name_of(ids[0]).startswith(BLANK)
+
+    @property
+    def special_tokens(self) -> int:
+        """How many tokens stand for no text."""
+        return len(self._special)
+
+    def is_special(self, token: int) -> bool:
+        """Whether a token stands for no text, as the end of a post does."""
+        return token in self._special
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without special tokens."""
         return list(self._inner.encode(text, add_special_tokens=False).ids)
 
+    def name_of(self, token: int) -> str:
+        """A token as the vocabulary writes it; "" for ids that stand for nothing."""
+        return self._inner.id_to_token(token) or ""
+
     def bytes_of(self, token: int) -> bytes:
-        """What a token stands for; b"" for the end of a post, and for ids that stand for nothing."""
+        """What a token stands for; b"" for special tokens, and for ids that stand for nothing."""
         found = self._bytes.get(token)
         if found is None:
-            text = "" if token == self.end else self._inner.id_to_token(token) or ""
-            found = bytes(_BYTE[character] for character in text if character in _BYTE)
-            self._bytes[token] = found
+            found = self._bytes[token] = b"" if token in self._special else self._bytes_of_name(self.name_of(token))
         return found
+
+    def _bytes_of_name(self, name: str) -> bytes:
+        if not self._has_pieces:
+            return bytes(_BYTE[character] for character in name if character in _BYTE)
+        if byte := BYTE_PIECE.fullmatch(name):
+            return bytes.fromhex(byte[1])
+        return name.replace(BLANK, " ").encode()
 
 
 def _bytes_to_characters() -> dict[str, int]:

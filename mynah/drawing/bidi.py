@@ -1,6 +1,6 @@
-"""The order in which characters of mixed directions are seen: the bidirectional algorithm (Unicode Standard Annex 9).
+"""The Unicode bidirectional algorithm (Unicode Standard Annex 9, https://www.unicode.org/reports/tr9/).
 
-Text here has no explicit directions (`components.card.escape.clean` removes them) and is one isolating run.
+Text here has no explicit directional formatting (`mynah.data.markdown.clean` removes it) and is one isolating run.
 """
 
 import itertools
@@ -10,99 +10,104 @@ from typing import TypeVar
 
 T = TypeVar("T")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-MIRRORED = dict(
-    zip("()[]{}<>«»\u2039\u203a", ")(][}{><»«\u203a\u2039", strict=True)
-)  # for fonts that are drawn without a shaping engine
+# Mirrored characters (rule L4), for drawing without a shaping engine.
+MIRRORED = dict(zip("()[]{}<>«»\u2039\u203a", ")(][}{><»«\u203a\u2039", strict=True))
 
 
 def direction(text: str) -> str:
-    """The bidirectional class of a piece of text: its first character's, and of what is unassigned, L."""
+    """Return the bidirectional class of a text's first character; L when it is unassigned."""
     return unicodedata.bidirectional(text[:1]) or "L"
 
 
 def is_right_to_left(classes: Sequence[str]) -> bool:
-    """Whether the first letter with a direction runs right to left (rules P2 and P3)."""
-    return next((each != "L" for each in classes if each in ("L", "R", "AL")), False)
+    """Whether the first character with a strong direction runs right to left (rules P2 and P3)."""
+    return next((kind != "L" for kind in classes if kind in ("L", "R", "AL")), False)
 
 
 def levels(classes: Sequence[str], texts: Sequence[str], backwards: bool) -> list[int]:
-    """The embedding level of each piece, by its class and its text; odd ones run right to left."""
+    """Return the embedding level of each piece; odd levels run right to left.
+
+    Args:
+        classes: the bidirectional class of each piece.
+        texts: the text of each piece.
+        backwards: whether the paragraph runs right to left.
+    """
     base = "R" if backwards else "L"
     kinds = _neutrals(_brackets(_weak(list(classes), base), texts, base), base)
     return [_level(kind, backwards) for kind in kinds]
 
 
 def order(levels: Sequence[int]) -> list[int]:
-    """The places of a line's pieces from left to right (rule L2)."""
-    places = list(range(len(levels)))
+    """Return the indices of a line's pieces from left to right (rule L2)."""
+    positions = list(range(len(levels)))
     for level in range(max(levels, default=0), 0, -1):
-        turned: list[int] = []
-        for high, start, end in _runs([levels[place] >= level for place in places]):
-            turned += reversed(places[start:end]) if high else places[start:end]
-        places = turned
-    return places
+        reordered: list[int] = []
+        for high, start, end in _runs([levels[position] >= level for position in positions]):
+            reordered += reversed(positions[start:end]) if high else positions[start:end]
+        positions = reordered
+    return positions
 
 
 def _weak(kinds: list[str], base: str) -> list[str]:
-    """Rules W1 to W7: numbers and what belongs to them."""
-    strong, before = base, base
-    for place, kind in enumerate(kinds):
+    """Apply rules W1 to W7: numbers, their separators and terminators."""
+    strong, previous = base, base
+    for position, kind in enumerate(kinds):
         if kind in ("NSM", "BN"):
-            kinds[place] = kind = before
+            kinds[position] = kind = previous
         if kind in ("L", "R", "AL"):
             strong = kind
         elif kind == "EN" and strong == "AL":
-            kinds[place] = kind = "AN"
-        before = kind
+            kinds[position] = kind = "AN"
+        previous = kind
     kinds = ["R" if kind == "AL" else kind for kind in kinds]
-    for place in range(1, len(kinds) - 1):
-        left, right = kinds[place - 1], kinds[place + 1]
-        if left == right and ((kinds[place] == "CS" and left in ("EN", "AN")) or (kinds[place] == "ES" and left == "EN")):
-            kinds[place] = left
+    for position in range(1, len(kinds) - 1):
+        left, right = kinds[position - 1], kinds[position + 1]
+        if left == right and ((kinds[position] == "CS" and left in ("EN", "AN")) or (kinds[position] == "ES" and left == "EN")):
+            kinds[position] = left
     for kind, start, end in _runs(kinds):
         if kind == "ET" and "EN" in (*kinds[max(start - 1, 0) : start], *kinds[end : end + 1]):
             kinds[start:end] = ["EN"] * (end - start)
     strong = base
-    for place, kind in enumerate(kinds):
+    for position, kind in enumerate(kinds):
         strong = kind if kind in ("L", "R") else strong
         if kind == "EN" and strong == "L":
-            kinds[place] = "L"
+            kinds[position] = "L"
         elif kind not in ("L", "R", "EN", "AN"):
-            kinds[place] = "ON"
+            kinds[position] = "ON"
     return kinds
 
 
 def _brackets(kinds: list[str], texts: Sequence[str], base: str) -> list[str]:
-    """Rule N0: a pair of brackets takes the direction of what is in it, where that is the base, or what came before goes that way."""
+    """Apply rule N0: a pair of brackets takes the base direction if it contains it, otherwise that of the text before it."""
     pairs = _pairs(kinds, texts)
     for start, end in sorted(pairs):
         inside = {_strength(kind) for kind in kinds[start + 1 : end]} & {"L", "R"}
         if base in inside:
             kinds[start] = kinds[end] = base
         elif inside:
-            before = next((_strength(kind) for kind in reversed(kinds[:start]) if _strength(kind) in ("L", "R")), base)
-            kinds[start] = kinds[end] = before
+            previous = next((_strength(kind) for kind in reversed(kinds[:start]) if _strength(kind) in ("L", "R")), base)
+            kinds[start] = kinds[end] = previous
     return kinds
 
 
 def _pairs(kinds: Sequence[str], texts: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of brackets that belong together."""
+    """Return the positions of paired brackets (BD16)."""
     pairs: list[tuple[int, int]] = []
-    opened: list[tuple[str, int]] = []
-    for place, text in enumerate(texts):
-        if kinds[place] != "ON":
+    open_brackets: list[tuple[str, int]] = []
+    for position, text in enumerate(texts):
+        if kinds[position] != "ON":
             continue
         if text in BRACKETS:
-            opened.append((BRACKETS[text], place))
-        elif any(text == closing for closing, _ in opened):
-            while opened[-1][0] != text:
-                opened.pop()
-            pairs.append((opened.pop()[1], place))
+            open_brackets.append((BRACKETS[text], position))
+        elif any(text == closing for closing, _ in open_brackets):
+            while open_brackets[-1][0] != text:
+                open_brackets.pop()
+            pairs.append((open_brackets.pop()[1], position))
     return pairs
 
 
 def _neutrals(kinds: list[str], base: str) -> list[str]:
-    """Rules N1 and N2: what has no direction takes that of both its sides, or else the base."""
+    """Apply rules N1 and N2: neutrals take the direction of both sides where these agree, otherwise the base direction."""
     for kind, start, end in _runs(kinds):
         if kind == "ON":
             left = _strength(kinds[start - 1]) if start else base
@@ -116,17 +121,17 @@ def _strength(kind: str) -> str:
 
 
 def _level(kind: str, backwards: bool) -> int:
-    """Rules I1 and I2."""
+    """Return the embedding level of a class (rules I1 and I2)."""
     if backwards:
         return 1 if kind == "R" else 2
     return {"L": 0, "R": 1}.get(kind, 2)
 
 
 def _runs(kinds: Sequence[T]) -> list[tuple[T, int, int]]:
-    """Neighbours of one kind: the kind, its first place, and the place after its last."""
-    found, start = [], 0
+    """Return runs of equal neighbours: the value, its first position, and the position after its last."""
+    runs, start = [], 0
     for kind, run in itertools.groupby(list(kinds)):
         end = start + len(list(run))
-        found.append((kind, start, end))
+        runs.append((kind, start, end))
         start = end
-    return found
+    return runs

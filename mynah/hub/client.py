@@ -1,8 +1,8 @@
-"""A Hugging Face hub, written to: whoever asks it gets a repository's state, one commit, or an error that says what to do.
+"""A client of a Hugging Face hub: a repository's state, atomic commits, and errors with a fix.
 
-huggingface_hub tries some requests again for as long as a server asks for, others never, and some for ever. Here every request that
-fails for a reason that passes ends the attempt, and the attempt is made again as a whole: what was uploaded stays uploaded, and a
-commit that was made is found made. https://huggingface.co/docs/huggingface_hub/package_reference/hf_api
+huggingface_hub retries some requests as long as a server asks, others never, and some for ever. Here a transient failure ends the whole
+attempt, and the attempt is repeated: uploaded files stay uploaded, and a commit that succeeded is found.
+https://huggingface.co/docs/huggingface_hub/package_reference/hf_api
 """
 
 import re
@@ -12,37 +12,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from components.copies import Copy, hub_endpoint
-from components.errors import InputError, MynahError
-from components.events import say
-from components.publish.trouble import TOKENS, passing, told
-from components.store import public, scrub
+from mynah.core.errors import InputError, MynahError
+from mynah.core.progress import notify
+from mynah.hub.errors import TOKENS, as_mynah_error, retryable_cause
+from mynah.mlflow_client.store import public, scrub
+from mynah.registry.published_copies import PublishedCopy, hub_endpoint
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
-WAITS = (1.0, 2.0, 4.0)  # seconds before another attempt, where the hub does not say how long
-PATIENCE = 60.0  # seconds that all waits may take together
-BY = "published by Mynah"  # ends each commit's title: nobody deletes a repository in which Mynah committed nothing
+BACKOFF = (1.0, 2.0, 4.0)  # seconds before another attempt, where the hub names no time
+MAX_TOTAL_WAIT = 60.0  # seconds of all waits together
+TITLE_SUFFIX = "published by Mynah"  # ends each commit's title: a repository without Mynah's commits is never deleted
 IGNORED = (".gitattributes",)  # the hub's own
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A repository as the hub has it."""
+    """The state of a repository on the hub."""
 
     is_private: bool
-    files: tuple[str, ...]  # but the hub's own
+    files: tuple[str, ...]  # without the hub's own
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody put anything into it."""
+        """Whether it has no files."""
         return not self.files
 
 
 class Hub:
-    """The hub that HF_ENDPOINT names, reached with the person's token. Methods raise InputError or PlatformError."""
+    """The hub that HF_ENDPOINT names, with the person's token. Methods raise InputError or PlatformError."""
 
     def __init__(self, endpoint: str, token: str) -> None:
         from huggingface_hub import HfApi
@@ -53,7 +53,7 @@ class Hub:
 
     @classmethod
     def from_environment(cls, why: str) -> "Hub":
-        """With HF_TOKEN, or the token that `hf auth login` keeps; `why` it is needed goes into the error where there is none."""
+        """Create a client with HF_TOKEN, or the token that `hf auth login` stored. `why` it is needed is part of the error about a missing one."""
         from huggingface_hub import constants, get_token
 
         endpoint = hub_endpoint()
@@ -65,12 +65,12 @@ class Hub:
                 f"{why} needs a token of the hub, and there is none",
                 f"Set HF_TOKEN to one that may write ({TOKENS}), or run `hf auth login`.",
             )
-        if not re.fullmatch(r"[!-~]+", token):  # an HTTP library would quote it whole
-            raise InputError("the hub's token holds characters that no token has", "Set HF_TOKEN anew.")
+        if not re.fullmatch(r"[!-~]+", token):  # an HTTP library would print it
+            raise InputError("the hub's token contains characters that no token has", "Set HF_TOKEN again.")
         return cls(endpoint, token)
 
     def state(self, repository: str) -> State | None:
-        """The repository, or None where there is none that this token may see."""
+        """Return the state of a repository, or None where this token can see none."""
 
         def look(api: "HfApi") -> State | None:
             from huggingface_hub.errors import RepositoryNotFoundError
@@ -78,16 +78,16 @@ class Hub:
             try:
                 info = api.model_info(repository)
             except RepositoryNotFoundError as error:
-                if error.response.status_code == 401:  # a token that is none: nothing can be said of the repository
+                if error.response.status_code == 401:  # an invalid token: nothing is known about the repository
                     raise
                 return None
-            files = tuple(each.rfilename for each in info.siblings or ())
+            files = tuple(sibling.rfilename for sibling in info.siblings or ())
             return State(bool(info.private), tuple(file for file in files if file not in IGNORED))
 
-        return self._patiently(repository, look)
+        return self._retry(repository, look)
 
     def create(self, repository: str, *, private: bool) -> None:
-        """Make the repository. One that is there already is no error: an answer may have been lost."""
+        """Create the repository. An existing one is no error: a response may have been lost."""
 
         def make(api: "HfApi") -> None:
             from huggingface_hub.errors import HfHubHTTPError
@@ -98,120 +98,129 @@ class Hub:
                 if error.response.status_code != 409:
                     raise
 
-        self._patiently(repository, make)
+        self._retry(repository, make)
 
     def open_to_all(self, repository: str) -> None:
         """Make a private repository public."""
-        self._patiently(repository, lambda api: api.update_repo_settings(repository, private=False))
+        self._retry(repository, lambda api: api.update_repo_settings(repository, private=False))
 
     def commit(self, repository: str, files: Mapping[str, Path], title: str) -> str:
-        """Make the repository hold exactly `files` (name to path), in one commit; return the commit. Nothing half-way is to be seen."""
+        """Replace the repository's content in one atomic commit.
+
+        Args:
+            repository: ORG/NAME.
+            files: Paths by name.
+            title: The commit's title.
+
+        Returns:
+            The commit's id.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         def send(api: "HfApi") -> str:
-            there = [each.rfilename for each in api.model_info(repository).siblings or () if each.rfilename not in IGNORED]
+            existing = [item.rfilename for item in api.model_info(repository).siblings or () if item.rfilename not in IGNORED]
             operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
-            operations += [CommitOperationDelete(name, is_folder=False) for name in there if name not in files]
-            made = api.create_commit(repository, operations, commit_message=f"{title}, {BY}")
-            return _commit_id(made.oid)
+            operations += [CommitOperationDelete(name, is_folder=False) for name in existing if name not in files]
+            commit = api.create_commit(repository, operations, commit_message=f"{title}, {TITLE_SUFFIX}")
+            return _commit_id(commit.oid)
 
-        return self._patiently(repository, send)
+        return self._retry(repository, send)
 
-    def holds(self, copy: Copy) -> bool:
-        """Whether a repository still holds what Mynah published there. Raises InputError where this token cannot tell."""
+    def holds(self, copy: PublishedCopy) -> bool:
+        """Return whether a repository still holds what Mynah published. Raises InputError where this token cannot see it."""
         if copy.endpoint != self.endpoint:
             raise InputError(
                 f"{copy.url} is on another hub than {public(self.endpoint)}", f"Set HF_ENDPOINT={copy.endpoint}, and run again."
             )
-        titles = self._patiently(copy.repository, lambda api: _titles(api, copy))
+        titles = self._retry(copy.repository, lambda api: _titles(api, copy))
         if titles is None:
-            self.require_owner(copy.repository)  # to others a private one looks like none
+            self.require_owner(copy.repository)  # others cannot see a private one
             return False
-        if any(title.endswith(BY) for title in titles):
+        if any(title.endswith(TITLE_SUFFIX) for title in titles):
             return True
-        return not copy.commit and self._is_empty(copy.repository)  # made, and the upload never ended
+        return not copy.commit and self._is_empty(copy.repository)  # created, but never uploaded to
 
-    def take_back(self, copy: Copy) -> None:
-        """Delete a repository with what was published there. One that holds something else, whatever a tag says, stays, and is told."""
+    def take_back(self, copy: PublishedCopy) -> None:
+        """Delete a repository with what was published there. One with other content is kept, with a warning, whatever a tag says."""
         if self.holds(copy):
             self.delete(copy.repository)
         elif self.state(copy.repository):
-            say(
-                f"{copy.url} is no more what Mynah published (another, or its history was rewritten), and stays: look at it",
+            notify(
+                f"{copy.url} no longer holds what Mynah published (it is another one, or its history was rewritten), and is kept: check it",
                 "warning",
             )
 
     def delete(self, repository: str) -> None:
-        """Delete the repository, where it is there."""
-        self._patiently(repository, lambda api: api.delete_repo(repository, missing_ok=True))
+        """Delete the repository, if it exists."""
+        self._retry(repository, lambda api: api.delete_repo(repository, missing_ok=True))
 
     def _is_empty(self, repository: str) -> bool:
-        found = self.state(repository)
-        return found is not None and found.is_empty
+        state = self.state(repository)
+        return state is not None and state.is_empty
 
     def require_owner(self, repository: str) -> None:
-        """Raise InputError unless the token is for the repository, its owner, or the organisation that owns it."""
-        names = self._patiently(repository, lambda api: _reach(api.whoami()))
+        """Raise InputError unless the token can write to the repository, as its owner or for the organization that owns it."""
+        names = self._retry(repository, lambda api: _reach(api.whoami()))
         owner = repository.split("/")[0]
         if not {owner.casefold(), repository.casefold()} & {name.casefold() for name in names}:
-            whose = " or ".join(names[:5]) or "nobody"
+            accounts = " or ".join(names[:5]) or "nobody"
             raise InputError(
-                f"the token is for {whose}, and not for {owner}: it cannot write to {repository}, nor see whether that is there",
+                f"the token is for {accounts}, and not for {owner}: it cannot write to {repository}, nor see whether that is there",
                 f"Set HF_TOKEN to a token that may write for {owner}, or name another repository.",
             )
 
-    def _patiently(self, repository: str, work: "Callable[[HfApi], T]") -> T:
-        """Do `work`, again where it failed for a reason that passes; errors in words that say what to do."""
-        from components.publish.client import impatiently
+    def _retry(self, repository: str, work: "Callable[[HfApi], T]") -> T:
+        """Do `work`, again after transient failures; errors are converted to MynahError with a fix."""
+        from mynah.hub.http import bounded_http
 
-        waits, spent, tries = iter(WAITS), 0.0, 0
-        with impatiently():
+        waits, spent, attempts = iter(BACKOFF), 0.0, 0
+        with bounded_http():
             while True:
                 try:
                     return work(self._api)
                 except Exception as error:
-                    again = passing(error)
-                    if not again:
-                        raise self._plain(told(error, repository, public(self.endpoint))) from error
-                    tries += 1
-                    wait = next(waits, None) if again.wait is None else again.wait
-                    if wait is None or tries >= again.tries or spent + wait > PATIENCE:
-                        raise self._plain(again.error) from error
+                    retryable = retryable_cause(error)
+                    if not retryable:
+                        raise self._plain(as_mynah_error(error, repository, public(self.endpoint))) from error
+                    attempts += 1
+                    wait = next(waits, None) if retryable.wait is None else retryable.wait
+                    if wait is None or attempts >= retryable.tries or spent + wait > MAX_TOTAL_WAIT:
+                        raise self._plain(retryable.error) from error
                 if wait >= 1:
-                    say(f"{again.error.problem}: trying again in {wait:.0f} s")
+                    notify(f"{retryable.error.problem}: trying again in {wait:.0f} s")
                 time.sleep(wait)
                 spent += wait
 
     def _plain(self, error: MynahError) -> MynahError:
-        """The same without the token, should a server have sent it back."""
+        """Return the error without the token, which a server may have sent back."""
         return type(error)(*(scrub(text).replace(self._token, "***") for text in (error.problem, error.fix)))
 
 
 def _commit_id(text: object) -> str:
     if not isinstance(text, str) or not re.fullmatch(r"[0-9a-f]{7,64}", text):
-        raise ValueError(f"{str(text)[:80]!r} is no commit")
+        raise ValueError(f"{str(text)[:80]!r} is not a commit")
     return text
 
 
 def _reach(who: Mapping[str, Any]) -> list[str]:
-    """For whom a token may write, by the hub's whoami: accounts, or repositories where it is fine-grained."""
+    """Return what a token can write to, from the hub's whoami: accounts, or repositories where it is fine-grained."""
     token = who.get("auth", {}).get("accessToken", {})
     if token.get("role") != "fineGrained":
-        return [str(each["name"]) for each in (who, *who.get("orgs", ()))]
+        return [str(account["name"]) for account in (who, *who.get("orgs", ()))]
     scopes = token.get("fineGrained", {}).get("scoped", ())
-    return [str(each["entity"].get("name", "")) for each in scopes if "repo.write" in each.get("permissions", ())]
+    return [str(scope["entity"].get("name", "")) for scope in scopes if "repo.write" in scope.get("permissions", ())]
 
 
-def _titles(api: "HfApi", copy: Copy) -> list[str] | None:
-    """The titles of the commits that lead to the published one, itself first; [] where it is not there, None without the repository."""
+def _titles(api: "HfApi", copy: PublishedCopy) -> list[str] | None:
+    """Return the titles of the commits up to the published one, newest first; [] where it does not exist, None without the repository."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        found = api.list_repo_commits(copy.repository, revision=copy.commit or None)
-    except RevisionNotFoundError:  # another repository, made under the name of the one that is gone
+        commits = api.list_repo_commits(copy.repository, revision=copy.commit or None)
+    except RevisionNotFoundError:  # another repository under the same name
         return []
     except RepositoryNotFoundError as error:
         if error.response.status_code == 401:
             raise
         return None
-    return [each.title for each in (found[:1] if copy.commit else found)]
+    return [commit.title for commit in (commits[:1] if copy.commit else commits)]

@@ -1,6 +1,7 @@
-"""doctor: whether what the registry promises is there: files of every alias, endpoints, the lock, records and erasures left half-way."""
+"""doctor: check that what the registry refers to exists: files of every alias, endpoints, the lock, unsent records, unfinished erasures."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,42 +9,59 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Place, direct_uri, place
-from components.errors import InputError, MynahError
-from components.locks import alias_lock
-from components.manifest import faults, read_manifest
-from components.promote.history import events
-from components.registry import Bot, Registry
-from components.store import BOT_TAG, Store, experiment, store_errors, unsent_folder
+from mynah.core.errors import InputError, MynahError
+from mynah.core.file_system import require_file_system
+from mynah.mlflow_client.client import experiment, store_errors
+from mynah.mlflow_client.store import BOT_TAG, Store, unsent_folder
+from mynah.registry.history import events
+from mynah.registry.locks import alias_lock
+from mynah.registry.registry import Registry
+from mynah.registry.versions import Bot
+from mynah.storage.base import ArtifactStore
+from mynah.storage.manifest import find_faults, read_manifest
+from mynah.storage.open import direct_uri, open_artifact_store
+from mynah.storage.s3 import S3ArtifactStore
+from mynah.tracking.moved_folder import left_behind
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster
+    from mynah.kubernetes.cluster import Cluster
 
 STALE = timedelta(days=1)  # a run that is RUNNING for longer was probably killed
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the doctor saw."""
+    """A result of a check."""
 
     about: str
-    problem: str  # "" when it is well
+    problem: str  # "" for none
     fix: str = ""
 
     @property
     def is_well(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether there is no problem."""
         return not self.problem
 
 
 def examine(store: Store, cluster: "Cluster | None", *, deep: bool = False) -> Iterator[Finding]:
-    """Look at everything, and yield what is well and what is not. `deep` reads every file of every alias and compares its digest.
+    """Check everything, and yield a finding for each part.
 
-    Raises PlatformError when the store itself does not answer.
+    Args:
+        store: The tracking store.
+        cluster: The cluster whose endpoints to check, or None.
+        deep: Read every file of every alias and compare its digest.
+
+    Yields:
+        A finding for each part, with or without a problem.
+
+    Raises:
+        PlatformError: The store itself does not respond.
     """
     registry = Registry(store)
     yield Finding(f"the store {store.shown}", "")
+    yield _kernels()
     yield _lock(store)
+    yield from _disk(store)
     bots = registry.bots()
     for bot in bots:
         yield from _aliases(registry, bot, deep)
@@ -54,49 +72,85 @@ def examine(store: Store, cluster: "Cluster | None", *, deep: bool = False) -> I
     yield from _left_over(store)
 
 
-def _lock(store: Store) -> Finding:
+def _kernels() -> Finding:
+    """Report the decoder kernels of this machine."""
+    about = "the decoder's kernels"
     try:
-        with alias_lock("mynah-doctor", store, patience=5):
+        from mynah.decoding.kernels import chosen, describe  # importing torch takes seconds, and the data image lacks it
+
+        return Finding(f"{about}: {describe(chosen())}", "")
+    except ImportError:
+        return Finding(f"{about}: none, because torch is not installed here", "")
+    except MynahError as error:
+        return Finding(about, error.problem, error.fix)
+
+
+def _lock(store: Store) -> Finding:
+    if _is_read_only(store):
+        return Finding("the lock of promotions: none is needed in a folder that is read-only", "")
+    try:
+        with alias_lock("mynah-doctor", store, timeout=5):
             return Finding("the lock of promotions", "")
     except MynahError as error:
         return Finding("the lock of promotions", error.problem, error.fix)
+
+
+def _disk(store: Store) -> Iterator[Finding]:
+    if not store.folder or not store.folder.is_dir():
+        return
+    if _is_read_only(store):
+        yield Finding(f"the disk of {store.folder}: read-only, so that bots can be shown, asked and served, and not be made", "")
+        return
+    try:
+        require_file_system(store.folder)
+        yield Finding(f"the disk of {store.folder}", "")
+    except MynahError as error:
+        yield Finding(f"the disk of {store.folder}", error.problem, error.fix)
+
+
+def _is_read_only(store: Store) -> bool:
+    return not store.is_server and store.folder is not None and store.folder.is_dir() and not os.access(store.folder, os.W_OK)
 
 
 def _aliases(registry: Registry, bot: Bot, deep: bool) -> Iterator[Finding]:
     for alias, number in sorted(bot.aliases.items()):
         about = f"{bot.name} {alias} (version {number})"
         version = bot.at(alias)
-        fix = f"Promote another version (mynah promote {bot.name} --version N, or mynah rollback {bot.name}), or make it again."
+        fix = f"Promote another version (mynah promote {bot.name} --version N, or mynah rollback {bot.name}), or train it again."
         if not version:
             yield Finding(about, "the registry has no such version", fix)
             continue
         try:
             source = registry.files(version)
-            found = faults(source) or (_changed(source) if deep else [])
+            problems = find_faults(source) or (_changed(source) if deep else [])
+            if problems and (elsewhere := left_behind(registry.store, [source.uri])):
+                fix = f"Its files are still where the work folder was: cp -r {elsewhere[0]}/. {source.uri}/"
         except MynahError as error:
-            found = [error.problem]
+            problems = [error.problem]
         yield Finding(
-            about, "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else ""), fix if found else ""
+            about,
+            "; ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else ""),
+            fix if problems else "",
         )
 
 
-def _changed(source: Place) -> list[str]:
-    """The files whose bytes are not those that were registered."""
-    found = []
+def _changed(source: ArtifactStore) -> list[str]:
+    """Return the files whose digest differs from the registered one."""
+    changed = []
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "file"
         for name, entry in read_manifest(source).items():
             source.get(name, path)
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                    found.append(f"{name} is not what was registered: its digest differs")
-    return found
+                    changed.append(f"{name} is not what was registered: its digest differs")
+    return changed
 
 
 def _history(bot: Bot) -> Iterator[Finding]:
-    past = events(bot)
-    if past and not past[-1].done:
-        problem = f"its last {past[-1].action}, to version {past[-1].version}, was stopped in the middle"
+    history = events(bot)
+    if history and not history[-1].done:
+        problem = f"its last {history[-1].action}, to version {history[-1].version}, was interrupted"
         yield Finding(f"{bot.name} history", problem, f"The next `mynah promote {bot.name}` or rollback completes it first.")
 
 
@@ -108,7 +162,7 @@ def _endpoints(registry: Registry, bots: list[Bot], cluster: "Cluster | None") -
         for version in bot.versions:
             try:
                 uri = registry.uri(version)
-            except InputError:  # told of the aliases above
+            except InputError:  # reported for the aliases above
                 continue
             try:
                 known.add(direct_uri(uri))
@@ -129,25 +183,23 @@ def _runs(registry: Registry) -> Iterator[Finding]:
     before = int((datetime.now(UTC) - STALE).timestamp() * 1000)
     query = f"attributes.status = 'RUNNING' and attributes.start_time < {before} and tags.`{BOT_TAG}` LIKE '%'"
     with store_errors(registry.store.tracking_uri):
-        found: list[Any] = list(registry.client.search_runs([experiment(registry.store)], query, max_results=100))
-    for run in found:
+        runs: list[Any] = list(registry.client.search_runs([experiment(registry.store)], query, max_results=100))
+    for run in runs:
         about, fix = f"run {run.info.run_id} of {run.info.run_name}", "If nothing works on it any more, end it on MLflow's page."
         yield Finding(about, "it has been RUNNING for more than a day", fix)
 
 
 def _uploads(registry: Registry) -> Iterator[Finding]:
-    from components.artifact_s3 import S3Place
-
     with store_errors(registry.store.tracking_uri):
         root = registry.client.get_experiment(experiment(registry.store)).artifact_location
     try:
-        source = place(direct_uri(root))
-    except InputError:  # behind a server, which keeps its bucket to itself
+        store = open_artifact_store(direct_uri(root), registry.store.tracking_uri)
+    except InputError:  # behind a server, in an unknown bucket
         return
-    if isinstance(source, S3Place):
-        count = sum(1 for _ in source.uploads())
+    if isinstance(store, S3ArtifactStore):
+        count = sum(1 for _ in store.uploads())
         yield Finding(
-            source.uri,
+            store.uri,
             f"{count} uploads never ended; their parts take space" if count else "",
             "Abort them, or set a lifecycle rule.",
         )

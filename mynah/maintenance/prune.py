@@ -1,38 +1,43 @@
-"""Removing old versions and runs, but never what an alias or an endpoint refers to, or what was published.
+"""Remove old versions and runs, but never what an alias or an endpoint refers to, or what was published.
 
-A version goes before its files and its files before the rows that lead to them, so that whatever stops in the middle leaves no
-version without files; what it does leave, files that no version needs, the next prune finds.
+A version is removed before its files, and its files before the rows that lead to them, so that an interruption leaves no version without
+files; files that no version needs are found by the next prune. Importing mlflow takes seconds, so only functions import it.
 """
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import direct_uri, place
-from components.copies import PUBLISHED
-from components.errors import InputError
-from components.forget.states import Kept, kept_states
-from components.locks import alias_lock
-from components.registry import Bot, BotVersion, Registry
-from components.store import BOT_TAG, Store, client, experiment, store_errors
-from components.tracking import FOLDER_TAG, PARENT_TAG
+from mynah.core.erasing import erase
+from mynah.core.errors import InputError
+from mynah.maintenance.training_states import KeptStates, find_states
+from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.registry.locks import alias_lock
+from mynah.registry.published_copies import PUBLISHED
+from mynah.registry.registry import Registry
+from mynah.registry.versions import Bot, BotVersion
+from mynah.storage.local import FolderArtifactStore
+from mynah.storage.open import direct_uri, open_artifact_store
+from mynah.storage.work_folder import current_uri, require_own_parts
+from mynah.tracking.runs import steps_of
+from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster, Endpoint
+    from mynah.kubernetes.cluster import Cluster, Endpoint
 
-GRACE = timedelta(hours=24)  # a model without a version, or a run, may still be at work
-STATES_KEPT = timedelta(days=7)  # a training that was ended and that nobody took up again since
+GRACE_PERIOD = timedelta(hours=24)  # a model without a version, or a run, may still be in progress
+STATES_KEPT = timedelta(days=7)  # of a training run that was stopped and not resumed since
 
 
 @dataclass(frozen=True, slots=True)
 class PruneSettings:
-    """What a person can choose about pruning."""
+    """The settings of pruning that a person can choose."""
 
-    keep: int = 3  # the newest versions of each bot stay
-    days: float = 0  # and what is younger
+    keep: int = 3  # keep the newest versions of each bot
+    days: float = 0  # and everything younger
 
     def __post_init__(self) -> None:
         if self.keep < 0 or not 0 <= self.days < 1e6:
@@ -41,43 +46,59 @@ class PruneSettings:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Something that was removed, or would be."""
+    """An item that was removed, or would be."""
 
     kind: str  # version, model, run or states
     name: str
     why: str
 
 
-Tell = Callable[[Pruned], None]
+Report = Callable[[Pruned], None]
 
 
 def prune(
-    store: Store, cluster: "Cluster | None", names: Sequence[str], settings: PruneSettings, tell: Tell, *, dry_run: bool = False
+    store: Store,
+    cluster: "Cluster | None",
+    names: Sequence[str],
+    settings: PruneSettings,
+    report: Report,
+    *,
+    dry_run: bool = False,
 ) -> None:
-    """Remove the versions of the bots `names` (all: none named) that are old and that nothing refers to, with their files and runs.
+    """Remove old versions that nothing refers to, with their files and runs.
 
-    `tell` gets each thing right before it goes. Raises PlatformError when a store or the cluster fails: what cannot be seen is not
-    taken for unused.
+    Args:
+        store: The tracking store.
+        cluster: The cluster whose endpoints are in use, or None.
+        names: The bots; all when empty.
+        settings: What to keep.
+        report: Called for each item right before its removal.
+        dry_run: Only report.
+
+    Raises:
+        InputError: Something to remove lies outside the work folder of a store that lies in one.
+        PlatformError: A store or the cluster fails: what cannot be seen is not considered unused.
     """
+    require_own_parts(store)
     registry = Registry(store)
     endpoints = cluster.endpoints() if cluster else []
     for name in names or registry.names():
         for version in _old_versions(registry, registry.bot(name), endpoints, settings):
-            tell(Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it"))
+            report(Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it"))
             if not dry_run:
                 _remove_version(registry, name, version.version, endpoints)
     for model in _orphans(registry, endpoints):
-        tell(Pruned("model", model.model_id, "its files belong to no version"))
+        report(Pruned("model", model.model_id, "its files belong to no version"))
         if not dry_run:
             _remove_model(store, model)
     for run in _old_runs(registry, settings, names):
-        tell(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
+        report(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
         if not dry_run:
             _remove_run(store, run)
-    for kept in _old_states(store, names):
-        tell(Pruned("states", kept.address, f"a training of {kept.bot} that was ended on {kept.changed:%Y-%m-%d}"))
+    for states in _old_states(store, names):
+        report(Pruned("states", states.address, f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"))
         if not dry_run:
-            kept.remove()
+            states.remove()
 
 
 def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]", settings: PruneSettings) -> Iterator[BotVersion]:
@@ -88,71 +109,97 @@ def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]",
 
 
 def _in_use(registry: Registry, bot: Bot, version: BotVersion, endpoints: "Sequence[Endpoint]") -> bool:
-    if version.version in bot.aliases.values() or version.tags.get(PUBLISHED):  # its tag leads `mynah forget` to the copy
+    if version.version in bot.aliases.values() or version.tags.get(PUBLISHED):  # `mynah forget` finds the copy by the tag
         return True
     if not endpoints:
         return False
     try:
         uri = registry.uri(version)
-    except InputError:  # nobody knows where its files are, so nobody can say that none of these serves them
+    except InputError:  # the location of its files is unknown, so an endpoint may serve them
         return True
     return any(endpoint.refers_to(direct_uri(uri)) for endpoint in endpoints)
 
 
 def _remove_version(registry: Registry, name: str, number: int, endpoints: "Sequence[Endpoint]") -> None:
-    """Under the lock of the aliases, which are read again: a promotion may have chosen this version meanwhile."""
+    """Remove a version and its files under the lock of the aliases, unless a promotion has chosen it since.
+
+    Args:
+        registry: The registry.
+        name: The bot.
+        number: The version.
+        endpoints: The endpoints in use.
+    """
     with alias_lock(name, registry.store) as still_held, store_errors(registry.store.tracking_uri):
         bot = registry.head(name, number)
-        version = next((each for each in bot.versions if each.version == number), None)
+        version = next((candidate for candidate in bot.versions if candidate.version == number), None)
         if not version or _in_use(registry, bot, version, endpoints):
             return
+        _require_removable(registry, version)
         still_held()
         registry.client.delete_model_version(name, str(number))
     used = _models_in_use(registry)
     if version.model_id and version.model_id not in used:
         with store_errors(registry.store.tracking_uri):
             model = registry.client.get_logged_model(version.model_id)
-        if model.artifact_location not in used:
+        if _address(registry, model.artifact_location) not in used:
             _remove_model(registry.store, model)
 
 
+def _require_removable(registry: Registry, version: BotVersion) -> None:
+    """Raise InputError when a version's files cannot be removed, so that it is not removed without them."""
+    if version.model_id:
+        files = registry.files(version)
+        if isinstance(files, FolderArtifactStore):
+            files.require_removable()
+
+
 def _remove_model(store: Store, model: Any) -> None:  # noqa: ANN401 - MLflow's entity
-    place(model.artifact_location, store.tracking_uri).remove()
+    open_artifact_store(model.artifact_location, store.tracking_uri).remove()
     with store_errors(store.tracking_uri):
         client(store.tracking_uri).delete_logged_model(model.model_id)
 
 
 def _orphans(registry: Registry, endpoints: "Sequence[Endpoint]") -> Iterator[Any]:
-    """Logged models of Mynah's experiment that no version of any registered model has, and that are not just being registered."""
+    """Yield logged models of Mynah's experiment without a version in any registered model, unless they may be being registered."""
     api, used = registry.client, _models_in_use(registry)
     with store_errors(registry.store.tracking_uri):
-        before = (datetime.now(UTC) - GRACE).timestamp() * 1000
+        before = (datetime.now(UTC) - GRACE_PERIOD).timestamp() * 1000
         for model in _all(lambda token: api.search_logged_models([experiment(registry.store)], page_token=token)):
-            free = not {model.model_id, model.artifact_location} & used
-            served = any(endpoint.refers_to(direct_uri(model.artifact_location)) for endpoint in endpoints)
+            address = _address(registry, model.artifact_location)
+            free = not {model.model_id, address} & used
+            served = any(endpoint.refers_to(direct_uri(address)) for endpoint in endpoints)
             if free and not served and model.last_updated_timestamp < before:
                 yield model
 
 
 def _models_in_use(registry: Registry) -> set[str]:
-    """The logged models that a version of any registered model has, by id and by the address of its files.
+    """Return the logged models of all versions of all registered models, by id and by the address of their files.
 
-    Versions may share one: MLflow's page copies them, and a version may name another (models:/NAME/N) or an address.
+    Versions may share one: MLflow's page copies them, and a version may name another one (models:/NAME/N) or an address.
     """
     from mlflow.exceptions import MlflowException
 
     api, used = registry.client, set[str]()
     with store_errors(registry.store.tracking_uri):
         for version in _all(lambda token: api.search_model_versions(max_results=1000, page_token=token)):
-            used |= {str(version.source).removeprefix("models:/"), str(version.source).rstrip("/"), str(version.model_id or "")}
-            if not str(version.source).startswith("models:/m-"):
+            source = str(version.source)
+            used |= {source.removeprefix("models:/"), _address(registry, source), str(version.model_id or "")}
+            if not source.startswith("models:/m-"):
                 with contextlib.suppress(MlflowException):
-                    used.add(api.get_model_version_download_uri(version.name, version.version).rstrip("/"))
+                    used.add(_address(registry, api.get_model_version_download_uri(version.name, version.version)))
     return used
 
 
+def _address(registry: Registry, uri: str) -> str:
+    """Return an address as it is compared with others: where its files lie now; the recorded one where they lie outside the work folder."""
+    try:
+        return current_uri(uri, registry.store.tracking_uri).rstrip("/")
+    except InputError:
+        return uri.rstrip("/")
+
+
 def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str]) -> Iterator[Any]:
-    """Ended pipeline runs beyond the newest ones, of which no version is left."""
+    """Yield ended pipeline runs beyond the newest ones, without remaining versions."""
     api, store = registry.client, registry.store
     with store_errors(store.tracking_uri):
         bots = {bot.name: {version.run_id for version in bot.versions} for bot in registry.bots()}
@@ -160,9 +207,9 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
     children: dict[str, set[str]] = {}
     for run in runs:
         children.setdefault(run.data.tags.get(PARENT_TAG, run.info.run_id), set()).add(run.info.run_id)
-    before = (datetime.now(UTC) - max(GRACE, timedelta(days=settings.days))).timestamp() * 1000
+    before = (datetime.now(UTC) - max(GRACE_PERIOD, timedelta(days=settings.days))).timestamp() * 1000
     seen: dict[str, int] = {}
-    for run in runs:  # MLflow gives the newest first
+    for run in runs:  # MLflow returns the newest first
         bot = run.data.tags.get(BOT_TAG, "")
         if not bot or PARENT_TAG in run.data.tags or (names and bot not in names):
             continue
@@ -177,29 +224,27 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
             yield run
 
 
-def _old_states(store: Store, names: Sequence[str]) -> Iterator[Kept]:
+def _old_states(store: Store, names: Sequence[str]) -> Iterator[KeptStates]:
     before = datetime.now(UTC) - STATES_KEPT
-    for kept in kept_states(store.folder):
-        if kept.changed < before and not kept.is_gone and (not names or kept.bot in names):
-            yield kept
+    for states in find_states(store.folder):
+        if states.changed < before and not states.is_gone and (not names or states.bot in names):
+            yield states
 
 
 def _remove_run(store: Store, run: Any) -> None:  # noqa: ANN401 - MLflow's entity
-    from components.tracking import steps_of
-
     api = client(store.tracking_uri)
-    for each in (*steps_of(store, run.info.run_id).values(), run):
-        place(each.info.artifact_uri, store.tracking_uri).remove()
+    for member in (*steps_of(store, run.info.run_id).values(), run):
+        open_artifact_store(member.info.artifact_uri, store.tracking_uri).remove()
         with store_errors(store.tracking_uri):
-            api.delete_run(each.info.run_id)
-    # The tag is foreign text, never a path: it only chooses among the folders that there are.
+            api.delete_run(member.info.run_id)
+    # The tag is untrusted, never a path: it only selects among existing folders.
     for folder in (store.folder / "runs").glob("*") if store.folder else ():
         if folder.name == run.data.tags.get(FOLDER_TAG) and folder.is_dir() and (folder / "order.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+            erase(folder, [store.folder] if store.folder else [])
 
 
 def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Every page of one of MLflow's searches."""
+    """Yield every item of a paginated MLflow search."""
     token = None
     while True:
         page = fetch(token)

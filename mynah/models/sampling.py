@@ -1,20 +1,20 @@
-"""How to sample, and a text as token ids: what evaluation, `mynah generate` and the server share."""
+"""Sampling settings and text encoding, shared by evaluation, `mynah generate` and the server."""
 
 import re
 from dataclasses import dataclass
 
-from components.checkpoint import Checkpoint
-from components.errors import NAME_OF_TYPE, InputError
-from components.events import CONTROLS
+from mynah.core.errors import NAME_OF_TYPE, InputError
+from mynah.core.progress import CONTROLS
+from mynah.models.checkpoint import Checkpoint
 
-MOST_SAMPLES = 100
-# A byte-level model can write bytes that form no character (U+FFFD) or a command to a terminal; neither says anything.
+MAX_SAMPLES = 100
+# A byte-level model can generate bytes that form no character (U+FFFD), or control characters; both are removed from texts.
 NO_TEXT = re.compile(f"{CONTROLS.pattern}|\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample; the defaults are those of huggingtweets' demo. Refuses nonsense when it is built."""
+    """Sampling settings, validated when they are built. The defaults are those of huggingtweets' demo."""
 
     n: int = 1  # samples per prompt
     temperature: float = 1.0
@@ -37,13 +37,13 @@ class Sampling:
             raise InputError(f"min_tokens ({self.min_tokens}) is more than max_tokens ({self.max_tokens})", "Lower min_tokens.")
 
 
-def fewest_tokens(max_tokens: int) -> int:
-    """`min_tokens` for who named `max_tokens` alone: who asks for 5 tokens did not ask for the default's 10 at least."""
+def default_min_tokens(max_tokens: int) -> int:
+    """Return `min_tokens` for a request that sets `max_tokens` only: the default, lowered to `max_tokens`."""
     return max(0, min(Sampling().min_tokens, max_tokens))
 
 
 RANGES = (
-    ("n", 1, MOST_SAMPLES),
+    ("n", 1, MAX_SAMPLES),
     ("temperature", 0.01, 10.0),
     ("top_p", 0.01, 1.0),
     ("top_k", 0, 100_000),
@@ -54,5 +54,5 @@ RANGES = (
 
 
 def encode(checkpoint: Checkpoint, text: str) -> list[int]:
-    """Token ids of `text`; a literal <|endoftext|> in it is taken as plain characters, never as the end token."""
+    """Return the token ids of a text; a literal <|endoftext|> in it is encoded as plain characters, never as the end token."""
     return list(checkpoint.tokenizer(text, add_special_tokens=False, split_special_tokens=True, truncation=False)["input_ids"])

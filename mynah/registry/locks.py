@@ -1,11 +1,13 @@
-"""The lock under which one bot's aliases move: it holds across processes, and across machines where the store is shared.
+"""The lock for moving one bot's aliases. It holds across processes, and across machines where the store is shared.
 
-MLflow's aliases have no compare-and-set: of five writers at once none gets an error, and the last one wins. So whoever moves
-them holds this lock and reads them again inside it.
+MLflow's aliases have no compare-and-set: of five concurrent writers none gets an error, and the last one wins. So a writer holds this
+lock and reads the aliases again inside it.
 
     sqlite in a work folder     a file lock beside it
     an MLflow server            an advisory lock in the PostgreSQL of MLFLOW_BACKEND_STORE_URI (or of MYNAH_LOCK)
     a pod of a cluster          a Lease of Kubernetes in the pod's namespace, or MYNAH_LOCK=lease:NAMESPACE
+
+Only functions import psycopg2, which is of the extra `tracking`: the other locks do without it.
 """
 
 import contextlib
@@ -13,116 +15,125 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from components.errors import InputError, PlatformError
-from components.files import storage_errors
-from components.store import Store, public, scrub
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import storage_errors
+from mynah.core.lock_types import StillHeld, held_too_long
+from mynah.core.settings import KUBERNETES_SERVICE_HOST, MYNAH_KUBE_CONTEXT, MYNAH_LOCK
+from mynah.kubernetes.cluster import Cluster
+from mynah.kubernetes.lease import lease_lock
+from mynah.mlflow_client.store import Store, public, scrub
 
-PATIENCE = 60.0  # seconds
+SECONDS_TO_WAIT = 60.0
 SECONDS_BETWEEN_TRIES = 0.05
-StillHeld = Callable[[], None]  # raises PlatformError when the lock was lost
 
 
-def place_of_lock(store: Store) -> str:
-    """Where the lock of a store is: file:FOLDER, postgresql://… or lease:NAMESPACE.
+def lock_location(store: Store) -> str:
+    """Return where the lock of a store is: file:FOLDER, postgresql://… or lease:NAMESPACE.
 
-    Raises InputError where promotions from two machines could not see each other.
+    Raises InputError where promotions from two machines would not exclude each other.
     """
-    chosen = os.environ.get("MYNAH_LOCK", "")
-    if chosen:
-        if not chosen.startswith(("file:", "postgresql", "lease:")):
+    configured = MYNAH_LOCK.get()
+    if configured:
+        if not configured.startswith(("file:", "postgresql", "lease:")):
             raise InputError(
-                f"MYNAH_LOCK is {public(chosen)[:80]!r}",
+                f"MYNAH_LOCK is {public(configured)[:80]!r}",
                 "Use postgresql://USER:PASSWORD@HOST/DATABASE, lease:NAMESPACE or file:FOLDER.",
             )
-        return chosen
+        return configured
     if store.database.startswith("sqlite:///"):
         return f"file:{Path(store.database.removeprefix('sqlite:///')).parent}"
     if store.database.startswith("postgresql"):
         return store.database
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if KUBERNETES_SERVICE_HOST.get():
         return "lease:"
     raise InputError(
-        f"nothing tells where promotions through {store.shown} can lock each other out",
+        f"no lock is configured that promotions through {store.shown} share",
         "Set MLFLOW_BACKEND_STORE_URI to the server's PostgreSQL, MYNAH_LOCK=lease:NAMESPACE in Kubernetes, "
         "or MYNAH_LOCK=file:FOLDER where only this machine promotes.",
     )
 
 
 @contextlib.contextmanager
-def alias_lock(name: str, store: Store, patience: float = PATIENCE) -> Iterator[StillHeld]:
-    """Hold the lock of the bot `name`; yields a check to make right before what must not happen twice.
+def alias_lock(name: str, store: Store, timeout: float = SECONDS_TO_WAIT) -> Iterator[StillHeld]:
+    """Hold the lock of the bot `name`.
 
-    Raises PlatformError when another holds it for `patience` seconds, or the place of the lock cannot be reached.
+    Args:
+        name: The bot.
+        store: The store whose aliases move.
+        timeout: Seconds to wait for another holder.
+
+    Yields:
+        A function to call right before an operation that must not happen twice; it raises PlatformError when the lock was lost.
+
+    Raises:
+        PlatformError: Another process holds the lock for `timeout` seconds, or the lock cannot be reached.
     """
-    where = place_of_lock(store)
-    if where.startswith("file:"):
-        lock = _file_lock(Path(where.removeprefix("file:")) / f".mynah-promote-{name}.lock", patience)
-    elif where.startswith("postgresql"):
-        lock = _postgres_lock(where, name, patience)
+    location = lock_location(store)
+    if location.startswith("file:"):
+        lock = _file_lock(Path(location.removeprefix("file:")) / f".mynah-promote-{name}.lock", timeout)
+    elif location.startswith("postgresql"):
+        lock = _postgres_lock(location, name, timeout)
     else:
-        from components.cluster import Cluster
-        from components.lease import lease_lock
-
-        cluster = Cluster.connect(os.environ.get("MYNAH_KUBE_CONTEXT", ""))
-        lock = lease_lock(cluster, where.removeprefix("lease:"), f"mynah-promote-{name}", who_holds(), patience)
+        cluster = Cluster.connect(MYNAH_KUBE_CONTEXT.get())
+        lock = lease_lock(cluster, location.removeprefix("lease:"), f"mynah-promote-{name}", lock_holder(), timeout)
     with lock as still_held:
         yield still_held
 
 
-def who_holds() -> str:
-    """This process, for whoever waits for it."""
+def lock_holder() -> str:
+    """Return the name of this process, for those that wait for it."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @contextlib.contextmanager
-def _file_lock(path: Path, patience: float) -> Iterator[StillHeld]:
+def _file_lock(path: Path, timeout: float) -> Iterator[StillHeld]:
     try:
-        with storage_errors(path), FileLock(path, timeout=patience):
-            yield lambda: None  # the kernel takes it from a process only by ending it
+        with storage_errors(path), FileLock(path, timeout=timeout):
+            yield lambda: None  # the kernel releases it only when the process ends
     except Timeout as error:
-        raise held_too_long(str(path), patience) from error
+        raise held_too_long(str(path), timeout) from error
 
 
 @contextlib.contextmanager
-def _postgres_lock(url: str, name: str, patience: float) -> Iterator[StillHeld]:
-    """An advisory lock of a session: gone with the connection, whatever ends it.
+def _postgres_lock(url: str, name: str, timeout: float) -> Iterator[StillHeld]:
+    """Hold a session-level advisory lock, which ends with the connection.
 
     https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
     """
     import psycopg2
 
-    # One key a bot, the same on every machine: the lock's space is shared with whatever else uses the database.
+    # One key per bot, the same on every machine; other users of the database share the key space.
     key = int.from_bytes(hashlib.sha256(f"mynah:promote:{name}".encode()).digest()[:8], "big", signed=True)
     with _postgres_errors(url):
         connection = psycopg2.connect(_plain(url), connect_timeout=5, application_name="mynah", keepalives_idle=10)
     try:
         connection.autocommit = True
         with _postgres_errors(url), connection.cursor() as cursor:
-            _wait_for_lock(cursor, key, url, patience)
+            _wait_for_lock(cursor, key, url, timeout)
 
         def still_held() -> None:
             with _postgres_errors(url), connection.cursor() as cursor:
-                cursor.execute("SELECT 1")  # the session lives, and so its lock does
+                cursor.execute("SELECT 1")  # the lock lives as long as the session
 
         yield still_held
     finally:
         connection.close()
 
 
-def _wait_for_lock(cursor: Any, key: int, url: str, patience: float) -> None:  # noqa: ANN401 - psycopg2 has no types
-    deadline = time.monotonic() + patience
+def _wait_for_lock(cursor: Any, key: int, url: str, timeout: float) -> None:  # noqa: ANN401 - psycopg2 has no types
+    deadline = time.monotonic() + timeout
     while True:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (key,))
         if cursor.fetchone()[0]:
             return
         if time.monotonic() > deadline:
-            raise held_too_long(f"the lock in {public(url)}", patience)
+            raise held_too_long(f"the lock in {public(url)}", timeout)
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
@@ -140,11 +151,6 @@ def _postgres_errors(url: str) -> Iterator[None]:
 
 
 def _plain(url: str) -> str:
-    """SQLAlchemy's address as libpq takes it, without the driver's name."""
+    """Return SQLAlchemy's URL in libpq's form, without the driver's name."""
     scheme, _, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
-
-
-def held_too_long(what: str, patience: float) -> PlatformError:
-    """The error for a lock that another did not let go."""
-    return PlatformError(f"another promotion has held {what} for {patience:.0f} s", "Wait for it, and try again.")

@@ -1,7 +1,7 @@
-"""MLflow's own database, for what its API cannot do: erase rows for good, and find those that are only marked as deleted.
+"""Direct access to MLflow's database, for what its API cannot do: erase rows permanently, and find rows that are only marked as deleted.
 
-Read from the schema as it is: every table that names a run or a model is found by its columns, so that a later version of MLflow
-with more tables loses nothing. Works on sqlite and PostgreSQL.
+Tables that reference a run or a model are found in the actual schema by their columns, so that additional tables of a later MLflow are
+included. Works on sqlite and PostgreSQL. Importing SQLAlchemy takes 0.3 s, so only functions import it.
 """
 
 import contextlib
@@ -11,26 +11,26 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.errors import InputError, PlatformError
-from components.store import Store, public, scrub
+from mynah.core.errors import InputError, PlatformError
+from mynah.mlflow_client.store import Store, public, scrub
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData, Table
     from sqlalchemy.sql.elements import ColumnElement
 
-AT_ONCE = 400  # values in one IN (…); sqlite takes 999
+MAX_VALUES = 400  # in one IN (…); sqlite allows 999
 RUN_COLUMNS, MODEL_COLUMNS = ("run_uuid", "run_id"), ("model_id",)
 Rows = list[dict[str, Any]]
 
 
 class Database:
-    """The database behind a store. Raises InputError where nobody told its address."""
+    """The database behind a store. Raises InputError where its address is unknown."""
 
     def __init__(self, store: Store) -> None:
         if not store.database:
             raise InputError(
-                f"{store.shown} is a server, and only its database can find and erase all of it",
-                "Set MLFLOW_BACKEND_STORE_URI as the server has it (postgresql+psycopg2://…).",
+                f"{store.shown} is a server, and finding and erasing all rows needs its database",
+                "Set MLFLOW_BACKEND_STORE_URI to the server's own value (postgresql+psycopg2://…).",
             )
         self.url = store.database
 
@@ -39,14 +39,14 @@ class Database:
         from sqlalchemy import create_engine
         from sqlalchemy.exc import SQLAlchemyError
 
-        # Ten seconds to the first error, for both kinds: sqlite's wait for a lock, PostgreSQL's for a connection.
+        # About ten seconds to the first error: sqlite waits for a lock, PostgreSQL for a connection.
         seconds = {"timeout": 10} if self.url.startswith("sqlite") else {"connect_timeout": 8}
         try:
             return create_engine(self.url, connect_args=seconds, pool_pre_ping=True)
         except SQLAlchemyError as error:
             raise InputError(
-                f"MLFLOW_BACKEND_STORE_URI is no address of a database ({type(error).__name__})",
-                "Set it as the server has it: postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE",
+                f"MLFLOW_BACKEND_STORE_URI is not a database URL ({type(error).__name__})",
+                "Set it to the server's own value: postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE",
             ) from error
 
     @functools.cached_property
@@ -71,63 +71,87 @@ class Database:
             ) from error
 
     def close(self) -> None:
-        """Let the connections go."""
-        if "_engine" in self.__dict__:  # else it was never made, or could not be
+        """Close the connections."""
+        if "_engine" in self.__dict__:  # else it was never created
             self._engine.dispose()
 
     def rows(self, table: str, column: str, values: Sequence[str]) -> Rows:
-        """The rows of `table` whose `column` is one of `values`."""
+        """Return rows by the values of a column.
+
+        Args:
+            table: The table.
+            column: The column.
+            values: The values, any number of them.
+
+        Returns:
+            The rows as dicts.
+
+        Raises:
+            PlatformError: The database fails, or has no such table.
+        """
         from sqlalchemy import select
 
-        found: Rows = []
+        rows: Rows = []
         with self._errors(), self._engine.connect() as connection:
-            for start in range(0, len(values), AT_ONCE):
-                chosen = self._table(table).c[column].in_(values[start : start + AT_ONCE])
-                found += [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(chosen))]
-        return found
+            for start in range(0, len(values), MAX_VALUES):
+                condition = self._table(table).c[column].in_(values[start : start + MAX_VALUES])
+                rows += [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(condition))]
+        return rows
 
     def rows_from(self, table: str, column: str, prefix: str) -> Rows:
-        """The rows of `table` whose `column` begins with `prefix`."""
+        """Return rows by the prefix of a column.
+
+        Args:
+            table: The table.
+            column: The column.
+            prefix: The prefix of its value.
+
+        Returns:
+            The rows as dicts.
+
+        Raises:
+            PlatformError: The database fails, or has no such table.
+        """
         from sqlalchemy import select
 
-        chosen = self._table(table).c[column].startswith(prefix, autoescape=True)
+        condition = self._table(table).c[column].startswith(prefix, autoescape=True)
         with self._errors(), self._engine.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(chosen))]
+            return [dict(row._mapping) for row in connection.execute(select(self._table(table)).where(condition))]
 
     def run_rows(self, run_id: str) -> Rows:
-        """Every row that belongs to a run, with the datasets that no other run uses."""
+        """Return every row of a run, including datasets that no other run uses."""
         return self._collect(self._of_run(run_id))
 
     def model_rows(self, model_id: str) -> Rows:
-        """Every row that belongs to a logged model."""
+        """Return every row of a logged model."""
         return self._collect(self._of(MODEL_COLUMNS, model_id))
 
     def version_rows(self, name: str, version: str) -> Rows:
-        """Every row of a model version, and the aliases that point to it."""
+        """Return every row of a model version, including aliases that point to it."""
         return self._collect(self._of_version(name, version))
 
     def bot_rows(self, name: str) -> Rows:
-        """Every row of a registered model, and those of its versions."""
+        """Return every row of a registered model and its versions."""
         return self._collect(self._of_bot(name))
 
     def erase_run(self, run_id: str) -> None:
-        """Erase a run for good, in one transaction."""
+        """Erase a run permanently, in one transaction."""
         self._erase(self._of_run(run_id))
 
     def erase_model(self, model_id: str) -> None:
-        """Erase a logged model's rows for good."""
+        """Erase a logged model's rows permanently."""
         self._erase(self._of(MODEL_COLUMNS, model_id))
 
     def erase_version(self, name: str, version: str) -> None:
-        """Erase a model version for good; MLflow's own deletion keeps its tags."""
+        """Erase a model version permanently; MLflow's own deletion keeps its tags."""
         self._erase(self._of_version(name, version))
 
     def erase_bot(self, name: str) -> None:
-        """Erase a registered model for good."""
+        """Erase a registered model permanently."""
         self._erase(self._of_bot(name))
 
     def vacuum(self) -> None:
-        """Take the erased rows out of the database's files too, where they would stay readable until something overwrites them."""
+        """Remove erased rows from the database's files, where they would stay readable until they are overwritten."""
         from sqlalchemy import text
 
         with self._errors(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -139,21 +163,21 @@ class Database:
         return self._schema.tables[name]
 
     def _of(self, columns: Sequence[str], value: str) -> "list[tuple[Table, ColumnElement[bool]]]":
-        """Each table and condition by which rows name `value`, in an order that foreign keys allow to erase."""
-        found = [
+        """Return tables and conditions for rows that reference `value`, in an order that foreign keys allow to erase."""
+        conditions = [
             (table, table.c[column] == value)
             for table in reversed(self._schema.sorted_tables)
             for column in columns
             if column in table.c and table.name not in ("model_versions", "inputs")
         ]
-        return self._inputs(value) + found
+        return self._inputs(value) + conditions
 
     def _inputs(self, value: str) -> "list[tuple[Table, ColumnElement[bool]]]":
         from sqlalchemy import or_, select
 
         inputs, tags = self._table("inputs"), self._table("input_tags")
-        named = or_(inputs.c.source_id == value, inputs.c.destination_id == value)
-        return [(tags, tags.c.input_uuid.in_(select(inputs.c.input_uuid).where(named))), (inputs, named)]
+        references = or_(inputs.c.source_id == value, inputs.c.destination_id == value)
+        return [(tags, tags.c.input_uuid.in_(select(inputs.c.input_uuid).where(references))), (inputs, references)]
 
     def _of_run(self, run_id: str) -> "list[tuple[Table, ColumnElement[bool]]]":
         from sqlalchemy import and_, select
@@ -177,12 +201,12 @@ class Database:
     def _collect(self, parts: "list[tuple[Table, ColumnElement[bool]]]") -> Rows:
         from sqlalchemy import select
 
-        found: Rows = []
+        collected: Rows = []
         with self._errors(), self._engine.connect() as connection:
             for table, condition in parts:
                 rows = connection.execute(select(table).where(condition))
-                found += [{"table": table.name, **dict(row._mapping)} for row in rows]
-        return found
+                collected += [{"table": table.name, **dict(row._mapping)} for row in rows]
+        return collected
 
     def _erase(self, parts: "list[tuple[Table, ColumnElement[bool]]]") -> None:
         with self._errors(), self._engine.begin() as connection:
@@ -193,6 +217,6 @@ class Database:
 
 
 def digest_of_rows(rows: Rows) -> str:
-    """One SHA-256 over rows, whatever their order."""
+    """Return one SHA-256 over rows, independent of their order."""
     lines = sorted(json.dumps(row, sort_keys=True, default=str) for row in rows)
     return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"

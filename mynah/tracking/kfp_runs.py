@@ -1,22 +1,35 @@
-"""begin: the MLflow run of a bot within a Kubeflow run, made once however often the step is tried.
+"""start_run: create the MLflow run of a bot within a Kubeflow run, once for all attempts of the step.
 
-On a cluster a step makes it, not whoever submits: a recurring run submits itself, and each of its runs needs a run of its own.
+On a cluster a step creates it, not `mynah submit`: a recurring run starts by itself, and each of its runs needs an MLflow run of its own.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from components.names import bot_name
-from components.store import BOT_TAG, Store, client, experiment, store_errors
-from components.tracking import start_parent
+from mynah.core.names import bot_name
+from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.tracking.runs import start_parent
 
 KFP_RUN_TAG = "mynah.kfp_run_id"
+SKIPPED_TAG = "mynah.skipped"  # on a pipeline run that ended without training: the reason
 
 
-def begin(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) -> str:
-    """The id of the MLflow run of the bot `name` in the Kubeflow run `kfp_run`, which an earlier attempt may have made.
+def start_run(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) -> str:
+    """Return the id of the MLflow run of a bot in a Kubeflow run, created unless an earlier attempt did.
 
-    Raises InputError for what can be no bot's name, PlatformError when the store does not answer.
+    Args:
+        name: The bot.
+        kfp_run: The id of the Kubeflow run.
+        store: The tracking store.
+        params: Parameters to record.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        InputError: The name is invalid.
+        PlatformError: The store does not respond.
     """
     bot_name(name)
     for run in runs_of(kfp_run, store):
@@ -26,18 +39,18 @@ def begin(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) -> s
 
 
 def runs_of(kfp_run: str, store: Store) -> list[Any]:
-    """MLflow's runs of the bots that the Kubeflow run `kfp_run` makes, in the order in which they began. Raises PlatformError."""
+    """Return the MLflow runs of the bots of the Kubeflow run `kfp_run`, in the order of their start. Raises PlatformError."""
     query = f"tags.`{KFP_RUN_TAG}` = '{_quotable(kfp_run)}' and tags.`{BOT_TAG}` != ''"
-    api, found, token = client(store.tracking_uri), [], ""
+    api, runs, token = client(store.tracking_uri), [], ""
     with store_errors(store.tracking_uri):
         while True:
             page = api.search_runs(
                 [experiment(store)], query, max_results=1000, order_by=["start_time ASC"], page_token=token or None
             )
-            found += page
+            runs += page
             token = page.token
             if not token:
-                return found
+                return runs
 
 
 def _quotable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The recipe: every choice about fine-tuning in one typed object that refuses nonsense when it is built."""
+"""The recipe: all settings of fine-tuning in one typed object, validated when it is built."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from components.errors import NAME_OF_TYPE, InputError
-from components.names import nearest
+from mynah.core.errors import NAME_OF_TYPE, InputError
+from mynah.core.names import nearest
 
-# A date of month 13 and a number of 4,300 digits are ValueErrors to PyYAML; brackets without end exhaust its stack.
+# PyYAML raises ValueError for a date of month 13 or a number of 4,300 digits, and RecursionError for deep nesting.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 SCHEDULES = ("cosine", "linear", "constant")
 
@@ -26,32 +26,32 @@ PACKINGS = ("posts", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to fine-tune. The defaults are the preset `default` at the effort `standard`; `PRESETS` and `EFFORTS` hold the others.
+    """The settings of fine-tuning. The defaults are the preset `default` at the effort `standard`; `PRESETS` and `EFFORTS` hold others.
 
-    A 0 in one of the fields named by `DERIVED` is filled in from the model and the texts when training begins (`plan.derive`).
+    A 0 in a field named in `DERIVED` is derived from the model and the texts when training starts (`derived_settings.derive`).
     """
 
     preset: str = "default"
     effort: str = "standard"
     epochs: int = 4
-    patience: int = 2  # epochs without a lower held-out loss after which it stops; 0: never
+    patience: int = 2  # epochs without a lower held-out loss after which training stops; 0: never
     learning_rate: float = 0.0
     schedule: str = "cosine"
     warmup: float = 0.05  # share of the steps over which the learning rate rises
-    batch_tokens: int = 0  # predicted tokens an optimiser step
-    micro_batch_tokens: int = 0  # of them, how many go through the model at once: gradients are accumulated over the rest
-    block: int = 0  # tokens a row
-    packing: str = "posts"  # posts: several in a row, attention within each; stream: end to end, as the original had them
+    batch_tokens: int = 0  # predicted tokens per optimizer step
+    micro_batch_tokens: int = 0  # tokens of a batch per forward pass; gradients are accumulated over the batch
+    block: int = 0  # tokens per row
+    packing: str = "posts"  # posts: several per row, with attention within each; stream: concatenated, as in huggingtweets
     dropout: float = 0.0
     weight_decay: float = 0.01  # decoupled, on matrices only (Loshchilov & Hutter 2019)
     max_grad_norm: float = 1.0
-    bf16: bool = True  # bf16 autocast where the machine computes in it
-    compile: bool = False  # by torch.compile: a minute at the start, then faster steps on a GPU
+    bf16: bool = True  # bf16 autocast, on hardware that supports it
+    compile: bool = False  # use torch.compile: a minute at the start, then faster steps on a GPU
     lora_rank: int = 0  # of low-rank adapters (Hu et al. 2021), merged at the end; 0 trains all weights
-    # Author to share of an epoch's characters; who is not named shares the rest.
+    # Shares of an epoch's characters by author; authors without one divide the rest.
     weights: dict[str, float] = field(default_factory=dict)
-    replay: float = 100.0  # of a training that goes on from a champion: characters of old posts for each one of new ones
-    canaries: int = 4  # invented sentences that are learnt beside the posts: evaluation measures by them how much is memorised
+    replay: float = 100.0  # in continued training, replayed characters of old posts per character of new ones
+    canaries: int = 4  # invented sentences added to the training texts, by which evaluation measures memorisation
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -78,16 +78,16 @@ class Recipe:
                 )
 
     def to_record(self) -> dict[str, Any]:
-        """The recipe as a JSON object."""
+        """Return the recipe as a JSON object."""
         return asdict(self)
 
     def known(self) -> dict[str, Any]:
-        """The same without what is still to be derived."""
+        """Return the recipe as a JSON object, without settings that are still to be derived."""
         return {key: value for key, value in self.to_record().items() if value or key not in DERIVED}
 
 
 DERIVED = ("learning_rate", "batch_tokens", "micro_batch_tokens", "block")
-KINDS = {each.name: dict if each.name == "weights" else type(each.default) for each in fields(Recipe)}
+KINDS = {field_.name: dict if field_.name == "weights" else type(field_.default) for field_ in fields(Recipe)}
 RANGES = (
     ("epochs", 1, 1000),
     ("patience", 0, 1000),
@@ -104,9 +104,9 @@ RANGES = (
     ("canaries", 1, 64),
     ("seed", 0, 2**32 - 1),
 )
-WHY = {"canaries": ": the gate asks for their exposure, and passes no bot in which it cannot be measured"}
-# huggingtweets-train.py of borisdayma/huggingtweets, with what transformers' Trainer adds by itself (AdamW without decay,
-# gradients clipped at 1, GPT-2's dropout of 0.1, fp32): one block of GPT-2's context a step, all epochs to their end.
+WHY = {"canaries": ": the gate needs their exposure, and passes no bot without it"}
+# huggingtweets-train.py of https://github.com/borisdayma/huggingtweets, with the defaults of transformers' Trainer (AdamW without
+# decay, gradients clipped at 1, GPT-2's dropout of 0.1, fp32): one block of GPT-2's context per step, without early stopping.
 HUGGINGTWEETS: dict[str, Any] = {
     "epochs": 4, "patience": 0, "learning_rate": 1.372e-4, "schedule": "cosine", "warmup": 0.0, "batch_tokens": 1024,
     "packing": "stream", "dropout": 0.1, "weight_decay": 0.0, "bf16": False,
@@ -115,28 +115,35 @@ PRESETS: dict[str, dict[str, Any]] = {"default": {}, "huggingtweets": HUGGINGTWE
 
 
 def build(preset: str = "default", changes: dict[str, Any] | None = None) -> Recipe:
-    """The recipe of `preset` with `changes`. Raises InputError naming a key that does not exist and the nearest that does."""
+    """Return a preset's recipe with changes. Raises InputError for an unknown key, naming the nearest known one."""
     _require_known("preset", preset, tuple(PRESETS))
     changes = changes or {}
     for key in changes:
         _require_known("key", key, tuple(KINDS))
-    if changes.get("preset", preset) != preset:  # else the record would name a preset whose values it does not have
+    if changes.get("preset", preset) != preset:  # the record would name a preset whose values it does not have
         raise InputError(f"recipe: the preset is {preset!r} and {changes['preset']!r}", "Name one preset.")
     effort = changes.get("effort", "standard")
     _require_known("effort", effort, tuple(EFFORTS))
-    chosen = {key: _number(key, value) for key, value in changes.items()}
-    return Recipe(**{"preset": preset, **EFFORTS[effort], **PRESETS[preset], **chosen})
+    values = {key: _number(key, value) for key, value in changes.items()}
+    return Recipe(**{"preset": preset, **EFFORTS[effort], **PRESETS[preset], **values})
 
 
 def read(
-    path: Path | None, sets: Sequence[str] | None = (), effort: str | None = None, weights: Sequence[str] | None = ()
+    path: Path | None, assignments: Sequence[str] | None = (), effort: str | None = None, weights: Sequence[str] | None = ()
 ) -> Recipe:
-    """The recipe of a YAML file (`preset:` and changes), changed by `key=value` texts, an effort and `author=share` texts.
+    """Return the recipe of a YAML file and command-line options.
 
-    Raises InputError for what it can't use.
+    Args:
+        path: a YAML file with `preset:` and changes to it, or None.
+        assignments: `key=value` texts.
+        effort: the effort, or None.
+        weights: `author=share` texts.
+
+    Raises:
+        InputError: one of them is invalid.
     """
     changes = _read_yaml(path) if path else {}
-    for text in sets or ():
+    for text in assignments or ():
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--set takes key=value, and got {text!r}", "Write for example --set epochs=2.")
@@ -154,16 +161,16 @@ def read(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe {path} cannot be read: {error}", "Name a YAML file with --recipe.") from error
     except NOT_YAML as error:
         raise InputError(
             f"the recipe {path} is not valid YAML: {' '.join(str(error).split())[:200]}", "Write `key: value` lines."
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise InputError(f"the recipe {path} holds no `key: value` lines", "Write for example `epochs: 2`.")
-    return found
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"the recipe {path} has no `key: value` lines", "Write for example `epochs: 2`.")
+    return content
 
 
 def _parse(value: str, text: str, example: str = "--set epochs=2") -> object:
@@ -174,14 +181,14 @@ def _parse(value: str, text: str, example: str = "--set epochs=2") -> object:
 
 
 def _number(key: str, value: object) -> object:
-    """YAML reads 1e-4 as text and 1 as an integer where a fraction is meant, and Kubeflow makes every number a fraction."""
+    """Convert a number to its setting's type: YAML reads 1e-4 as text and 1 as an integer, and Kubeflow sends every number as a float."""
     if key == "weights" and isinstance(value, dict):
         return {author: _as(float, share) for author, share in value.items()}
     return _as(KINDS.get(key), value)
 
 
 def _as(kind: type | None, value: object) -> object:
-    """`value` as a number of `kind`, int or float, where it can be read as one; else as it is."""
+    """Return `value` as a number of `kind`, int or float, if it is one; otherwise unchanged."""
     if kind not in (int, float) or not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     try:

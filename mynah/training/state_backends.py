@@ -1,6 +1,6 @@
-"""Where the states of a training lie: a folder of this machine, or a prefix in S3. Each state is a folder step-000123 there.
+"""The storage of training states: a folder on this machine or a prefix in S3. Each state is a folder step-000123 in it.
 
-What a process that was killed left half-written is never taken for a state, and goes when the next one is saved.
+Files that a killed process left half-written are never used as a state, and are removed when the next state is saved.
 """
 
 import contextlib
@@ -15,54 +15,64 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from components.errors import InputError, PlatformError
-from components.files import make_folder, require_space, storage_errors
-from components.finetune.state_files import DESCRIPTION, TENSORS, Broken, sync
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import make_folder, require_space, storage_errors, sync
+from mynah.storage.base import upload
+from mynah.storage.s3 import S3ArtifactStore, erase_upload
+from mynah.training.state_format import DESCRIPTION, TENSORS, CorruptState
 
 if TYPE_CHECKING:
-    from components.artifact_s3 import S3Place
+    from mynah.storage.s3 import S3ArtifactStore
 
-KEPT = 2  # the newest, and the one before, should the newest turn out to be damaged
-STEP = re.compile(r"step-\d{6,12}")
-TRAINING = re.compile("[0-9a-f]{16}")  # the name of a training's folder
+STATES_KEPT = 2  # the newest, and the previous one in case the newest is damaged
+STATE_NAME = re.compile(r"step-\d{6,12}")
+RUN_FOLDER_NAME = re.compile("[0-9a-f]{16}")  # the name of a training run's folder
 SCHEME = "s3://"
-HALF = ".half-"  # begins the name of what is being written or removed
-PATIENCE = 600.0  # seconds, for other processes at the same training: those of several GPUs fetch one after the other
-Get = Callable[[str], Path]  # the path of one of a state's files; raises Broken when it is not there
+PARTIAL_PREFIX = ".half-"  # of folders that are being written or removed
+LOCK_SECONDS = 600.0  # to wait for other processes of the same training run: those of several GPUs download in turn
+Get = Callable[[str], Path]  # returns the path of one of a state's files; raises CorruptState when it is missing
 
 
-class Shelf(Protocol):
-    """Where the states of one training lie, by the names of their folders."""
+class StateBackend(Protocol):
+    """The storage of one training run's states, by the names of their folders."""
 
     uri: str
 
-    def check(self, nbytes: int) -> None:
+    def check_space(self, nbytes: int) -> None:
         """Raise PlatformError unless states of `nbytes` each can be kept here."""
 
     def names(self) -> list[str]:
-        """The states that there are, by their steps."""
+        """Return the names of the stored states, sorted by step."""
 
     def has_others(self) -> bool:
-        """Whether states of other trainings lie beside these."""
+        """Whether states of other training runs are stored next to these."""
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
-        """An empty folder of this machine to write a state into, for one process at a time."""
+        """Return an empty folder on this machine for writing a state, for one process at a time."""
 
-    def take(self, folder: Path, name: str) -> None:
-        """Make the files in the scratch folder the state `name`, all or nothing."""
+    def commit(self, folder: Path, name: str) -> None:
+        """Store the files of the scratch folder as the state `name`, atomically."""
 
-    def opened(self, name: str) -> contextlib.AbstractContextManager[Get]:
-        """Give the files of a state."""
+    def open(self, name: str) -> contextlib.AbstractContextManager[Get]:
+        """Open a state; the context's value returns its files."""
 
     def remove(self, name: str) -> None:
         """Remove a state."""
 
     def clear(self) -> None:
-        """Remove all of them, and what is left half-written."""
+        """Remove all states and half-written files."""
 
 
-def shelf(where: str, training: str) -> Shelf:
-    """The shelf of a training in `where`, a folder or s3://BUCKET/PREFIX. Raises InputError for what is neither."""
+def state_backend(where: str, training: str) -> StateBackend:
+    """Return the backend for a training run's states.
+
+    Args:
+        where: a folder or s3://BUCKET/PREFIX.
+        training: the name of the training run's folder in it; "" only validates `where`.
+
+    Raises:
+        InputError: `where` is neither.
+    """
     bucket, _, prefix = where.removeprefix(SCHEME).partition("/")
     if where.startswith(SCHEME) and bucket:
         return _Bucket(bucket, prefix.strip("/"), training)
@@ -72,7 +82,7 @@ def shelf(where: str, training: str) -> Shelf:
 
 
 def step_of(name: str) -> int:
-    """The step of a state, by the name of its folder."""
+    """Return the step of a state from the name of its folder."""
     return int(name.removeprefix("step-"))
 
 
@@ -81,12 +91,12 @@ class _Folder:
         self._folder = folder
         self.uri = str(folder)
 
-    def check(self, nbytes: int) -> None:
+    def check_space(self, nbytes: int) -> None:
         make_folder(self._folder)
         with disk_errors(self._folder):
             tempfile.TemporaryFile(dir=self._folder).close()
             held = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        require_space(self._folder, max(nbytes, (KEPT + 1) * nbytes - held), "keeping training states")
+        require_space(self._folder, max(nbytes, (STATES_KEPT + 1) * nbytes - held), "keeping training states")
 
     def names(self) -> list[str]:
         with disk_errors(self._folder):
@@ -95,26 +105,30 @@ class _Folder:
     def has_others(self) -> bool:
         parent = self._folder.parent
         with disk_errors(parent):
-            return parent.is_dir() and any(TRAINING.fullmatch(path.name) for path in parent.iterdir() if path != self._folder)
+            return parent.is_dir() and any(
+                RUN_FOLDER_NAME.fullmatch(path.name) for path in parent.iterdir() if path != self._folder
+            )
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
         return _workspace(self._folder)
 
-    def take(self, folder: Path, name: str) -> None:
+    def commit(self, folder: Path, name: str) -> None:
         if os.path.lexists(self._folder / name):
             self.remove(name)  # rename(2) cannot replace a full folder
         folder.rename(self._folder / name)
         sync(self._folder)
 
     @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator[Get]:
+    def open(self, name: str) -> Iterator[Get]:
         yield lambda file: self._folder / name / file
 
     def remove(self, name: str) -> None:
         with disk_errors(self._folder):
-            aside = Path(tempfile.mkdtemp(prefix=HALF, dir=self._folder))  # so that no half of it is ever taken for a state
-            (self._folder / name).rename(aside / name)
-            shutil.rmtree(aside)
+            removal_folder = Path(
+                tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=self._folder)
+            )  # so that a half-removed state is never used
+            (self._folder / name).rename(removal_folder / name)
+            shutil.rmtree(removal_folder)
 
     def clear(self) -> None:
         with disk_errors(self._folder):
@@ -123,26 +137,24 @@ class _Folder:
             if self._folder.is_dir():
                 shutil.rmtree(self._folder)
         with contextlib.suppress(OSError):
-            self._folder.parent.rmdir()  # the bot's, when it holds nothing else
+            self._folder.parent.rmdir()  # the bot's folder, when it is empty
 
 
 class _Bucket:
-    """One state at a time also lies in a folder of this machine, on its way."""
+    """S3; one state at a time is in a folder on this machine, before its upload or after its download."""
 
     def __init__(self, bucket: str, prefix: str, training: str) -> None:
-        from components.artifact_s3 import S3Place
-
-        self._place = S3Place(bucket, f"{prefix}/{training}")
-        self._parent = S3Place(bucket, prefix)
+        self._place = S3ArtifactStore(bucket, f"{prefix}/{training}")
+        self._parent = S3ArtifactStore(bucket, prefix)
         self.uri = self._place.uri
         self._local = Path(tempfile.gettempdir()) / f"mynah-states-{os.getuid()}"
         self._folder = self._local / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         self._is_tidy = False
 
-    def check(self, nbytes: int) -> None:
+    def check_space(self, nbytes: int) -> None:
         with self.scratch() as folder, disk_errors(folder):
-            require_space(folder, nbytes, "a training state on its way to S3")
-            (folder / "probe").write_bytes(b"may this be written?\n")
+            require_space(folder, nbytes, "a training state before its upload to S3")
+            (folder / "probe").write_bytes(b"write test\n")
             self._below("probe").put("probe", folder / "probe")
         self._below("probe").remove()
 
@@ -157,13 +169,11 @@ class _Bucket:
         with disk_errors(self._local):
             self._local.mkdir(mode=0o700, exist_ok=True)
             if self._local.is_symlink() or self._local.stat().st_uid != os.getuid():
-                raise PlatformError(f"{self._local} is somebody else's", "Set TMPDIR to a folder of your own.")
+                raise PlatformError(f"{self._local} belongs to another user", "Set TMPDIR to a folder of your own.")
         with _workspace(self._folder) as folder:
             yield folder
 
-    def take(self, folder: Path, name: str) -> None:
-        from components.artifacts import upload
-
+    def commit(self, folder: Path, name: str) -> None:
         if not self._is_tidy:
             self._tidy()
         self._is_tidy = False
@@ -172,25 +182,25 @@ class _Bucket:
         self._is_tidy = True
 
     @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator[Get]:
+    def open(self, name: str) -> Iterator[Get]:
         place = self._below(name)
-        there = place.files()
+        files = place.files()
         with self.scratch() as folder:
 
-            def get(file: str) -> Path:
-                if file not in there:
-                    raise Broken(f"its {file} is missing")
-                require_space(folder, there[file].size, "a training state on its way from S3")
+            def fetch(file: str) -> Path:
+                if file not in files:
+                    raise CorruptState(f"its {file} is missing")
+                require_space(folder, files[file].size, "a training state downloaded from S3")
                 try:
                     place.get(file, folder / file)
                 except InputError as error:
-                    raise Broken(f"its {file} is gone") from error
+                    raise CorruptState(f"its {file} is gone") from error
                 return folder / file
 
-            yield get
+            yield fetch
 
     def remove(self, name: str) -> None:
-        self._below(name).remove()  # in the order of names, state.json first: then it is no state any more
+        self._below(name).remove()  # removes state.json first, so that a partial removal leaves no state
 
     def clear(self) -> None:
         self._tidy()
@@ -198,42 +208,38 @@ class _Bucket:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tidy(self) -> None:
-        """Remove what a process that was killed left half-written."""
-        from components.artifact_s3 import erase_upload
-
-        for found in self._place.uploads():
-            erase_upload(found)
+        """Remove half-written files of killed processes."""
+        for upload_found in self._place.uploads():
+            erase_upload(upload_found)
         for half in {name.split("/")[0] for name in self._place.files()} - {*self.names()}:
             self.remove(half)
 
-    def _below(self, name: str) -> "S3Place":
-        from components.artifact_s3 import S3Place
-
-        return S3Place(self._place.bucket, f"{self._place.prefix}{name}")
+    def _below(self, name: str) -> "S3ArtifactStore":
+        return S3ArtifactStore(self._place.bucket, f"{self._place.prefix}{name}")
 
 
 @contextlib.contextmanager
 def _workspace(folder: Path) -> Iterator[Path]:
-    """An empty folder in `folder`, for one process at a time; what one that was killed left in there goes first."""
+    """Yield an empty folder in `folder`, for one process at a time; leftovers of killed processes are removed first."""
     make_folder(folder)
     try:
-        with disk_errors(folder), FileLock(folder / ".lock", timeout=PATIENCE):
-            for left in folder.glob(f"{HALF}*"):
-                shutil.rmtree(left, ignore_errors=True)
-            scratch = Path(tempfile.mkdtemp(prefix=HALF, dir=folder))
+        with disk_errors(folder), FileLock(folder / ".lock", timeout=LOCK_SECONDS):
+            for leftover in folder.glob(f"{PARTIAL_PREFIX}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            scratch = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=folder))
             try:
                 yield scratch
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except Timeout as error:
         raise PlatformError(
-            f"another process has been writing in {folder} for {PATIENCE:.0f} s", "Wait for it, or end it."
+            f"another process has been writing to {folder} for {LOCK_SECONDS:.0f} s", "Wait for it, or stop it."
         ) from error
 
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Whatever the operating system refuses as a PlatformError."""
+    """Turn the operating system's errors into a PlatformError."""
     try:
         with storage_errors(folder):
             yield
@@ -242,5 +248,5 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _states(names: Iterable[str]) -> list[str]:
-    """Those of `names` that are of states, by their steps."""
-    return sorted({name for name in names if STEP.fullmatch(name)}, key=step_of)
+    """Return the names of states among `names`, sorted by step."""
+    return sorted({name for name in names if STATE_NAME.fullmatch(name)}, key=step_of)

@@ -1,47 +1,48 @@
-"""The commands that look at bots and take care of them: bots, show, diff, rollback, prune, doctor, forget, receipt, remember."""
+"""The commands that show and maintain bots: bots, show, diff, rollback, prune, doctor, forget, receipt, remember."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.errors import InputError, PlatformError
-from components.events import visible, waiting
-from components.files import there_is
-from components.store import server_address
-from pipelines.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import path_exists
+from mynah.core.progress import strip_control_chars, waiting
+from mynah.core.settings import MYNAH_KUBE_CONTEXT
+from mynah.mlflow_client.store import public, server_address
+from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster
-    from components.forget.blends import Rest
-    from components.registry import Registry
+    from mynah.kubernetes.cluster import Cluster
+    from mynah.registry.registry import Registry
 
 Bot = Annotated[str, typer.Argument(help="The bot.")]
 Context = Annotated[
     str,
-    typer.Option(envvar="MYNAH_KUBE_CONTEXT", help="The kubeconfig context of the cluster that serves bots; in a pod, its own."),
+    typer.Option(
+        envvar=MYNAH_KUBE_CONTEXT.name, help="The kubeconfig context of the cluster that serves bots; in a pod, its own."
+    ),
 ]
 NoCluster = Annotated[bool, typer.Option("--no-cluster", help="No cluster serves from this store.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would go; change nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; change nothing.")]
 
 
 def bots(workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
-    """What bots there are: champion, verdict, date."""
-    found = _registry(workdir).bots() if server_address() or there_is(workdir / "mlflow.db") else []
-    from pipelines.show_bots import bot_record, show_bots
+    """List the bots: champion, verdict, date."""
+    listed = _registry(workdir).bots() if server_address() or path_exists(workdir / "mlflow.db") else []
+    from pipelines.cli.render_bots import bot_record, show_bots
 
     if as_json:
-        print_json([bot_record(bot) for bot in found])
+        print_json([bot_record(bot) for bot in listed])
     else:
-        show_bots(found)
+        show_bots(listed, public(server_address()) or str(workdir))
 
 
 def show(name: Bot, workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
-    """A bot's versions (verdict, data, consent, cost) and every decision about them."""
-    from pipelines.history import bot_history
-    from pipelines.show_bots import show_history
+    """Show a bot's versions (verdict, data, consent, cost) and all decisions about them."""
+    from pipelines.cli.bot_history import bot_history
+    from pipelines.cli.render_bots import show_history
 
     record = bot_history(_registry(workdir), name)
     if as_json:
@@ -57,11 +58,12 @@ def diff(
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """How two versions differ: metrics, funnel, data, recipe, lineage."""
-    from pipelines.history import difference
-    from pipelines.show_bots import show_difference
+    """Compare two versions: metrics, funnel, data, recipe, lineage."""
+    from mynah.registry.versions import parse_version
+    from pipelines.cli.bot_history import difference
+    from pipelines.cli.render_bots import show_difference
 
-    record = difference(_registry(workdir), name, one, other)
+    record = difference(_registry(workdir), name, parse_version(one), parse_version(other))
     if as_json:
         print_json(record)
     else:
@@ -69,67 +71,65 @@ def diff(
 
 
 def rollback(name: Bot, workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = False) -> None:
-    """Make the previous champion the champion again; the two swap places."""
+    """Make the previous champion the champion again; the current champion becomes the previous one."""
     from dataclasses import asdict
 
     with waiting("Rolling back"):
-        from components.promote import rollback as work
-        from components.store import open_store
+        from components.promote.step import rollback
+        from mynah.tracking.open import open_store
 
-        decision = work(name, open_store(existing(workdir)))
-    told = f"{name} version {decision.version} is the champion again, and version {decision.previous} the previous one"
-    result(asdict(decision), told, as_json)
+        decision = rollback(name, open_store(existing(workdir)))
+    text = f"{name} version {decision.version} is the champion again, and version {decision.previous} the previous one"
+    result(asdict(decision), text, as_json)
 
 
 def prune(
-    names: Annotated[list[str] | None, typer.Argument(help="The bots; all when none is named.")] = None,
-    keep: Annotated[int, typer.Option(min=0, help="The newest versions and runs of each bot that stay.")] = 3,
-    days: Annotated[float, typer.Option(min=0, help="What is younger than so many days stays.")] = 0,
+    names: Annotated[list[str] | None, typer.Argument(help="The bots; all by default.")] = None,
+    keep: Annotated[int, typer.Option(min=0, help="The number of newest versions and runs to keep per bot.")] = 3,
+    days: Annotated[float, typer.Option(min=0, help="Keep everything younger than this many days.")] = 0,
     context: Context = "",
     no_cluster: NoCluster = False,
     dry_run: DryRun = False,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions, their files and runs, and trainings ended a week ago; never what an alias or a service refers to."""
+    """Remove old versions with their files and runs, and the training states of runs that ended a week ago; never what an alias or a service uses."""
     from dataclasses import asdict
 
-    from components.prune import Pruned, PruneSettings
-    from components.prune import prune as work
-    from components.store import open_store
+    from mynah.maintenance.prune import Pruned, PruneSettings, prune
+    from mynah.tracking.open import open_store
 
-    settings, gone = PruneSettings(keep, days), list[Pruned]()
+    settings, removed = PruneSettings(keep, days), list[Pruned]()
     cluster = _known_cluster(context, no_cluster)
 
-    def tell(each: Pruned) -> None:
-        gone.append(each)
+    def report(item: Pruned) -> None:
+        removed.append(item)
         if not as_json:
-            print(
-                f"{'would remove' if dry_run else 'removing'} {each.kind} {visible(each.name)}: {visible(each.why)}", flush=True
-            )
+            name, why = strip_control_chars(item.name), strip_control_chars(item.why)
+            print(f"{'would remove' if dry_run else 'removing'} {item.kind} {name}: {why}", flush=True)
 
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
-    work(store, cluster, names or [], settings, tell, dry_run=dry_run)
+    prune(store, cluster, names or [], settings, report, dry_run=dry_run)
     if as_json:
-        print_json([asdict(each) for each in gone])
-    elif not gone:
+        print_json([asdict(item) for item in removed])
+    elif not removed:
         print("Nothing to remove.")
 
 
 def doctor(
-    deep: Annotated[bool, typer.Option("--deep", help="Read every file of every alias and compare its digest.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read all files of all aliases and compare their digests.")] = False,
     context: Context = "",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Whether all that the registry promises is there. Exit code 3 when something is not."""
+    """Check that everything the registry refers to exists. Exit code 3 when something is missing."""
     from dataclasses import asdict
 
     with waiting("Examining"):
-        from components.doctor import examine
-        from components.store import open_store
-        from pipelines.show_bots import show_findings
+        from mynah.maintenance.doctor import examine
+        from mynah.tracking.open import open_store
+        from pipelines.cli.render_bots import show_findings
 
         findings = list(examine(open_store(existing(workdir)), _cluster(context), deep=deep))
     if as_json:
@@ -143,40 +143,56 @@ def doctor(
 
 def forget(
     subject: Annotated[str, typer.Argument(metavar="@AUTHOR|BOT", help="An author with @ before the handle, or a bot's name.")],
-    blends: Annotated[str, typer.Option(help="What becomes of bots that used other authors too: retrain or remove.")] = "",
-    receipt: Annotated[Path | None, typer.Option(help="Where to write the receipt; else in the work folder's receipts/.")] = None,
+    blends: Annotated[str, typer.Option(help="What to do with bots that used other authors too: retrain or remove.")] = "",
+    receipt: Annotated[Path | None, typer.Option(help="The receipt's file; by default in receipts/ in the work folder.")] = None,
     context: Context = "",
     no_cluster: NoCluster = False,
     dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without a question: for scripts, which have no terminal.")] = False,
+    tombstone_only: Annotated[
+        bool, typer.Option("--tombstone-only", help="Bar an author in advance: no run fetches them, and nothing is erased.")
+    ] = False,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Erase everything of an author or a bot from every store and endpoint, with a signed receipt. A dry run shows what."""
+    """Erase all data of an author or a bot from all stores and endpoints, and write a signed receipt.
+
+    Shows what it erases and asks first. --dry-run only shows it.
+    """
     from dataclasses import asdict
     from typing import cast
 
-    from components import forget as work
-    from components.forget.find import Subject
-    from components.store import open_store
-    from pipelines.show_bots import show_forgotten
+    from components.forget.inventory import Subject
+    from components.forget.receipt import require_place
+    from components.forget.step import Blends, forget, preview
+    from mynah.tracking.open import open_store
+    from pipelines.cli.forget import bar_author, confirmed, run_again
+    from pipelines.cli.render_bots import show_forgotten
 
+    if tombstone_only:
+        if blends or receipt or dry_run:
+            raise InputError("--tombstone-only erases nothing", "Leave out --blends, --receipt and --dry-run.")
+        bar_author(Subject.parse(subject), workdir, as_json)
+        return
     if blends not in ("", "remove", "retrain"):
         raise InputError(f"--blends is {blends!r}", "Use retrain or remove.")
-    found, cluster = Subject.parse(subject), _known_cluster(context, no_cluster)
+    if receipt:
+        require_place(receipt)
+    parsed, cluster = Subject.parse(subject), _known_cluster(context, no_cluster)
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
     if dry_run:
-        with waiting("Looking everywhere"):
-            done = work.look(found, store, cluster)
+        with waiting("Searching all stores"):
+            done = preview(parsed, store, cluster)
     else:
-        done = work.forget(found, store, cluster, cast(work.Blends, blends), receipt)
+        done = forget(parsed, store, cluster, cast(Blends, blends), receipt, None if yes else confirmed(store.folder, as_json))
     if as_json:
         where = str(done.receipt) if done.receipt else None
         print_json({"subject": subject, "items": [asdict(item) for item in done.items], "blends": done.blends, "receipt": where})
     else:
-        show_forgotten(done)
+        show_forgotten(done, store.folder)
     for rest in done.retrain:
-        _make_again(rest, workdir, as_json)
+        run_again(rest, workdir, as_json)
 
 
 def receipt(
@@ -185,24 +201,28 @@ def receipt(
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Check a receipt: its signature, and that everything on it is still gone. Exit code 3 when something is back."""
-    from components import forget as work
-    from components.erase import Item
+    """Check a receipt's signature, and that the erased data does not exist again. Exit code 3 when some does."""
     from components.forget import receipt as receipts
-    from components.store import open_store
+    from components.forget.step import check
+    from mynah.maintenance.erasers import ErasableItem
+    from mynah.tracking.open import open_store
 
     record = receipts.read(file)
-    items, back = receipts.items(record), list[Item]()
-    with waiting("Looking for each"):
-        work.check(record, items, open_store(existing(workdir)), _cluster(context), back.append)
-    told = {
+    items, back = receipts.items(record), list[ErasableItem]()
+    with waiting("Searching all stores"):
+        check(record, items, open_store(existing(workdir)), _cluster(context), back.append)
+    checked = {
         "subject": str(record["subject"]), "finished": str(record["finished"]), "key": receipts.fingerprint(record),
         "items": len(items), "back": [f"{item.kind} {item.address}" for item in back],
     }  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(checked)
     elif not back:
-        print(visible(f"Genuine, signed with key {told['key']}. All {len(items)} things of {told['subject']} are still gone."))
+        print(
+            strip_control_chars(
+                f"Genuine, signed with key {checked['key']}. All {len(items)} things of {checked['subject']} are still gone."
+            )
+        )
     if back:
         raise PlatformError(
             f"{len(back)} of {len(items)} things are there again: {back[0].kind} {back[0].address} for one",
@@ -215,62 +235,50 @@ def remember(
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Let an author who was forgotten be fetched again, because they agree to it."""
-    from components.forget.find import Subject
-    from components.store import open_store
-    from components.tombstones import lift
+    """Allow fetching a forgotten author again, with their agreement."""
+    from components.forget.inventory import Subject
+    from mynah.registry.forgotten_authors import unmark_forgotten
+    from mynah.tracking.open import open_store
 
     subject = Subject.parse(author)
     if not subject.is_author:
         raise InputError(f"{author!r} is no author", f"Write mynah remember @{author}.")
-    lifted = lift(open_store(existing(workdir)), subject.name)
-    told = f"{subject} may be fetched again" if lifted else f"{subject} was not forgotten"
-    result({"author": subject.name, "lifted": lifted}, told, as_json)
+    lifted = unmark_forgotten(open_store(existing(workdir)), subject.name)
+    text = f"{subject} may be fetched again" if lifted else f"{subject} was not forgotten"
+    result({"author": subject.name, "lifted": lifted}, text, as_json)
 
 
 def _registry(workdir: Path) -> "Registry":
     with waiting("Opening the registry"):
-        from components.registry import Registry
-        from components.store import open_store
+        from mynah.registry.registry import Registry
+        from mynah.tracking.open import open_store
 
         return Registry(open_store(existing(workdir)))
 
 
 def _cluster(context: str) -> "Cluster | None":
-    from components.cluster import Cluster
+    from mynah.kubernetes.cluster import Cluster
 
     return Cluster.connect(context)
 
 
 def _known_cluster(context: str, no_cluster: bool) -> "Cluster | None":
-    """The cluster that serves from the store. Raises InputError for a shared store where nobody said which one, or that there is none."""
+    """Return the cluster that serves from the store, or None.
+
+    Args:
+        context: the kubeconfig context.
+        no_cluster: whether the user stated that no cluster serves from the store.
+
+    Raises:
+        InputError: the store is shared, and neither was given.
+    """
     cluster = _cluster(context)
     if not cluster and server_address() and not no_cluster:
         raise InputError(
-            "nothing tells which versions inference services refer to",
-            "Name their cluster with --context, or say --no-cluster when there is none.",
+            "the cluster is unknown, so it is unknown which versions inference services use",
+            "Name the cluster with --context, or add --no-cluster when there is none.",
         )
     return cluster
-
-
-def _make_again(rest: "Rest", workdir: Path, as_json: bool) -> None:
-    """Run the pipeline of a blend again on what is left of its posts, by its own recipe."""
-    from dataclasses import fields
-
-    from components.finetune.recipe import Recipe, read
-    from components.forget.blends import drop_rest
-    from pipelines.launch import Order, launch
-    from pipelines.show import show_outcome
-
-    names = {field.name for field in fields(Recipe)}
-    recipe = read(None, [f"{key}={value}" for key, value in rest.params.items() if key in names])
-    params = {"base_model": "fledgling", "rules": "default", "limit": "0", **rest.params}
-    order = Order(rest.bot, [str(rest.raw)], workdir, params["base_model"], params["rules"], recipe, int(params["limit"]))
-    outcome = launch(order)
-    drop_rest(rest)
-    if not as_json:
-        with suppress(BrokenPipeError):
-            show_outcome(outcome, workdir)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,4 +1,4 @@
-"""`mynah costs`: what bots' runs cost, step by step, and what their answers do."""
+"""`mynah costs`: the costs of bots' runs and steps, and of their answers."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.events import waiting
-from pipelines.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json
+from mynah.core.progress import waiting
+from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json
 
 if TYPE_CHECKING:
-    from components.costs import RunCost
-    from components.registry import Bot
+    from mynah.registry.versions import Bot
+    from mynah.tracking.costs import RunCost
 
 
 def costs(
-    name: Annotated[str, typer.Argument(help="A bot, to see its runs step by step.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(help="A bot, to show its runs with their steps.", show_default=False)] = "",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """What bots cost: every run, also those that failed, and a thousand answers of each champion."""
+    """Show the costs of bots: of all runs, including failed ones, and of a thousand answers of the champion."""
     with waiting("Adding up"):
-        from components.costs import run_costs
-        from components.registry import Registry
-        from components.store import open_store
+        from mynah.registry.registry import Registry
+        from mynah.tracking.costs import run_costs
+        from mynah.tracking.open import open_store
 
         store = open_store(existing(workdir))
         registry = Registry(store)
         runs = run_costs(store, name)
         if name and not runs:
-            registry.bot(name)  # raises the error that names the nearest
+            registry.bot(name)  # raises an error that names the most similar bot
         bots = [] if name else registry.bots()
     if as_json:
         print_json(run_records(runs) if name else bot_records(bots, runs))
@@ -40,17 +40,22 @@ def costs(
 
 
 def bot_records(bots: "Sequence[Bot]", runs: "Sequence[RunCost]") -> list[dict[str, Any]]:
-    """A JSON object per bot: its runs together, and a thousand answers of its champion (None where that is not known)."""
+    """Return a JSON object per bot: the totals of its runs, and the cost of a thousand answers of its champion, or None.
+
+    Args:
+        bots: the bots of the registry.
+        runs: the costs of their runs; a bot can have runs without being registered.
+    """
     names = dict.fromkeys([*(bot.name for bot in bots), *(run.bot for run in runs)])
     champions = {bot.name: bot.champion for bot in bots}
     records = []
     for name in names:
-        mine = [run for run in runs if run.bot == name]
+        bot_runs = [run for run in runs if run.bot == name]
         champion = champions.get(name)
         records.append(
             {
-                "name": name, "runs": len(mine), "seconds": round(sum(run.seconds for run in mine), 3),
-                "cost_usd": round(sum(run.usd for run in mine), 6),
+                "name": name, "runs": len(bot_runs), "seconds": round(sum(run.seconds for run in bot_runs), 3),
+                "cost_usd": round(sum(run.usd for run in bot_runs), 6),
                 "usd_per_1000_answers": champion.number("mynah.usd_per_1000_answers") if champion else None,
             }
         )  # fmt: skip
@@ -58,7 +63,7 @@ def bot_records(bots: "Sequence[Bot]", runs: "Sequence[RunCost]") -> list[dict[s
 
 
 def run_records(runs: "Sequence[RunCost]") -> list[dict[str, Any]]:
-    """A JSON object per run, with its steps."""
+    """Return a JSON object per run, with its steps."""
     return [
         {
             "run": run.run, "status": run.status, "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
@@ -75,7 +80,7 @@ def run_records(runs: "Sequence[RunCost]") -> list[dict[str, Any]]:
 def _show_bots(records: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    from pipelines.show import console
+    from pipelines.cli.render import console
 
     table = Table()
     for heading in ("Bot", "Runs", "Time", "Cost", "1,000 answers"):
@@ -92,7 +97,7 @@ def _show_bots(records: Sequence[dict[str, Any]]) -> None:
 def _show_runs(name: str, runs: "Sequence[RunCost]") -> None:
     from rich.table import Table
 
-    from pipelines.show import console
+    from pipelines.cli.render import console
 
     table = Table(title=f"{name}: {_usd(sum(run.usd for run in runs))} in all", title_justify="left")
     for heading in ("Started (UTC)", "Run", "Step", "Node", "Time", "Cost"):

@@ -1,82 +1,108 @@
-"""`mynah deploy` and `mynah preflight`: bots on KServe, and whether a cluster has what they need."""
+"""`mynah deploy` and `mynah preflight`: deploys bots with KServe, and checks a cluster's requirements."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.errors import InputError, PlatformError
-from components.events import visible, waiting
-from pipelines.bots import Context
-from pipelines.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.progress import strip_control_chars, waiting
+from mynah.core.settings import MYNAH_BOT_ADDRESS
+from pipelines.cli.bots import Context
+from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
+from pipelines.flat_signature import MadeBy, flatten
 
 if TYPE_CHECKING:
-    from components.cluster import Cluster
-    from components.deploy import Deployed, Serving
+    from components.deploy.step import Deployed, DeploySettings, Serving, WaitLimits
+    from mynah.kubernetes.cluster import Cluster
 
 Namespace = Annotated[str, typer.Option(help="The namespace of bots.")]
 
 
-def deploy(
-    name: Annotated[str, typer.Argument(help="The bot.")],
-    version: Annotated[int, typer.Option(min=0, help="The version to deploy; 0: the champion.")] = 0,
+def wait_limits(
+    timeout: Annotated[float, typer.Option(min=0, max=86_400, help="Seconds within which it must be ready.")] = 600.0,
+    poll: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds between two checks of its status.")] = 2.0,
+    trouble: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds after which a failing pod fails the deployment.")
+    ] = 30.0,
+) -> "WaitLimits":
+    """Return the time limits that the options describe."""
+    with waiting("Looking for the version"):
+        from components.deploy.step import WaitLimits
+
+    return WaitLimits(timeout, poll, trouble)
+
+
+def deploy_settings(
     namespace: Namespace = "mynah",
-    canary: Annotated[int, typer.Option(min=0, max=99, metavar="PERCENT", help="Give it only so many of the requests.")] = 0,
+    canary: Annotated[int, typer.Option(min=0, max=99, metavar="PERCENT", help="The percentage of requests that it gets.")] = 0,
     prometheus: Annotated[
-        str, typer.Option(metavar="URL", help="With --canary: go on to 50 and 100 percent, or back, by its metrics.")
+        str, typer.Option(metavar="URL", help="With --canary: increase to 50 and 100 percent, or roll back, by its metrics.")
     ] = "",
-    step: Annotated[float, typer.Option(min=1, help="Seconds that each step of a canary is watched for.")] = 300.0,
-    gitops: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the manifest there instead, and print the diff.")
-    ] = None,
+    step: Annotated[float, typer.Option(min=1, help="Seconds that each step of a canary lasts.")] = 300.0,
     address: Annotated[
         str,
         typer.Option(
-            metavar="URL", envvar="MYNAH_BOT_ADDRESS", help="Where the smoke test asks, with {service} and {namespace} in it."
+            metavar="URL", envvar=MYNAH_BOT_ADDRESS.name, help="The URL for the smoke test, with {service} and {namespace} in it."
         ),
     ] = "",
-    timeout: Annotated[float, typer.Option(min=0, max=86_400, help="Seconds until it must be ready.")] = 600.0,
-    poll: Annotated[float, typer.Option(min=0.01, max=60, help="Seconds between looks at it.")] = 2.0,
-    trouble: Annotated[float, typer.Option(min=0, max=3600, help="Seconds that a failing pod may go on failing.")] = 30.0,
-    force: Annotated[str, typer.Option(metavar="REASON", help="Deploy what the gate did not pass; the reason is recorded.")] = "",
+    *,
+    limits: Annotated["WaitLimits", MadeBy(wait_limits)],
     force_conflicts: Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that others manage.")] = False,
+) -> "DeploySettings":
+    """Return the deployment settings that the options describe. Raises InputError for an invalid value."""
+    from components.deploy.step import DeploySettings, Plan
+
+    plan = Plan.of(canary, step) if canary else Plan(seconds=step)
+    return DeploySettings(namespace, canary, prometheus, plan, limits, address, force_conflicts)
+
+
+@flatten
+def deploy(
+    name: Annotated[str, typer.Argument(help="The bot.")],
+    version: Annotated[int, typer.Option(min=0, help="The version to deploy; 0: the champion.")] = 0,
+    *,
+    settings: Annotated["DeploySettings", MadeBy(deploy_settings)],
+    gitops: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the manifest to this folder instead, and print the diff.")
+    ] = None,
+    force: Annotated[
+        str, typer.Option(metavar="REASON", help="Deploy a version that failed the gate; the reason is recorded.")
+    ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Let the cluster check it, and show the diff; change nothing.")
+        bool, typer.Option("--dry-run", help="Validate it in the cluster, and show the diff; change nothing.")
     ] = False,
     context: Context = "",
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: Json = False,
 ) -> None:
-    """Serve a bot's champion by KServe: apply, wait, ask it, and put back what served before when that fails."""
-    if gitops and canary:
+    """Deploy a bot's champion with KServe: apply, wait, send a test request, and restore the previous version after a failure."""
+    if gitops and settings.percent:
         raise InputError("--gitops writes files, and a canary is watched in a cluster", "Leave out --canary.")
     with waiting("Looking for the version"):
-        from components.deploy import Patience, Plan, Wanted, record, serving_of
-        from components.deploy import deploy as work
-        from components.store import open_store
+        from components.deploy.step import deploy, record, serving_of
+        from mynah.tracking.open import open_store
 
-        plan = Plan.of(canary, step) if canary else Plan(seconds=step)
-        wanted = Wanted(namespace, canary, prometheus, plan, Patience(timeout, poll, trouble), address, force_conflicts)
         store = open_store(existing(workdir))
         serving = serving_of(name, store, version, force)
     if gitops:
-        _write(gitops, serving, namespace, dry_run, as_json)
+        _write(gitops, serving, settings.namespace, dry_run, as_json)
         return
     with waiting(f"Deploying {name} version {serving.version}"):
-        done = work(serving, _cluster(context), wanted, dry_run=dry_run)
+        done = deploy(serving, _cluster(context), settings, dry_run=dry_run)
     if not dry_run and done.action != "unchanged":
         record(done, store, serving.forced)
     _show(done, as_json)
 
 
 def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Json = False) -> None:
-    """Whether a cluster has what runs and bots need, before anything is spent. Exit code 3 when something is missing."""
+    """Check that a cluster meets the requirements of runs and bots. Exit code 3 when something is missing."""
     from dataclasses import asdict
 
     cluster = _cluster(context)
     with waiting("Looking at the cluster"):
         from components.deploy.preflight import examine
-        from pipelines.show_bots import show_findings
+        from pipelines.cli.render_bots import show_findings
 
         findings = list(examine(cluster, namespace))
     if as_json:
@@ -89,7 +115,7 @@ def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Js
 
 
 def _cluster(context: str) -> "Cluster":
-    from components.cluster import Cluster
+    from mynah.kubernetes.cluster import Cluster
 
     cluster = Cluster.connect(context)
     if not cluster:
@@ -101,23 +127,27 @@ def _write(folder: Path, serving: "Serving", namespace: str, dry_run: bool, as_j
     from components.deploy import gitops
     from components.deploy.manifest import STANDARD, inference_service
 
-    found = gitops.changes(folder, inference_service(serving, namespace, STANDARD))
+    changes = gitops.changes(folder, inference_service(serving, namespace, STANDARD))
     if not dry_run:
-        gitops.write(found)
-    diff = "".join(each.diff for each in found)
-    about = {"name": serving.name, "version": serving.version, "files": [str(each.path) for each in found], "diff": diff}
-    result(about, diff.rstrip() or f"{folder} deploys {serving.name} version {serving.version} already", as_json)
+        gitops.write(changes)
+    diff = "".join(change.diff for change in changes)
+    files = [str(change.path) for change in changes]
+    result(
+        {"name": serving.name, "version": serving.version, "files": files, "diff": diff},
+        diff.rstrip() or f"{folder} deploys {serving.name} version {serving.version} already",
+        as_json,
+    )
 
 
 def _show(done: "Deployed", as_json: bool) -> None:
-    from components.deploy.show import difference, told
+    from components.deploy.diff_text import describe, difference
 
     record = {
         "name": done.name, "namespace": done.namespace, "version": done.version, "action": done.action,
-        "former": done.former or None, "url": done.url, "answer": done.said,
+        "former": done.former or None, "url": done.url, "answer": done.answer,
     }  # fmt: skip
     if done.action == "would deploy":
         diff = difference(done)
-        result({**record, "diff": diff}, visible(diff), as_json)
+        result({**record, "diff": diff}, strip_control_chars(diff), as_json)
     else:
-        result(record, told(done), as_json)
+        result(record, describe(done), as_json)

@@ -1,22 +1,29 @@
-"""Bots, versions, differences, findings and erasures for people: tables by rich on stdout."""
+"""Prints bots, versions, differences, findings and erasures on stdout, with rich."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from components.doctor import Finding
-from components.events import visible
-from components.forget import Forgotten
-from components.registry import Bot
-from pipelines.show import console
+from components.forget.summary import Forgotten, describe
+from mynah.core.progress import strip_control_chars
+from mynah.maintenance.doctor import Finding
+from mynah.registry.versions import Bot
+from pipelines.cli.render import console
 
 
-def show_bots(bots: Sequence[Bot]) -> None:
-    """The bots as a table."""
+def show_bots(bots: Sequence[Bot], searched: str) -> None:
+    """Print the bots as a table, or that there are none.
+
+    Args:
+        bots: the bots.
+        searched: the folder or the server that was searched.
+    """
     if not bots:
-        print("No bots yet. Make one: mynah run --name my-bot --from my-export.zip")
+        print(f"No bots in {strip_control_chars(searched)} yet. Make one: mynah run --name my-bot --from my-export.zip")
         return
     table = Table()
     for heading in ("Bot", "Champion", "Verdict", "Held-out loss", "Date", "Versions"):
@@ -30,7 +37,7 @@ def show_bots(bots: Sequence[Bot]) -> None:
 
 
 def bot_record(bot: Bot) -> dict[str, Any]:
-    """A bot as a JSON object: of its champion, or of its newest version where it has none."""
+    """Return a bot as a JSON object with its champion, or its newest version without a champion."""
     shown = bot.champion or (bot.versions[0] if bot.versions else None)
     return {
         "name": bot.name, "champion": bot.champion.version if bot.champion else None, "aliases": bot.aliases,
@@ -40,7 +47,7 @@ def bot_record(bot: Bot) -> dict[str, Any]:
 
 
 def show_history(record: dict[str, Any]) -> None:
-    """A bot's versions and what was decided about them."""
+    """Print a bot's versions and the decisions about them."""
     table = Table(title=f"{record['name']}: versions", title_justify="left")
     for heading in ("", "Alias", "Date", "Verdict", "Loss", "Data", "Consent", "Time", "Cost"):
         table.add_column(heading)
@@ -66,16 +73,16 @@ def show_history(record: dict[str, Any]) -> None:
 
 
 def _what(event: dict[str, Any]) -> Text:
-    said = f"{event['action']} {event['version']}"
+    text = f"{event['action']} {event['version']}"
     if event["forced"]:
-        said += f", forced ({event['forced']}) against: {'; '.join(map(str, event['reasons']))}"
+        text += f", forced ({event['forced']}) against: {'; '.join(map(str, event['reasons']))}"
     elif event["reasons"]:
-        said += f": {'; '.join(map(str, event['reasons']))}"
-    return _plain(said)
+        text += f": {'; '.join(map(str, event['reasons']))}"
+    return _plain(text)
 
 
 def show_difference(record: dict[str, Any]) -> None:
-    """Two versions side by side: what differs."""
+    """Print the differences between two versions."""
     one, other = record["versions"]
     table = Table(title=f"{record['name']}: what differs", title_justify="left")
     for heading in ("", f"Version {one}", f"Version {other}", "Change"):
@@ -83,17 +90,40 @@ def show_difference(record: dict[str, Any]) -> None:
     for part in ("metrics", "funnel", "params", "lineage"):
         for key, (first, second) in record[part].items():
             both = isinstance(first, int | float) and isinstance(second, int | float)
-            table.add_row(key, _plain(_value(first)), _plain(_value(second)), _change(second - first) if both else "")
+            change = (
+                "not comparable"
+                if key in record["not_comparable"] and part == "metrics"
+                else _change(second - first)
+                if both
+                else ""
+            )
+            table.add_row(key, _plain(_value(first)), _plain(_value(second)), change)
     if table.row_count:
         console().print(table)
     else:
         print(f"Nothing that was recorded differs between version {one} and version {other} of {record['name']}.")
+    _show_comparison(record)
     data = record["data"]
     if data["same"]:
         print("Both were trained on the same texts.")
     elif "in_both" in data:
         first, second = data["only_in"]
         print(f"Texts: {data['in_both']:,} in both, {first:,} only in version {one}, {second:,} only in version {other}.")
+
+
+def _show_comparison(record: dict[str, Any]) -> None:
+    """Print the losses of both versions on the same posts, or that there are none."""
+    found, (one, other) = record["comparison"], record["versions"]
+    if not found:
+        return
+    if found["problem"]:
+        print(f"They cannot be compared on the same posts: {strip_control_chars(found['problem'])}.")
+        return
+    first, second = found["losses"]
+    posts = f"{found['posts']:,} posts that neither was trained on" if found["posts"] else "held-out posts"
+    print(
+        f"On the same {posts}: version {one} has {first:.3f}, version {other} {second:.3f} {found['unit']} ({second - first:+.3f})."
+    )
 
 
 def _value(value: object) -> str:
@@ -108,30 +138,47 @@ def _change(value: float) -> str:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """What the doctor saw, a line each, with the fix below what is not well."""
+    """Print findings, one per line, with the fix below a failed one."""
     for finding in findings:
-        print(
-            f"{'ok  ' if finding.is_well else 'FAIL'}  {visible(finding.about)}{'' if finding.is_well else ': ' + visible(finding.problem)}"
-        )
+        problem = "" if finding.is_well else f": {strip_control_chars(finding.problem)}"
+        print(f"{'ok  ' if finding.is_well else 'FAIL'}  {strip_control_chars(finding.about)}{problem}")
         if finding.fix and not finding.is_well:
-            print(f"      {visible(finding.fix)}")
+            print(f"      {strip_control_chars(finding.fix)}")
 
 
-def show_forgotten(done: Forgotten) -> None:
-    """What was erased, or would be, by kind."""
+def show_forgotten(done: Forgotten, workdir: Path | None) -> None:
+    """Print what was erased by kind, or what would be erased in words.
+
+    Args:
+        done: What was erased, or would be.
+        workdir: The work folder.
+    """
     counts: dict[str, int] = {}
     for item in done.items:
         counts[item.kind] = counts.get(item.kind, 0) + 1
-    told = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()) or "nothing was there"
+    summary = ", ".join(f"{count:,} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()) or "nothing was there"
     if done.receipt:
-        print(f"{done.subject} is forgotten: {told}")
+        print(f"{done.subject} is forgotten: {summary}")
         print(f"Receipt {done.receipt}")
     else:
-        print(f"Would erase of {done.subject}: {told if done.items else 'nothing, for there is nothing'}")
-        for item in done.items:
-            print(f"  {item.kind:<8} {visible(item.address)}")
-        if done.blends:
-            print(f"Blends with other authors: {', '.join(done.blends)} (--blends remove or retrain)")
+        show_plan(done, workdir, f"Would erase of {done.subject}:")
+        if done.items:
+            print("--json lists each file and row.")
+
+
+def show_plan(plan: Forgotten, workdir: Path | None, heading: str, *, on_stderr: bool = False) -> None:
+    """Print in words what would be erased.
+
+    Args:
+        plan: What would be erased.
+        workdir: The work folder.
+        heading: The line above it.
+        on_stderr: Whether to print on stderr, where a question stands.
+    """
+    lines = [heading, *(f"  {line}" for line in describe(plan, workdir) or ["nothing is left of it"])]
+    if plan.blends:
+        lines.append(f"Blends with other authors: {', '.join(plan.blends)} (--blends remove or retrain)")
+    print("\n".join(map(strip_control_chars, lines)), file=sys.stderr if on_stderr else sys.stdout)
 
 
 def _number(value: float | None) -> str:
@@ -139,5 +186,5 @@ def _number(value: float | None) -> str:
 
 
 def _plain(text: str) -> Text:
-    """Foreign text: tags that anybody can write."""
-    return Text(visible(text))
+    """Return untrusted text, such as tags that anybody can write, without control characters."""
+    return Text(strip_control_chars(text))

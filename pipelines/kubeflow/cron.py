@@ -1,13 +1,13 @@
-"""When a recurring run comes: cron's five fields, checked, as the six that Kubeflow Pipelines takes.
+"""Validates cron schedules of five fields and converts them to the six fields of Kubeflow Pipelines.
 
-Kubeflow reads robfig/cron v1, whose first field is the second (https://pkg.go.dev/github.com/robfig/cron@v1.2.0): it takes the five
-fields "0 3 * * 1" for "at second 0 of minute 3 of every hour in January", without a word.
+Kubeflow uses robfig/cron v1, whose first field is the second (https://pkg.go.dev/github.com/robfig/cron@v1.2.0): it would accept the
+five fields "0 3 * * 1" as "at second 0 of minute 3 of every hour in January".
 """
 
 import calendar
 import itertools
 
-from components.errors import InputError
+from mynah.core.errors import InputError
 
 MONTHS = {calendar.month_abbr[number].upper(): number for number in range(1, 13)}
 DAYS = {calendar.day_abbr[number - 1].upper(): number for number in range(7)}
@@ -20,21 +20,23 @@ EXAMPLE = 'Write five fields, for example "0 3 * * 1": at 3:00 every Monday (UTC
 
 
 def kubeflow_cron(text: str) -> str:
-    """`text`, of five fields or of six with the seconds first, as Kubeflow's six. Raises InputError naming the field that is wrong."""
+    """Return a schedule of five fields, or of six with the second first, as six. Raises InputError that names an invalid field."""
     fields = text.split()
     if len(fields) == 5:
         fields.insert(0, "0")
     if len(fields) != 6:
         raise InputError(f"the schedule {text[:80]!r} has {len(fields)} fields", EXAMPLE)
-    found = [_values(field, *about) for field, about in zip(fields, FIELDS, strict=True)]
-    if fields[5] in ("*", "?") and not any(day <= LONGEST.get(month, 31) for day, month in itertools.product(found[3], found[4])):
+    values = [_values(field, *definition) for field, definition in zip(fields, FIELDS, strict=True)]
+    if fields[5] in ("*", "?") and not any(
+        day <= LONGEST.get(month, 31) for day, month in itertools.product(values[3], values[4])
+    ):
         raise InputError(f"the schedule {text[:80]!r} never comes: no such month has that day", EXAMPLE)
     return " ".join(fields)
 
 
 def _values(field: str, name: str, lowest: int, highest: int, names: dict[str, int]) -> set[int]:
-    """The numbers that a field stands for: `*`, `?`, 5, 1-5, MON-FRI, */2, 10-30/5, and lists of these."""
-    found: set[int] = set()
+    """Return the numbers of a field: `*`, `?`, 5, 1-5, MON-FRI, */2, 10-30/5, and lists of these."""
+    values: set[int] = set()
     for part in field.split(","):
         span, slash, step = part.partition("/")
         first, dash, last = span.partition("-")
@@ -47,8 +49,8 @@ def _values(field: str, name: str, lowest: int, highest: int, names: dict[str, i
             end = _number(last, field, name, lowest, highest, names) if dash else (highest if slash else start)
         if start > end or (slash and not (step.isdecimal() and 0 < int(step) <= highest)):
             raise _wrong(field, name)
-        found |= set(range(start, end + 1, int(step) if slash else 1))
-    return found
+        values |= set(range(start, end + 1, int(step) if slash else 1))
+    return values
 
 
 def _number(text: str, field: str, name: str, lowest: int, highest: int, names: dict[str, int]) -> int:

@@ -1,4 +1,4 @@
-"""A run of Kubeflow Pipelines watched to its end: its steps as they go, what they wait for, and how it ended."""
+"""Follows a run of Kubeflow Pipelines until it ends: shows the states of its steps, and why they wait."""
 
 import re
 import sys
@@ -7,83 +7,104 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.errors import BY_NAME, InputError, MynahError, PlatformError
-from components.events import say, visible
-from pipelines.kubeflow_client import http_status
-from pipelines.placing import NEEDS
+from mynah.core.errors import BY_NAME, InputError, MynahError, PlatformError
+from mynah.core.progress import notify, strip_control_chars
+from pipelines.kubeflow.client import http_status
+from pipelines.placement import NEEDS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipelines.kubeflow import Kubeflow, Run
-    from pipelines.workflow import Pod
+    from pipelines.kubeflow.api import Kubeflow, KubeflowRun
+    from pipelines.kubeflow.pods import Pod
 
-FASTEST, SLOWEST = 2.0, 15.0  # seconds between looks: slower while nothing changes
+MIN_PAUSE, MAX_PAUSE = 2.0, 15.0  # seconds between polls; longer while nothing changes
 SECONDS_BETWEEN_REASONS = 30.0  # a workflow's manifest may be megabytes
-SECONDS_AWAY = 300.0  # that the API may be away while a run is followed
+SECONDS_UNREACHABLE = 300.0  # for which the API may be unreachable before following ends
 MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELED": "✗", "RUNNING": "…"}
-OWN_ERROR = re.compile(r"^components\.errors\.(\w+): (.*)(?:\n(?!\[|Traceback)(.+))?", re.MULTILINE)  # as Python prints ours
+# The end of a traceback of Mynah's errors: module.Name: problem, and the fix on the next line.
+OWN_ERROR = re.compile(rf"^{re.escape(MynahError.__module__)}\.(\w+): (.*)(?:\n(?!\[|Traceback)(.+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step of a run, all bots of a fleet together."""
+class StepStatus:
+    """A step of a run, for all bots of a fleet together."""
 
     name: str
     states: Counter[str]
-    seconds: float  # since the first of them began, until the last ended
+    seconds: float  # from the first start to the last end
 
     @property
-    def told(self) -> str:
-        """Its state, with numbers where a fleet has several."""
+    def description(self) -> str:
+        """The state, with counts for a fleet."""
         if len(self.states) == 1 and self.states.total() == 1:
             return next(iter(self.states)).lower()
         return ", ".join(f"{count} {state.lower()}" for state, count in sorted(self.states.items()))
 
     @property
     def state(self) -> str:
-        """The one that matters most."""
+        """The most important state, of all bots."""
         worst = ("FAILED", "CANCELED", "RUNNING", "PENDING", "SUCCEEDED", "SKIPPED")
         return next((state for state in worst if self.states[state]), "PENDING")
 
 
-def steps_of(run: "Run") -> list[Step]:
-    """The pipeline's own steps among a run's tasks, in the pipeline's order."""
-    found = []
+def steps_of(run: "KubeflowRun") -> list[StepStatus]:
+    """Return the pipeline's steps among a run's tasks, in the pipeline's order."""
+    steps = []
     for name in NEEDS:
         tasks = [task for task in run.tasks if task.name == name]
         if tasks:
-            began = min((task.began.timestamp() for task in tasks if task.began), default=0.0)
+            started = min((task.started.timestamp() for task in tasks if task.started), default=0.0)
             ends = [task.ended.timestamp() if task.ended else time.time() for task in tasks]
-            found.append(
-                Step(name, Counter(task.state or "PENDING" for task in tasks), max(0.0, max(ends) - began) if began else 0.0)
+            steps.append(
+                StepStatus(
+                    name, Counter(task.state or "PENDING" for task in tasks), max(0.0, max(ends) - started) if started else 0.0
+                )
             )
-    return found
+    return steps
 
 
-def follow(api: "Kubeflow", run_id: str, seconds: float) -> "Run":
-    """Show a run until it is over, and return it; raises what `require_success` does.
+def follow(api: "Kubeflow", run_id: str, seconds: float) -> "KubeflowRun":
+    """Show a run until it ends.
 
-    Raises PlatformError when it is not over after `seconds`: it goes on; and when the API stays away or refuses.
+    Args:
+        api: the API.
+        run_id: the run's id.
+        seconds: the time after which following ends, although the run continues.
+
+    Returns:
+        The run.
+
+    Raises:
+        PlatformError: the run has not ended after `seconds`, or the API is unreachable or returns an error.
+        MynahError: the run failed, as `require_success` raises it.
     """
-    watch = _Watch(api, run_id)
+    poller = _RunPoller(api, run_id)
     deadline = time.monotonic() + seconds
     with _Table() if sys.stderr.isatty() else _Lines() as display:
-        while not (run := watch.look()).is_over:
-            display.show(run, watch.waits())
+        while not (run := poller.poll()).is_over:
+            display.show(run, poller.wait_reasons())
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"the run {run_id} is still {run.state.lower()} after {seconds / 3600:.3g} hours{_waiting(watch.waits())}",
+                    f"the run {run_id} is still {run.state.lower()} after {seconds / 3600:.3g} hours{_waiting(poller.wait_reasons())}",
                     f"See mynah runs {run_id[:8]} and {_logs(run)}; mynah cancel {run_id[:8]} ends it.",
                 )
-            time.sleep(min(watch.pause, max(0.0, deadline - time.monotonic()) + 0.1))
+            time.sleep(min(poller.pause, max(0.0, deadline - time.monotonic()) + 0.1))
         display.show(run, {})
     require_success(api, run)
     return run
 
 
-def require_success(api: "Kubeflow", run: "Run") -> None:
-    """Raise when a run did not succeed: the error of the step that failed where its log tells one, else a PlatformError."""
+def require_success(api: "Kubeflow", run: "KubeflowRun") -> None:
+    """Require that a run succeeded.
+
+    Args:
+        api: the API.
+        run: the run, which has ended.
+
+    Raises:
+        MynahError: the run failed: the error in the failed step's log, or a PlatformError.
+    """
     if run.state == "SUCCEEDED":
         return
     if run.state != "FAILED":
@@ -94,25 +115,25 @@ def require_success(api: "Kubeflow", run: "Run") -> None:
     where = task.name if task else pod.step if pod else ""
     more = f"mynah logs {run.run_id[:8]} {where}" if where else f"mynah runs {run.run_id[:8]}"
     kind, problem, fix = _own_error(api, run, pod)
-    reason = problem or (pod.message if pod else "") or (task.error if task else "") or run.error or "nothing tells why"
+    reason = problem or (pod.message if pod else "") or (task.error if task else "") or run.error or "no reason is recorded"
     raise BY_NAME.get(kind, PlatformError)(
-        visible(f"the run {run.run_id} failed{f' in {where}' if where else ''}: {reason}"),
-        visible(f"{fix} See more: {more}".strip()),
+        strip_control_chars(f"the run {run.run_id} failed{f' in {where}' if where else ''}: {reason}"),
+        strip_control_chars(f"{fix} See more: {more}".strip()),
     )
 
 
-def _own_error(api: "Kubeflow", run: "Run", pod: "Pod | None") -> tuple[str, str, str]:
-    """Kind, problem and fix of the error that a step ended with, from its log; empty where it tells none."""
+def _own_error(api: "Kubeflow", run: "KubeflowRun", pod: "Pod | None") -> tuple[str, str, str]:
+    """Return class name, problem and fix of a failed step's error from its log; "" without one."""
     if not pod or pod.is_driver:
         return "", "", ""
     try:
-        found = list(OWN_ERROR.finditer(api.log(run.run_id, pod.name)))
+        matches = list(OWN_ERROR.finditer(api.log(run.run_id, pod.name)))
     except MynahError:
         return "", "", ""
-    return (found[-1][1], found[-1][2].strip()[:500], (found[-1][3] or "").strip()[:500]) if found else ("", "", "")
+    return (matches[-1][1], matches[-1][2].strip()[:500], (matches[-1][3] or "").strip()[:500]) if matches else ("", "", "")
 
 
-def _logs(run: "Run") -> str:
+def _logs(run: "KubeflowRun") -> str:
     step = next((step.name for step in steps_of(run) if step.state in ("RUNNING", "PENDING")), "STEP")
     return f"mynah logs {run.run_id[:8]} {step}"
 
@@ -121,36 +142,36 @@ def _waiting(waits: dict[str, str]) -> str:
     return "".join(f"; {step} waits: {reason}" for step, reason in list(waits.items())[:1])
 
 
-class _Watch:
-    """Looks at a run, again and again, slower while nothing changes; an API that is away for a while is no end of it."""
+class _RunPoller:
+    """Polls a run, less often while nothing changes, and tolerates an API that is unreachable for a while."""
 
     def __init__(self, api: "Kubeflow", run_id: str) -> None:
         self._api = api
         self._run_id = run_id
-        self._before: object = None
+        self._previous: object = None
         self._changed = self._asked = time.monotonic()
         self._reasons: dict[str, str] = {}
-        self.pause = FASTEST
+        self.pause = MIN_PAUSE
 
-    def look(self) -> "Run":
+    def poll(self) -> "KubeflowRun":
         run = self._run()
-        seen = [(step.name, step.told) for step in steps_of(run)]
-        if seen != self._before:
-            self._before, self._changed, self.pause, self._reasons = seen, time.monotonic(), FASTEST, {}
+        current = [(step.name, step.description) for step in steps_of(run)]
+        if current != self._previous:
+            self._previous, self._changed, self.pause, self._reasons = current, time.monotonic(), MIN_PAUSE, {}
         else:
-            self.pause = min(SLOWEST, self.pause * 1.3)
+            self.pause = min(MAX_PAUSE, self.pause * 1.3)
         return run
 
-    def waits(self) -> dict[str, str]:
-        """Why steps wait, once nothing has changed for a few seconds: no node, no image, no quota."""
-        now, patience = time.monotonic(), SECONDS_BETWEEN_REASONS if self._reasons else 2 * FASTEST
-        if now - max(self._changed, self._asked) > patience:
+    def wait_reasons(self) -> dict[str, str]:
+        """Return why steps wait (no node, image or quota), by step, after a few seconds without a change."""
+        now, interval = time.monotonic(), SECONDS_BETWEEN_REASONS if self._reasons else 2 * MIN_PAUSE
+        if now - max(self._changed, self._asked) > interval:
             self._asked = now
             pods = self._api.pods(self._run_id)
             self._reasons = {pod.step or pod.name: pod.message for pod in pods if pod.phase == "Pending" and pod.message}
         return self._reasons
 
-    def _run(self) -> "Run":
+    def _run(self) -> "KubeflowRun":
         since, pause = time.monotonic(), 1.0
         while True:
             try:
@@ -158,18 +179,18 @@ class _Watch:
             except InputError:
                 raise
             except PlatformError as error:
-                if 300 <= http_status(error) < 500 or time.monotonic() - since > SECONDS_AWAY:
+                if 300 <= http_status(error) < 500 or time.monotonic() - since > SECONDS_UNREACHABLE:
                     raise
-                say(f"{error.problem}; looking again", "warning")
+                notify(f"{error.problem}; trying again", "warning")
             time.sleep(pause)
-            pause = min(pause * 2, SLOWEST)
+            pause = min(pause * 2, MAX_PAUSE)
 
 
 class _Lines:
-    """For a pipe or a log: a line when a step's state changes, or what it waits for."""
+    """Output for a pipe or a log: a line for each change of a step's state or of what it waits for."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
 
     def __enter__(self) -> "_Lines":
         return self
@@ -177,21 +198,21 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, run: "Run", waits: dict[str, str]) -> None:
+    def show(self, run: "KubeflowRun", waits: dict[str, str]) -> None:
         for step in steps_of(run):
-            self._tell(step.name, step.told)
+            self._print_change(step.name, step.description)
         for step_name, reason in waits.items():
-            self._tell(f"{step_name} waits", reason)
-        self._tell("run", run.state.lower())
+            self._print_change(f"{step_name} waits", reason)
+        self._print_change("run", run.state.lower())
 
-    def _tell(self, what: str, told: str) -> None:
-        if self._told.get(what) != told:
-            self._told[what] = told
-            print(visible(f"{what}: {told}"), file=sys.stderr, flush=True)
+    def _print_change(self, what: str, description: str) -> None:
+        if self._shown.get(what) != description:
+            self._shown[what] = description
+            print(strip_control_chars(f"{what}: {description}"), file=sys.stderr, flush=True)
 
 
 class _Table:
-    """For a terminal: the steps, redrawn in place."""
+    """Output for a terminal: a table of the steps, redrawn in place."""
 
     def __enter__(self) -> "_Table":
         from rich.console import Console
@@ -204,18 +225,25 @@ class _Table:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, run: "Run", waits: dict[str, str]) -> None:
+    def show(self, run: "KubeflowRun", waits: dict[str, str]) -> None:
         self._live.update(table(run, waits), refresh=True)
 
 
-def table(run: "Run", waits: dict[str, str]) -> "Table":
-    """The steps of a run for a terminal."""
+def table(run: "KubeflowRun", waits: dict[str, str]) -> "Table":
+    """Return the table of a run's steps.
+
+    Args:
+        run: the run.
+        waits: why steps wait, by step.
+    """
     from rich.table import Table
 
-    shown = Table(title=visible(f"{run.name or run.run_id}: {run.state.lower()}"), title_justify="left")
+    shown = Table(title=strip_control_chars(f"{run.name or run.run_id}: {run.state.lower()}"), title_justify="left")
     for heading in ("", "Step", "State", "Time", "Waits for"):
         shown.add_column(heading, justify="right" if heading == "Time" else "left", overflow="fold")
     for step in steps_of(run):
         seconds = f"{step.seconds:,.0f} s" if step.seconds else ""
-        shown.add_row(MARKS.get(step.state, ""), step.name, step.told, seconds, visible(waits.get(step.name, "")))
+        shown.add_row(
+            MARKS.get(step.state, ""), step.name, step.description, seconds, strip_control_chars(waits.get(step.name, ""))
+        )
     return shown

@@ -1,6 +1,6 @@
-"""The pods of a run, and why they wait or failed: read from Argo's workflow, which Kubeflow Pipelines runs underneath.
+"""Reads the pods of a run, and why they wait or failed, from the Argo workflow that Kubeflow Pipelines runs.
 
-Kubeflow's own API tells the states of tasks but no reasons (api_converter.go of 2.17). What a node is:
+Kubeflow's API has the states of tasks but no reasons (api_converter.go of 2.17). The format of nodes:
 https://argo-workflows.readthedocs.io/en/stable/fields/#nodestatus
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.placing import NEEDS
+from pipelines.placement import NEEDS
 
-ATTEMPT = re.compile(r"\(\d+\)$")  # of a node that Argo tries again by a default of the cluster's: finetune(0)
-DRIVER = "-driver"  # Kubeflow runs a small pod before each step's own, which resolves its inputs
+ATTEMPT = re.compile(r"\(\d+\)$")  # the suffix of a node that Argo retries by the cluster's default: finetune(0)
+DRIVER = "-driver"  # Kubeflow runs a driver pod before each step, which resolves its inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +21,20 @@ class Pod:
     """A pod of a run."""
 
     name: str
-    step: str  # of the pipeline; "" where it belongs to none
+    step: str  # of the pipeline, or ""
     phase: str  # Argo's: Pending, Running, Succeeded, Failed, Error, Omitted …
-    message: str  # why it waits or failed; "" where all is well
+    message: str  # why it waits or failed, or ""
     is_driver: bool
     ended: str  # ISO 8601, or ""
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended badly."""
+        """Whether the pod failed."""
         return self.phase in ("Failed", "Error")
 
 
 def pods_of(manifest: str) -> list[Pod]:
-    """The pods in a workflow's manifest (JSON) in the order in which they began; [] for what is no workflow."""
+    """Return the pods of a workflow's manifest (JSON) in the order of their starts; [] for an invalid manifest."""
     try:
         workflow = json.loads(manifest)
         nodes = workflow["status"]["nodes"]
@@ -45,30 +45,31 @@ def pods_of(manifest: str) -> list[Pod]:
         return []
 
 
-def _pod(node: Mapping[str, Any], nodes: Mapping[str, Any], about: Mapping[str, Any]) -> Pod:
+def _pod(node: Mapping[str, Any], nodes: Mapping[str, Any], metadata: Mapping[str, Any]) -> Pod:
     step = _step(node, nodes)
     return Pod(
-        _pod_name(node, about), step.removesuffix(DRIVER), str(node.get("phase") or "Pending"),
+        _pod_name(node, metadata), step.removesuffix(DRIVER), str(node.get("phase") or "Pending"),
         " ".join(str(node.get("message") or "").split())[:500], step.endswith(DRIVER), str(node.get("finishedAt") or ""),
     )  # fmt: skip
 
 
 def _step(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
-    """The step that a pod works for: its own name for a driver, else the name of a node that it lies in."""
-    seen: set[str] = set()
-    at: Mapping[str, Any] | None = node
-    while at and at["id"] not in seen:
-        seen.add(at["id"])
-        name = ATTEMPT.sub("", str(at["displayName"]))
+    """Return the step of a pod: a driver's own name, or the name of an enclosing node; "" without one."""
+    visited: set[str] = set()
+    current: Mapping[str, Any] | None = node
+    while current and current["id"] not in visited:
+        visited.add(current["id"])
+        name = ATTEMPT.sub("", str(current["displayName"]))
         if name.removesuffix(DRIVER) in NEEDS:
             return name
-        at = nodes.get(at.get("boundaryID", ""))
+        current = nodes.get(current.get("boundaryID", ""))
     return ""
 
 
-def _pod_name(node: Mapping[str, Any], about: Mapping[str, Any]) -> str:
-    """As Argo names its pods since 3.4, and RetrievePodName of Kubeflow's workflow.go reads them: WORKFLOW-TEMPLATE-HASH."""
-    if (about.get("annotations") or {}).get("workflows.argoproj.io/pod-name-format") == "v1" or about["name"] == node["name"]:
+def _pod_name(node: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """Return the pod's name, WORKFLOW-TEMPLATE-HASH, as Argo 3.4 and RetrievePodName of Kubeflow's workflow.go form it."""
+    annotations = metadata.get("annotations") or {}
+    if annotations.get("workflows.argoproj.io/pod-name-format") == "v1" or metadata["name"] == node["name"]:
         return str(node["id"])
     template = "" if ".inline" in node["name"] else f"-{node.get('templateName', '')}"
-    return f"{about['name']}{template}-{node['id'].rpartition('-')[2]}"
+    return f"{metadata['name']}{template}-{node['id'].rpartition('-')[2]}"

@@ -1,7 +1,8 @@
-"""`mynah run --runner docker`: each step in its image, on the Docker or podman that DOCKER_HOST names, by `kfp.local.DockerRunner`.
+"""`mynah run --runner docker`: runs each step in its image with `kfp.local.DockerRunner`, on Docker or podman (DOCKER_HOST).
 
-A step sees of this machine what it needs and no more: the run's folder and the launcher's, writable; the sources and the base
-model, for reading. Its root file system is read-only, it has no privileges, and it belongs to whoever called.
+A container mounts only what its step needs: the run's and the launcher's folders, writable, and the sources and the base model,
+read-only. Its root file system is read-only, it has no privileges, and it runs as the caller. docker and kfp are imported in functions, because only
+this runner needs docker, and kfp takes seconds to import.
 """
 
 import contextlib
@@ -12,12 +13,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import InputError, PlatformError
-from components.events import send, waiting
-from components.files import make_folder
-from components.locks import place_of_lock
-from components.store import Store
-from pipelines.placing import SECRETS_OF
+from components.images import image
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import make_folder
+from mynah.core.progress import emit_event, waiting
+from mynah.core.settings import (
+    AWS_CA_BUNDLE,
+    DOCKER_HOST,
+    MLFLOW_TRACKING_SERVER_CERT_PATH,
+    MYNAH_IMAGE,
+    MYNAH_NETWORK,
+    MYNAH_POWER,
+    MYNAH_PRICES,
+    select_variables,
+)
+from mynah.mlflow_client.store import Store
+from mynah.registry.locks import lock_location
+from pipelines.kfp_compat import run_containers_with
+from pipelines.placement import SECRETS_OF
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -25,41 +38,40 @@ if TYPE_CHECKING:
     from kfp.local import DockerRunner
 
 IMAGE_USER = 10001  # the user of images/Containerfile
-NETWORK = "MYNAH_NETWORK"  # the engine's network for the steps; unset, they use this machine's, where `make services` listens
-TOLD = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # of this environment the steps are told what begins so
-NAMES_A_FILE = ("AWS_CA_BUNDLE", "MLFLOW_TRACKING_SERVER_CERT_PATH", "MYNAH_POWER", "MYNAH_PRICES")  # and see these files
-SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_TO_APPEAR = 10  # a container whose making was interrupted may be there only after this while
-SECONDS_TO_STOP = 50  # for a step that is interrupted, less than the launcher gives the runner
-NOT_STARTED = 125  # as `docker run` itself says it
-ENDED_BY_SIGNAL = 128  # an exit code above it says by which: 137 is SIGKILL
+PASSED_ON = ("AWS_", "HF_", "MLFLOW_", "MYNAH_")  # prefixes of the environment variables that the steps receive
+FILE_VARIABLES = (AWS_CA_BUNDLE, MLFLOW_TRACKING_SERVER_CERT_PATH, MYNAH_POWER, MYNAH_PRICES)  # their files are mounted
+SECONDS_BETWEEN_POLLS = 0.2
+SECONDS_TO_APPEAR = 10  # within which a container appears whose creation was interrupted
+SECONDS_TO_STOP = 50  # for an interrupted step; less than the launcher waits for the runner
+NOT_STARTED = 125  # the exit code of `docker run` for a container that did not start
+ENDED_BY_SIGNAL = 128  # plus the signal's number is the exit code: 137 is SIGKILL
 
 
 def check(store: Store) -> None:
-    """Find what the steps cannot do without, before anything is made.
+    """Check the requirements of the steps before the run starts.
 
-    Raises InputError without a server for runs, a lock that the steps see, or an image; PlatformError without an engine.
+    Raises:
+        InputError: there is no tracking server, the lock is a file, or an image is missing.
+        PlatformError: there is no container engine, or an image cannot be pulled.
     """
     if not store.is_server:
         raise InputError(
             f"steps in containers cannot share {store.shown}",
             "Set MLFLOW_TRACKING_URI to an MLflow server; `make services` starts one on this machine.",
         )
-    if place_of_lock(store).startswith("file:"):
+    if lock_location(store).startswith("file:"):
         raise InputError(
-            "the lock of promotions is a file, which steps in containers do not see",
+            "the lock of promotions is a file, which steps in containers cannot access",
             "Unset MYNAH_LOCK, and set MLFLOW_BACKEND_STORE_URI to the server's PostgreSQL.",
         )
-    from components.steps import image
-
     with engine() as client:
         for target in ("data", "train"):
-            _have(client, image(target))
+            _require_image(client, image(target))
 
 
 @contextlib.contextmanager
 def engine() -> "Iterator[DockerClient]":
-    """A client of Docker's API, which podman speaks too. Raises PlatformError when none answers."""
+    """Yield a client of Docker's API, which podman implements too. Raises PlatformError when no engine answers."""
     import docker
     from docker.errors import DockerException
 
@@ -67,7 +79,7 @@ def engine() -> "Iterator[DockerClient]":
         client = docker.from_env()
     except DockerException as error:
         raise PlatformError(
-            f"no container engine answers at {os.environ.get('DOCKER_HOST') or 'its usual socket'}: {str(error)[:200]}",
+            f"no container engine answers at {DOCKER_HOST.get() or 'its usual socket'}: {str(error)[:200]}",
             "Start Docker, or `podman system service --time=0 unix:///run/podman/podman.sock`, and set DOCKER_HOST to its address.",
         ) from error
     try:
@@ -77,8 +89,8 @@ def engine() -> "Iterator[DockerClient]":
         client.close()
 
 
-def _have(client: "DockerClient", image: str) -> None:
-    """See that the engine has `image`, or pull it where its name says from which registry."""
+def _require_image(client: "DockerClient", image: str) -> None:
+    """Require an image, and pull it if its name contains a registry. Raises InputError or PlatformError."""
     from docker.errors import DockerException, ImageNotFound
 
     try:
@@ -98,36 +110,46 @@ def _have(client: "DockerClient", image: str) -> None:
         raise PlatformError(f"the image {image} cannot be pulled: {str(error)[:200]}", missing.fix) from error
 
 
-def seen(arguments: dict[str, Any], pipeline_root: Path, writes: Sequence[Path]) -> dict[str, list[str]]:
-    """The paths of this machine that the steps see, for `runner`: what the pipeline's `arguments` name, and the folders `writes`.
+def visible_paths(arguments: dict[str, Any], pipeline_root: Path, writes: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the paths of this machine that containers mount, as arguments of `runner`.
 
-    The folders are made here, or the engine would make them, as root.
+    The folders are created here; otherwise the engine would create them as root.
+
+    Args:
+        arguments: The pipeline's arguments, whose sources and base model may be paths.
+        pipeline_root: The folder of the steps' outputs in Kubeflow's runner.
+        writes: Further folders that steps write.
+
+    Returns:
+        The paths by access, `reads` and `writes`.
     """
     for folder in (pipeline_root, *writes):
         make_folder(folder)
     named = [source.removeprefix("archive:") for source in arguments["sources"]] + [arguments["base_model"]]
-    files = [os.environ[name] for name in NAMES_A_FILE if Path(os.environ.get(name) or "/nowhere").is_file()]
+    files = [str(path) for variable in FILE_VARIABLES if (path := variable.get()) and path.is_file()]
     return {"reads": [path for path in named if path.startswith("/")] + files, "writes": [str(folder) for folder in writes]}
 
 
 def runner(pipeline_root: str, reads: Sequence[str], writes: Sequence[str]) -> "DockerRunner":
-    """Kubeflow's runner for this process, whose containers see `reads` and may write to the folders `writes` and `pipeline_root`.
+    """Return Kubeflow's runner of containers for this process.
 
-    It mounts `pipeline_root` by itself.
+    Args:
+        pipeline_root: the folder of the steps' outputs, which the runner mounts itself, writable.
+        reads: paths to mount read-only.
+        writes: folders to mount writable.
     """
     from docker.types import Mount
     from kfp import local
-    from kfp.local import docker_task_handler
 
-    docker_task_handler.run_docker_container = run_container
+    run_containers_with(run_container)
     with engine() as client:
         user = _user(client.info(), [pipeline_root, *writes])
     mounts = [Mount(path, path, "bind", read_only=True) for path in dict.fromkeys(reads)]
     return local.DockerRunner(
         user=user,
         mounts=mounts + [Mount(path, path, "bind") for path in writes],
-        environment={name: value for name, value in os.environ.items() if name.startswith(TOLD)} | {"_KFP_RUNTIME": "true"},
-        network_mode=os.environ.get(NETWORK) or "host",
+        environment=select_variables(lambda name: name.startswith(PASSED_ON)) | {"_KFP_RUNTIME": "true"},
+        network_mode=MYNAH_NETWORK.get(),
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - in the container
         cap_drop=["ALL"],
@@ -136,29 +158,39 @@ def runner(pipeline_root: str, reads: Sequence[str], writes: Sequence[str]) -> "
 
 
 def _user(engine_info: dict[str, Any], writes: Sequence[str]) -> str:
-    """Who a step runs as, so that what it writes is the caller's: the caller, whom a rootless engine calls root.
+    """Return the user of containers, so that the caller owns the files that they write: the caller, or root in a rootless engine.
 
-    For root it is the image's own user, who is given the folders.
+    When the caller is root, it is the image's user, who becomes the owner of the folders.
     """
     if any("rootless" in option for option in engine_info.get("SecurityOptions") or []):
         return "0:0"
     if os.geteuid():
         return f"{os.geteuid()}:{os.getegid()}"
     for folder in writes:
-        for path in (Path(folder), *Path(folder).rglob("*")):  # training states of a run without containers, perhaps
+        for path in (Path(folder), *Path(folder).rglob("*")):  # may contain files of a run without containers
             os.chown(path, IMAGE_USER, IMAGE_USER)
     return f"{IMAGE_USER}:{IMAGE_USER}"
 
 
-def run_container(client: "DockerClient", image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:  # noqa: ANN401
-    """Run a step's container to its end, print its log, and return its exit code; interrupted, it is ended.
+def run_container(client: "DockerClient", image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:  # noqa: ANN401 - docker's arguments
+    """Run a step's container until it ends, and print its log. An interrupt stops the container.
 
-    In place of Kubeflow's own, which has the engine remove the container and takes one that is gone for one that did well: so a
-    failed step passes when podman is quicker to remove than Kubeflow to ask. https://github.com/kubeflow/pipelines/issues/13332
+    Kubeflow's function has the engine remove the container and treats a removed container as succeeded, so that a failed step can pass:
+    https://github.com/kubeflow/pipelines/issues/13332.
+
+    Args:
+        client: the engine.
+        image: the image.
+        command: the container's command.
+        volumes: the volumes, as the engine's client takes them.
+        arguments: further arguments of the engine's client.
+
+    Returns:
+        The exit code.
     """
     from docker.errors import DockerException
 
-    environment = {**arguments.pop("environment", {}), **_secrets(command), **({"MYNAH_IMAGE": image} if "@" in image else {})}
+    environment = {**arguments.pop("environment", {}), **_secrets(command), **({MYNAH_IMAGE.name: image} if "@" in image else {})}
     name = f"mynah-{uuid.uuid4().hex[:12]}"
     try:
         container = client.containers.run(
@@ -167,7 +199,7 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
     except DockerException as error:
         _remove(client, name)
         problem = f"the container engine did not start a step in {image}: {str(error)[:300]}"
-        send("error", kind="PlatformError", problem=problem, fix="Its own log may say more.")
+        emit_event("error", kind="PlatformError", problem=problem, fix="Its own log may say more.")
         return NOT_STARTED
     except BaseException:
         _remove(client, name, SECONDS_TO_APPEAR)
@@ -178,27 +210,35 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
         _interrupt(container)
         raise
     finally:
-        with contextlib.suppress(DockerException):  # it is the log of a step whose end is known already
+        with contextlib.suppress(DockerException):  # the exit code is known; only the log is missing
             print(container.logs().decode(errors="replace"), end="", flush=True)
         container.remove(force=True)
-    if code > ENDED_BY_SIGNAL:  # the step had no time to say so
+    if code > ENDED_BY_SIGNAL:  # the step could not report it
         problem = f"a step's container ({image}) was ended from outside, with exit code {code}"
-        send("error", kind="PlatformError", problem=problem, fix="137 is often too little memory. See the end of pipeline.log.")
+        emit_event(
+            "error", kind="PlatformError", problem=problem, fix="137 is often too little memory. See the end of pipeline.log."
+        )
     return code
 
 
 def _secrets(command: Sequence[str]) -> dict[str, str]:
-    """The secrets that no step is told but the one that `command` runs, as on a cluster."""
+    """Return the secrets that only the step of a command receives, as on a cluster."""
     step = command[command.index("--function_to_execute") + 1] if "--function_to_execute" in command else ""
     names = [name for keys in SECRETS_OF.get(step, {}).values() for name in keys]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return select_variables(names.__contains__)
 
 
-def _remove(client: "DockerClient", name: str, patience: float = 0.0) -> None:
-    """Remove the container `name`, whose start did not end well, should it be there or appear within `patience` seconds."""
+def _remove(client: "DockerClient", name: str, wait: float = 0.0) -> None:
+    """Remove a container whose start failed, if it exists.
+
+    Args:
+        client: the engine.
+        name: the container's name.
+        wait: seconds within which it may still appear.
+    """
     from docker.errors import DockerException, NotFound
 
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + wait
     while True:
         try:
             client.containers.get(name).remove(force=True)
@@ -206,25 +246,25 @@ def _remove(client: "DockerClient", name: str, patience: float = 0.0) -> None:
         except NotFound:
             if time.monotonic() >= deadline:
                 return
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_POLLS)
         except (DockerException, OSError):
             return
 
 
 def _ended(container: "Container") -> int:
-    """Wait for the container's end, and return its exit code.
+    """Wait until a container ends, and return its exit code.
 
-    By asking again and again: to follow a log whose container has just ended can last for ever with podman 4.3.
+    It polls, because following the log of a container that has just ended can block forever with podman 4.3.
     """
     while True:
         container.reload()
         if container.status in ("exited", "stopped", "dead"):
             return int(container.attrs["State"]["ExitCode"])
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_POLLS)
 
 
 def _interrupt(container: "Container") -> None:
-    """Ask everything in the container but its first process, a shell that would not pass it on, to end; wait a while."""
+    """Send SIGTERM to all processes of a container except the first, a shell that does not forward it, and wait for the end."""
     from docker.errors import DockerException
 
     with contextlib.suppress(DockerException, OSError):

@@ -1,4 +1,4 @@
-"""What the running steps report (components.events), read as it comes and shown to the person who waits."""
+"""Reads the events that running steps write (mynah.core.progress), and shows their progress."""
 
 import json
 import sys
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.events import SECONDS_BETWEEN_LINES, visible
+from mynah.core.progress import SECONDS_BETWEEN_LINES, bars, strip_control_chars
 
-SECONDS_BETWEEN_LOOKS = 0.1
-DOING = {
+SECONDS_BETWEEN_POLLS = 0.1
+DESCRIPTIONS = {
     "fetch": "Fetching posts", "filter": "Filtering", "finetune": "Fine-tuning", "evaluate": "Evaluating",
     "card": "Writing the card", "register": "Registering", "deploy": "Deploying", "promote": "Promoting",
     "choose": "Choosing the recipe",
 }  # fmt: skip
 
 
-def doing(step: str) -> str:
-    """What a step does, for people; the trials of a sweep are many."""
-    return DOING.get(step) or step.capitalize().replace("-", " ")
+def describe_step(step: str) -> str:
+    """Return the description of a running step; a sweep's trials are named by their number."""
+    return DESCRIPTIONS.get(step) or step.capitalize().replace("-", " ")
 
 
-class Watcher:
-    """Follows an events file, and keeps what it said: the step that runs, results, outputs and the error."""
+class ProgressReader:
+    """Reads an events file while it grows, and keeps the running step, the results, the outputs and the error."""
 
     def __init__(self, events: Path) -> None:
         self._events = events
@@ -34,20 +34,20 @@ class Watcher:
         self.outputs: dict[str, str] = {}
 
     def show_until(self, ended: Callable[[], bool]) -> None:
-        """Show events until `ended()`, with bars on a terminal and plain lines elsewhere."""
+        """Show events until `ended()` is true, with progress bars on a terminal and lines elsewhere."""
         display = _Bars() if sys.stderr.isatty() else _Lines()
         with display:
             over = False
             while not over:
-                over = ended()  # before the last look, so that no event is missed
+                over = ended()  # before the last read, so that no event is missed
                 for event in self._new_events():
                     self._keep(event)
                     display.show(event)
                 if not over:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    time.sleep(SECONDS_BETWEEN_POLLS)
 
     def show_rest(self) -> None:
-        """Show, line by line, what a step said while it was being ended."""
+        """Show the messages that a step wrote while it was being stopped."""
         with _Lines() as display:
             for event in self._new_events():
                 if event["event"] == "message":
@@ -57,7 +57,7 @@ class Watcher:
         with self._events.open("rb") as file:
             file.seek(self._read)
             data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]  # a line still being written waits for the next look
+        whole = data[: data.rfind(b"\n") + 1]  # an incomplete line is read the next time
         self._read += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
@@ -73,7 +73,7 @@ class Watcher:
 
 
 class _Lines:
-    """For a pipe or a log: a line when a step starts, and one every ten seconds while it works."""
+    """Output for a pipe or a log: a line when a step starts, and one every ten seconds while it runs."""
 
     def __enter__(self) -> "_Lines":
         self._last = time.monotonic()
@@ -84,7 +84,7 @@ class _Lines:
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "start":
-            self._print(f"{doing(event['step'])} …")
+            self._print(f"{describe_step(event['step'])} …")
         elif event["event"] == "message":
             self._print(f"{'warning: ' if event['level'] == 'warning' else ''}{event['text']}")
         elif event["event"] == "progress" and time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
@@ -94,19 +94,17 @@ class _Lines:
 
     def _print(self, line: str) -> None:
         self._last = time.monotonic()
-        print(visible(line), file=sys.stderr, flush=True)
+        print(strip_control_chars(line), file=sys.stderr, flush=True)
 
 
 class _Bars:
-    """For a terminal: a bar for the step that runs, and a line with its time for each that is done."""
+    """Output for a terminal: a progress bar for the running step, and a line with the duration of each finished one."""
 
     def __enter__(self) -> "_Bars":
-        from components.bars import bars
-
         self._bars = bars()
         self._bars.start()
         self._task = self._bars.add_task("Starting", total=None, unit="", note="")
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,13 +112,13 @@ class _Bars:
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "start":
-            self._began = time.monotonic()
-            self._bars.reset(self._task, total=None, description=doing(event["step"]), unit="", note="")
+            self._started = time.monotonic()
+            self._bars.reset(self._task, total=None, description=describe_step(event["step"]), unit="", note="")
         elif event["event"] == "end":
-            done = f"{doing(event['step']):<18} {time.monotonic() - self._began:5.1f} s"
+            done = f"{describe_step(event['step']):<18} {time.monotonic() - self._started:5.1f} s"
             self._bars.console.print(f"✓ {done}", style="green", highlight=False, markup=False)
         elif event["event"] == "message":
             style = "yellow" if event["level"] == "warning" else "dim"
-            self._bars.console.print(f"  {visible(event['text'])}", style=style, highlight=False, markup=False)
+            self._bars.console.print(f"  {strip_control_chars(event['text'])}", style=style, highlight=False, markup=False)
         elif event["event"] == "progress":
             self._bars.update(self._task, total=event["total"], completed=event["done"], note=event["note"])

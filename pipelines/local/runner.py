@@ -1,8 +1,8 @@
-"""Run a pipeline on this machine by Kubeflow's own local runner. A process of its own: `python -m pipelines.local SPEC`.
+"""Runs a pipeline on this machine with Kubeflow's local runner, in a separate process: `python -m pipelines.local.runner SPEC`.
 
-A process of its own because the runner prints to stdout, keeps global state, and must be ended together with the step it
-waits for. SPEC is a JSON file: {"pipeline": "bot" or "sweep", "pipeline_root": …, "arguments": {…}}, and "containers":
-{"reads": […], "writes": […]} when the steps are to run in containers that see these paths.
+The process is separate because the runner prints to stdout, keeps global state, and must be stopped together with its running step.
+SPEC is a JSON file: {"pipeline": "bot" or "sweep", "pipeline_root": …, "arguments": {…}}, and "containers":
+{"reads": […], "writes": […]} to run the steps in containers that mount these paths.
 """
 
 import json
@@ -15,39 +15,58 @@ import threading
 from pathlib import Path
 from typing import IO, Any, cast
 
-from components.errors import INTERRUPTED
+from mynah.core.errors import INTERRUPTED
+from mynah.core.settings import PATH, TMPDIR
+from mynah.mlflow_client.store import Store
+from mynah.tracking.runs import end_run
+from pipelines.kfp_compat import run_local_steps_with
+from pipelines.local.containers import runner
 
-# A step failed, or somebody interrupted: no further one begins, though Kubeflow's runner has a queue of a loop's.
+# Set after a failure or an interrupt, so that no further step starts: Kubeflow's runner has already queued those of a loop.
 _over = threading.Event()
 
 
 def run(pipeline: str, pipeline_root: str, arguments: dict[str, Any], containers: dict[str, list[str]] | None = None) -> None:
-    """Run a pipeline to its end. Raises RuntimeError when a step fails (its own error went to the launcher's events)."""
+    """Run a pipeline until it ends.
+
+    Args:
+        pipeline: bot or sweep.
+        pipeline_root: the folder of the steps' outputs.
+        arguments: the pipeline's arguments.
+        containers: the paths that containers mount (see `pipelines.local.containers.runner`); None runs steps as processes.
+
+    Raises:
+        RuntimeError: a step failed; its error is in the launcher's events.
+    """
     _keep_python3_in_parameters()
     from kfp import local
-    from kfp.local import subprocess_task_handler
 
     if containers:
-        from pipelines.containers import runner
-
         local.init(runner(pipeline_root, **containers), pipeline_root=pipeline_root)
     else:
-        subprocess_task_handler.run_local_subprocess = run_step
+        run_local_steps_with(run_step)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root)
     if pipeline == "sweep":
-        from pipelines.sweep import sweep
+        from pipelines.definitions.sweep import sweep
 
         sweep(**arguments)
     else:
-        from pipelines.bot import bot
+        from pipelines.definitions.bot import bot
 
         bot(**arguments)
 
 
 def run_step(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-    """Run a step to its end, print what it says, and return its exit code; interrupted, it has its time to end.
+    """Run a step until it ends, and print its output. After an interrupt, wait for its end.
 
-    In place of Kubeflow's own, which leaves an interrupted step after a quarter of a second: a step that trains saves its state.
+    Kubeflow's function abandons an interrupted step after 0.25 s, which is too short for saving a training state.
+
+    Args:
+        full_command: the step's command.
+        env_vars: further environment variables.
+
+    Returns:
+        The exit code.
     """
     if _over.is_set():
         return INTERRUPTED
@@ -66,23 +85,23 @@ def run_step(full_command: list[str], env_vars: dict[str, str] | None = None) ->
             _over.set()
         return code
     except KeyboardInterrupt:
-        sys.stdout.writelines(output)  # until the last process of it is gone: its shell goes first
+        sys.stdout.writelines(output)  # until all processes of the step have ended; its shell ends first
         raise
 
 
 def _keep_python3_in_parameters() -> None:
-    """Kubeflow's runner replaces `python3` by sys.executable in all of a step's command, paths and parameters included.
+    """Keep `python3` in paths and parameters, where Kubeflow's runner would replace it by sys.executable.
 
-    Make the replacement change nothing: call this interpreter `python3`, and put it first on PATH.
+    Set sys.executable to `python3`, so that the replacement has no effect, and put this interpreter first on PATH.
     """
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    os.environ[PATH.name] = os.pathsep.join([str(Path(sys.executable).parent), PATH.get()])
     sys.executable = "python3"
 
 
 def _end_with_the_launcher() -> None:
-    """Interrupt the runner and its step when stdin ends: the launcher is gone, and nobody waits for the result."""
+    """Interrupt the runner and its step when stdin closes, because the launcher has ended."""
     launcher = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the steps are not to inherit it
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # so that the steps do not inherit it
 
     def watch() -> None:
         while os.read(launcher, 1):
@@ -93,23 +112,20 @@ def _end_with_the_launcher() -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """Trials of a sweep run in a thread of Kubeflow's runner, which an interrupt does not reach."""
+    """Handle SIGINT. Trials of a sweep run in a thread, which an interrupt does not reach, so they check `_over`."""
     _over.set()
     raise KeyboardInterrupt
 
 
-def _put_away(order: Path, arguments: dict[str, Any]) -> None:
-    """What the launcher does after an interrupt, for one that was killed and could not."""
-    from components.store import Store
-    from components.tracking import end_run
-
-    shutil.rmtree(order.parent, ignore_errors=True)
-    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+def _clean_up(spec_file: Path, arguments: dict[str, Any]) -> None:
+    """Remove the run's folder and end its MLflow run, as the launcher does after an interrupt unless it was killed."""
+    shutil.rmtree(spec_file.parent, ignore_errors=True)
+    shutil.rmtree(TMPDIR.get(), ignore_errors=True)
     end_run(Store.from_environment(), arguments["parent_run"], "KILLED")
 
 
 if __name__ == "__main__":
-    # A shell's background job ignores SIGINT, and so does all that it starts; the steps are ended by it.
+    # A background job of a shell ignores SIGINT, as do its child processes; but steps are stopped by it.
     signal.signal(signal.SIGINT, _interrupt)
     launcher = os.getppid()
     _end_with_the_launcher()
@@ -118,5 +134,5 @@ if __name__ == "__main__":
         run(**spec)
     except (RuntimeError, KeyboardInterrupt) as error:
         if os.getppid() != launcher:
-            _put_away(Path(sys.argv[1]), spec["arguments"])
+            _clean_up(Path(sys.argv[1]), spec["arguments"])
         sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else str(error))

@@ -1,7 +1,7 @@
-"""The checks of k8s/: every overlay with every choice of components is rendered, and judged without a cluster.
+"""Check k8s/: render every overlay with every choice of components, and check the result without a cluster.
 
     make manifests
 
-What is judged: the schemas of Kubernetes and KServe with unknown keys refused, what KServe's admission webhooks refuse beyond
-them, and our own invariants, each a function named by what holds (checks.py lists them).
+The checks are the schemas of Kubernetes and KServe, where unknown keys are errors; the rules of KServe's admission webhooks beyond
+them; and our own invariants. checks.py lists them: functions that are named by what must hold.
 """

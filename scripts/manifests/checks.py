@@ -1,4 +1,4 @@
-"""All that must hold of what is rendered, by name."""
+"""The list of all checks of a rendering."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from scripts.manifests.objects import Fault, Manifests
 Check = Callable[[Manifests], Iterator[Fault]]
 
 CHECKS: tuple[Check, ...] = (
-    schemas.fits_its_schema,  # first: the others take for granted what it sees to
+    schemas.fits_its_schema,  # first: the others assume that objects fit their schemas
     kserve.kserve_accepts_names,
     kserve.kserve_finds_one_server,
     kserve.kserve_can_download,
@@ -50,7 +50,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def faults_of(manifests: Manifests) -> list[Fault]:
-    """What does not hold of a rendering; where an object does not fit its schema, that alone."""
+    """Return the faults of a rendering; only those of the schemas, if there are any."""
     schema, *others = CHECKS
     return _faults(manifests, [schema]) or _faults(manifests, others)
 

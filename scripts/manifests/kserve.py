@@ -1,4 +1,4 @@
-"""What KServe's admission webhooks and controller refuse that no schema says, and what they take and do otherwise than meant.
+"""The rules of KServe's admission webhooks and controller that no schema has, and settings that they accept but ignore.
 
 The rules are those of kserve/kserve 0.21: pkg/apis/serving/v1beta1 (inference_service_validation.go, component.go),
 pkg/webhook/admission/servingruntime and the predictor's reconciler.
@@ -7,15 +7,21 @@ pkg/webhook/admission/servingruntime and the predictor's reconciler.
 import re
 from collections.abc import Iterator
 
+from mynah.kubernetes.cluster import storage_uri
 from scripts.manifests.objects import KSERVE_CONTAINER, Fault, Manifests, Object, namespace_of, runtime_of, where
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LONGEST_NAME = 63 - len("-predictor")  # the Service is called NAME-predictor
 SCHEMES = ("s3://", "gs://", "hdfs://", "webhdfs://", "hf://", "pvc://", "oci://", "https://", "http://")
 IMPLEMENTATIONS = frozenset(
-    "model sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()  # noqa: SIM905
+    "model sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()  # noqa: SIM905 - shorter than a list
 )
-SCALERS = {"hpa": ("cpu", "memory"), "keda": (), "external": (), "none": ()}  # and the scaleMetrics of each, in Standard mode
+SCALERS = {
+    "hpa": ("cpu", "memory"),
+    "keda": (),
+    "external": (),
+    "none": (),
+}  # autoscaler class to its scaleMetrics, in Standard mode
 BLOCKED = {"PYTHONPATH"}
 ANNOTATION = "serving.kserve.io/"
 STANDARD, KNATIVE = "Standard", "Knative"
@@ -33,23 +39,25 @@ def kserve_finds_one_server(manifests: Manifests) -> Iterator[Fault]:
     """A predictor has a model or containers of its own, never both; the container that serves has KServe's name."""
     for service in manifests.of("InferenceService"):
         predictor = service["spec"]["predictor"]
-        found = sorted(IMPLEMENTATIONS & predictor.keys())
-        if len(found) + bool(predictor.get("containers")) != 1:
-            said = [*found, *["containers"] * bool(predictor.get("containers"))]
+        implementations = sorted(IMPLEMENTATIONS & predictor.keys())
+        if len(implementations) + bool(predictor.get("containers")) != 1:
+            servers = [*implementations, *["containers"] * bool(predictor.get("containers"))]
             yield Fault(
-                where(service), f"its predictor has {' and '.join(said) or 'no server'}", "Keep one of model and containers."
+                where(service), f"its predictor has {' and '.join(servers) or 'no server'}", "Keep one of model and containers."
             )
-        names = [each["name"] for each in predictor.get("containers") or []]
+        names = [container["name"] for container in predictor.get("containers") or []]
         if names and KSERVE_CONTAINER not in names:
             yield Fault(where(service), f"no container is called {KSERVE_CONTAINER} (but {', '.join(names)})", "Rename it.")
     for runtime in manifests.of("ServingRuntime"):
-        if KSERVE_CONTAINER not in [each["name"] for each in runtime["spec"]["containers"]]:
+        if KSERVE_CONTAINER not in [container["name"] for container in runtime["spec"]["containers"]]:
             yield Fault(where(runtime), f"no container is called {KSERVE_CONTAINER}", "Rename it.")
 
 
 def kserve_can_download(manifests: Manifests) -> Iterator[Fault]:
-    """A model's storageUri is a folder at a place that KServe knows: without it the model means multi-model mode, and without its
-    last slash `bots/1` brings `bots/10` too."""
+    """A model's storageUri is a folder at a location that KServe supports.
+
+    Without a storageUri KServe assumes multi-model mode, and without its last slash `bots/1` includes `bots/10`.
+    """
     for service in manifests.of("InferenceService"):
         if (model := service["spec"]["predictor"].get("model")) is None:
             continue
@@ -59,11 +67,11 @@ def kserve_can_download(manifests: Manifests) -> Iterator[Fault]:
         elif not uri.startswith(SCHEMES):
             yield Fault(where(service), f"KServe cannot download {uri}", "Resolve the alias to its s3:// folder.")
         elif uri.startswith(("s3://", "gs://")) and not uri.endswith("/"):
-            yield Fault(where(service), f"the storageUri {uri} has no last slash", f"Write {uri}/.")
+            yield Fault(where(service), f"the storageUri {uri} has no last slash", f"Write {storage_uri(uri)}.")
 
 
 def kserve_finds_the_runtime(manifests: Manifests) -> Iterator[Fault]:
-    """The runtime that a model names is there, enabled, for single models, and supports its format and protocol."""
+    """The runtime that a model names exists, is enabled, is for single models, and supports its format and protocol."""
     for service in manifests.of("InferenceService"):
         if (model := service["spec"]["predictor"].get("model")) is None:
             continue
@@ -77,9 +85,11 @@ def kserve_finds_the_runtime(manifests: Manifests) -> Iterator[Fault]:
 
 def _unsupported(service: Object, model: Object, runtime: Object) -> Iterator[Fault]:
     spec, wanted = runtime["spec"], model["modelFormat"]
-    formats = [each for each in spec.get("supportedModelFormats") or [] if each["name"].lower() == wanted["name"].lower()]
+    formats = [
+        supported for supported in spec.get("supportedModelFormats") or [] if supported["name"].lower() == wanted["name"].lower()
+    ]
     version = wanted.get("version")
-    if not [each for each in formats if version in (None, each.get("version"))]:
+    if not [supported for supported in formats if version in (None, supported.get("version"))]:
         yield Fault(where(service), f"{where(runtime)} does not serve the format {wanted}", "Correct modelFormat.")
     if spec.get("disabled") or spec.get("multiModel"):
         yield Fault(where(service), f"{where(runtime)} is disabled, or for many models", "Set multiModel: false in it.")
@@ -89,7 +99,7 @@ def _unsupported(service: Object, model: Object, runtime: Object) -> Iterator[Fa
 
 
 def kserve_can_scale(manifests: Manifests) -> Iterator[Fault]:
-    """The number of replicas makes sense, and is set by an autoscaler that there is, by a metric that it knows."""
+    """The range of replicas is valid, and an existing autoscaler sets their number by a metric that it knows."""
     for service in manifests.of("InferenceService"):
         annotations, predictor = service["metadata"].get("annotations") or {}, service["spec"]["predictor"]
         least, most = predictor.get("minReplicas", 1), predictor.get("maxReplicas", 0)
@@ -103,7 +113,7 @@ def kserve_can_scale(manifests: Manifests) -> Iterator[Fault]:
 
 
 def kserve_can_split(manifests: Manifests) -> Iterator[Fault]:
-    """A canary is split in the way of its mode: canaryTrafficPercent is ignored in Standard mode, spec.canary refused elsewhere."""
+    """A canary is defined as its mode requires: canaryTrafficPercent is ignored in Standard mode, spec.canary refused elsewhere."""
     for service in manifests.of("InferenceService"):
         mode = (service["metadata"].get("annotations") or {}).get(f"{ANNOTATION}deploymentMode", "")
         if mode not in (STANDARD, KNATIVE):
@@ -112,23 +122,25 @@ def kserve_can_split(manifests: Manifests) -> Iterator[Fault]:
             yield Fault(where(service), "canaryTrafficPercent is ignored without Knative", "Use spec.canary.")
         if service["spec"].get("canary") and mode != STANDARD:
             yield Fault(where(service), "spec.canary is refused outside Standard mode", "Use canaryTrafficPercent.")
-        shares = [each.get("trafficPercent", 0) for each in service["spec"].get("canary") or []]
+        shares = [canary.get("trafficPercent", 0) for canary in service["spec"].get("canary") or []]
         if sum(shares) > 100 or any(share < 0 for share in shares):
             yield Fault(where(service), f"its canaries take {sum(shares)} % of the requests", "Give them 100 at most.")
 
 
 def kserve_accepts_the_environment(manifests: Manifests) -> Iterator[Fault]:
-    """No container sets what KServe blocks."""
+    """No container sets an environment variable that KServe blocks."""
     services = [pod for pod in manifests.pods if pod.owner["kind"] == "InferenceService"]
-    containers = [(pod.where, each) for pod in services for each in pod.containers]
-    containers += [(where(each), one) for each in manifests.of("ServingRuntime") for one in each["spec"]["containers"]]
+    containers = [(pod.where, container) for pod in services for container in pod.containers]
+    containers += [
+        (where(runtime), container) for runtime in manifests.of("ServingRuntime") for container in runtime["spec"]["containers"]
+    ]
     for at, container in containers:
-        for name in sorted(BLOCKED & {each["name"] for each in container.get("env") or []}):
+        for name in sorted(BLOCKED & {variable["name"] for variable in container.get("env") or []}):
             yield Fault(at, f"KServe refuses the variable {name} in {container['name']}", "Take it out.")
 
 
 def kserve_leaves_batching_to_us(manifests: Manifests) -> Iterator[Fault]:
-    """KServe's batcher would merge requests for different bots."""
+    """No InferenceService uses KServe's batcher, which would merge requests for different bots."""
     for service in manifests.of("InferenceService"):
         if "batcher" in service["spec"]["predictor"]:
             yield Fault(where(service), "KServe's batcher merges requests for different bots", "Take batcher out.")

@@ -1,8 +1,9 @@
-"""Invariants of the network: policies mean something, and exactly the ways that are needed are open."""
+"""Invariants of the network: every policy selects pods, and exactly the connections that are needed are open."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipelines.placement import LABELS
 from scripts.manifests.objects import (
     GATEWAY_NAME,
     KUBEFLOW,
@@ -17,12 +18,12 @@ from scripts.manifests.objects import (
 )
 
 NAME_LABEL = "kubernetes.io/metadata.name"  # Kubernetes puts it on every namespace
-ASKS = "mynah.dev/asks"  # who labels a namespace with it may ask the servers: k8s/README.md
+ASKS = "mynah.dev/asks"  # the pods of a namespace with this label may send requests to the servers: k8s/README.md
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A pod on the network, whoever makes it."""
+    """A pod on the network, of ours or of others."""
 
     name: str
     namespace: str
@@ -30,8 +31,8 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """From whom to whom at which port; whether it must be open, or closed."""
+class Connection:
+    """A connection from one party to another at a port, and whether it must be open or closed."""
 
     source: str
     target: str
@@ -39,36 +40,61 @@ class Way:
     is_open: bool = True
 
 
-# Of these, the ones whose both ends a rendering has.
-WAYS = (
-    Way("mlflow", "dns", 53), Way("aviary", "dns", 53), Way("step", "dns", 53),
-    Way("aviary", "mlflow", 5000), Way("step", "mlflow", 5000), Way("stranger", "mlflow", 5000, is_open=False),
-    Way("mlflow", "postgres", 5432), Way("aviary", "postgres", 5432, is_open=False), Way("step", "postgres", 5432, is_open=False),
-    Way("mlflow", "s3", 8333), Way("aviary", "s3", 8333), Way("step", "s3", 8333), Way("bot", "s3", 8333),
-    Way("stranger", "s3", 8333, is_open=False), Way("s3", "postgres", 5432, is_open=False), Way("s3", "mlflow", 5000, is_open=False),
-    Way("postgres", "s3", 8333, is_open=False), Way("bot", "mlflow", 5000, is_open=False),
-    Way("guest", "aviary", 8080), Way("guest", "aviary", 8081), Way("guest", "mlflow", 5000, is_open=False),
-    Way("guest", "bot", 8080), Way("guest", "aviary", 8082, is_open=False),
-    Way("stranger", "aviary", 8080, is_open=False), Way("stranger", "bot", 8080, is_open=False),
-    Way("prometheus", "aviary", 8082), Way("prometheus", "bot", 8082), Way("prometheus", "aviary", 8080, is_open=False),
-    Way("gateway", "aviary", 8080), Way("gateway", "aviary", 8082, is_open=False), Way("gateway", "bot", 8080, is_open=False),
-    Way("gateway", "mlflow", 5000, is_open=False), Way("stranger", "step", 8080, is_open=False),
-    Way("stranger", "gateway", 443), Way("stranger", "gateway", 15020, is_open=False), Way("waker", "gateway", 15020),
-    Way("deploying step", "bot", 8080), Way("deploying step", "bot", 8081, is_open=False), Way("other step", "bot", 8080, is_open=False),
-    Way("step", "aviary", 8080, is_open=False),
-)  # fmt: skip
+# A rendering is checked against those connections whose both ends it has.
+CONNECTIONS = (
+    Connection("mlflow", "dns", 53),
+    Connection("aviary", "dns", 53),
+    Connection("step", "dns", 53),
+    Connection("aviary", "mlflow", 5000),
+    Connection("step", "mlflow", 5000),
+    Connection("stranger", "mlflow", 5000, is_open=False),
+    Connection("mlflow", "postgres", 5432),
+    Connection("aviary", "postgres", 5432, is_open=False),
+    Connection("step", "postgres", 5432, is_open=False),
+    Connection("mlflow", "s3", 8333),
+    Connection("aviary", "s3", 8333),
+    Connection("step", "s3", 8333),
+    Connection("bot", "s3", 8333),
+    Connection("stranger", "s3", 8333, is_open=False),
+    Connection("s3", "postgres", 5432, is_open=False),
+    Connection("s3", "mlflow", 5000, is_open=False),
+    Connection("postgres", "s3", 8333, is_open=False),
+    Connection("bot", "mlflow", 5000, is_open=False),
+    Connection("guest", "aviary", 8080),
+    Connection("guest", "aviary", 8081),
+    Connection("guest", "mlflow", 5000, is_open=False),
+    Connection("guest", "bot", 8080),
+    Connection("guest", "aviary", 8082, is_open=False),
+    Connection("stranger", "aviary", 8080, is_open=False),
+    Connection("stranger", "bot", 8080, is_open=False),
+    Connection("prometheus", "aviary", 8082),
+    Connection("prometheus", "bot", 8082),
+    Connection("prometheus", "aviary", 8080, is_open=False),
+    Connection("gateway", "aviary", 8080),
+    Connection("gateway", "aviary", 8082, is_open=False),
+    Connection("gateway", "bot", 8080, is_open=False),
+    Connection("gateway", "mlflow", 5000, is_open=False),
+    Connection("stranger", "step", 8080, is_open=False),
+    Connection("stranger", "gateway", 443),
+    Connection("stranger", "gateway", 15020, is_open=False),
+    Connection("waker", "gateway", 15020),
+    Connection("deploying step", "bot", 8080),
+    Connection("deploying step", "bot", 8081, is_open=False),
+    Connection("other step", "bot", 8080, is_open=False),
+    Connection("step", "aviary", 8080, is_open=False),
+)
 
 
 def policies_mean_something(manifests: Manifests) -> Iterator[Fault]:
-    """Each NetworkPolicy means pods that there are, and each peer of it too; every namespace of ours denies what none opens."""
+    """Every NetworkPolicy and every peer of it selects existing pods; every namespace of ours denies traffic by default."""
     everybody = parties(manifests)
     for policy in manifests.of("NetworkPolicy"):
         namespace = namespace_of(policy)
-        near = [each for each in everybody if each.namespace == namespace]
-        if not [each for each in near if selects(policy["spec"]["podSelector"], each.labels)]:
+        near = [party for party in everybody if party.namespace == namespace]
+        if not [party for party in near if selects(policy["spec"]["podSelector"], party.labels)]:
             yield Fault(where(policy), f"it means no pod in {namespace}", "Correct its podSelector.")
         for peer in _peers(policy):
-            if "ipBlock" not in peer and not [each for each in everybody if _is(peer, each, namespace, manifests)]:
+            if "ipBlock" not in peer and not [party for party in everybody if _is(peer, party, namespace, manifests)]:
                 yield Fault(where(policy), f"its peer {peer} is nobody", "Correct the selectors.")
     for own in manifests.of("Namespace"):
         if not manifests.find("NetworkPolicy", "default-deny", own["metadata"]["name"]):
@@ -76,61 +102,67 @@ def policies_mean_something(manifests: Manifests) -> Iterator[Fault]:
 
 
 def ways_are_open_or_closed(manifests: Manifests) -> Iterator[Fault]:
-    """What must talk can, and what need not cannot."""
-    by_name = {each.name: each for each in parties(manifests)}
-    for way in WAYS:
-        if {way.source, way.target} <= by_name.keys():
-            source, target = by_name[way.source], by_name[way.target]
-            if _allowed(manifests, source, target, way.port) is not way.is_open:
-                state = "closed" if way.is_open else "open"
-                yield Fault(f"{way.source} to {way.target}:{way.port}", f"the way is {state}", "Correct the NetworkPolicies.")
+    """The connections that are needed are open, and all others are closed."""
+    by_name = {party.name: party for party in parties(manifests)}
+    for connection in CONNECTIONS:
+        if {connection.source, connection.target} <= by_name.keys():
+            source, target = by_name[connection.source], by_name[connection.target]
+            if _allowed(manifests, source, target, connection.port) is not connection.is_open:
+                state = "closed" if connection.is_open else "open"
+                yield Fault(
+                    f"{connection.source} to {connection.target}:{connection.port}",
+                    f"the way is {state}",
+                    "Correct the NetworkPolicies.",
+                )
 
 
 def parties(manifests: Manifests) -> list[Party]:
-    """Our pods, and those that others make: `mynah deploy` of a bot, Kubeflow of the pipelines' steps, Istio, Prometheus, strangers."""
-    from pipelines.placing import LABELS
-
-    found = [Party(pod.owner["metadata"]["name"], pod.namespace, pod.labels) for pod in manifests.pods]
-    found += [Party("bot", deployed_bot().namespace, deployed_bot().labels)]
-    found += [Party("dns", "kube-system", {"k8s-app": "kube-dns"}), Party("step", KUBEFLOW, LABELS)]
-    found += [Party("stranger", "somewhere", {}), Party("guest", "guests", {})]
-    found += [Party("deploying step" if manifests.find("Role", "mynah-serve-in", "mynah") else "other step", KUBEFLOW, LABELS)]
-    found += [Party("prometheus", "monitoring", {})] * bool(manifests.of("PodMonitor"))
-    found += [Party("waker", "monitoring", {})] * bool(manifests.of("ScaledObject"))  # Prometheus, of what wakes the aviary
+    """Return our pods and those that others create: bots of `mynah deploy`, steps of pipelines, Istio, Prometheus, strangers."""
+    everybody = [Party(pod.owner["metadata"]["name"], pod.namespace, pod.labels) for pod in manifests.pods]
+    everybody += [Party("bot", deployed_bot().namespace, deployed_bot().labels)]
+    everybody += [Party("dns", "kube-system", {"k8s-app": "kube-dns"}), Party("step", KUBEFLOW, LABELS)]
+    everybody += [Party("stranger", "somewhere", {}), Party("guest", "guests", {})]
+    everybody += [
+        Party("deploying step" if manifests.find("Role", "mynah-serve-in", "mynah") else "other step", KUBEFLOW, LABELS)
+    ]
+    everybody += [Party("prometheus", "monitoring", {})] * bool(manifests.of("PodMonitor"))
+    everybody += [Party("waker", "monitoring", {})] * bool(manifests.of("ScaledObject"))  # Prometheus, of what wakes the aviary
     for gateway in manifests.of("Gateway"):
         labels = {GATEWAY_NAME: gateway["metadata"]["name"]}
-        found += [Party("gateway", namespace_of(gateway), labels), Party("istiod", "istio-system", {})]
-    return found
+        everybody += [Party("gateway", namespace_of(gateway), labels), Party("istiod", "istio-system", {})]
+    return everybody
 
 
 def _allowed(manifests: Manifests, source: Party, target: Party, port: int) -> bool:
-    """Whether the policies let it pass: out of the one, and into the other
-    (https://kubernetes.io/docs/concepts/services-networking/network-policies/)."""
+    """Return whether the policies allow a connection: egress from its source, and ingress to its target.
+
+    https://kubernetes.io/docs/concepts/services-networking/network-policies/
+    """
     return _passes(manifests, source, target, port, "Egress") and _passes(manifests, target, source, port, "Ingress")
 
 
 def _passes(manifests: Manifests, own: Party, other: Party, port: int, direction: str) -> bool:
     policies = [
-        each
-        for each in manifests.of("NetworkPolicy")
-        if namespace_of(each) == own.namespace
-        and direction in each["spec"]["policyTypes"]
-        and selects(each["spec"]["podSelector"], own.labels)
+        policy
+        for policy in manifests.of("NetworkPolicy")
+        if namespace_of(policy) == own.namespace
+        and direction in policy["spec"]["policyTypes"]
+        and selects(policy["spec"]["podSelector"], own.labels)
     ]
-    rules = [(each, rule) for each in policies for rule in each["spec"].get(direction.lower()) or []]
+    rules = [(policy, rule) for policy in policies for rule in policy["spec"].get(direction.lower()) or []]
     side = "to" if direction == "Egress" else "from"
     return not policies or any(
-        _at(rule, port) and (side not in rule or any(_is(peer, other, namespace_of(each), manifests) for peer in rule[side]))
-        for each, rule in rules
+        _at(rule, port) and (side not in rule or any(_is(peer, other, namespace_of(policy), manifests) for peer in rule[side]))
+        for policy, rule in rules
     )
 
 
 def _at(rule: Object, port: int) -> bool:
-    return not rule.get("ports") or port in [each.get("port") for each in rule["ports"]]
+    return not rule.get("ports") or port in [entry.get("port") for entry in rule["ports"]]
 
 
 def _is(peer: Object, party: Party, namespace: str, manifests: Manifests) -> bool:
-    """Whether a policy in `namespace` means a party by this peer; an address range means none of them."""
+    """Return whether a peer of a policy in `namespace` selects a party; an address range selects none."""
     if "ipBlock" in peer:
         return False
     if "namespaceSelector" in peer:
@@ -141,9 +173,9 @@ def _is(peer: Object, party: Party, namespace: str, manifests: Manifests) -> boo
 
 
 def _labels_of(namespace: str, manifests: Manifests) -> Labels:
-    found = manifests.find("Namespace", namespace) or {"metadata": {}}
-    asks = {ASKS: "true"} if namespace == "guests" and ASKS in manifests.told else {}
-    return (found["metadata"].get("labels") or {}) | {NAME_LABEL: namespace} | asks
+    manifest = manifests.find("Namespace", namespace) or {"metadata": {}}
+    asks = {ASKS: "true"} if namespace == "guests" and ASKS in manifests.readme else {}
+    return (manifest["metadata"].get("labels") or {}) | {NAME_LABEL: namespace} | asks
 
 
 def _peers(policy: Object) -> Iterator[Object]:

@@ -1,4 +1,4 @@
-"""Invariants of pods: what they run, as whom, with how much, and how they come and go."""
+"""Invariants of pods: their images, users, resources, probes and shutdown."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from decimal import Decimal
 from scripts.manifests.objects import Fault, Manifests, Object, Pod, namespace_of, selects, where
 
 DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
-ISTIO_CONFINED = "gateways.seccompProfile.type=RuntimeDefault"  # said when Istio is installed, for the pods of every Gateway
-FLUSHING = 5  # seconds that the server takes after its grace, for answers to reach their readers: serving/server.py
+ISTIO_CONFINED = "gateways.seccompProfile.type=RuntimeDefault"  # an option of Istio's installation, for the pods of every Gateway
+FLUSHING = 5  # seconds after its grace period in which the server sends the rest of its responses: serving/server.py
 UNITS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
 UNITS |= {f"{prefix}i": Decimal(2**power) for prefix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40))}
 QUANTITY = re.compile(r"([0-9.]+)([A-Za-z]*)")
@@ -24,7 +24,7 @@ def images_are_pinned(manifests: Manifests) -> Iterator[Fault]:
 
 
 def resources_are_set(manifests: Manifests) -> Iterator[Fault]:
-    """Every container asks for CPU and memory, and has a limit of both that is not below."""
+    """Every container requests CPU and memory, and has limits that are not below the requests."""
     for at, container in _containers(manifests):
         resources = container.get("resources") or {}
         for what in ("cpu", "memory"):
@@ -36,8 +36,10 @@ def resources_are_set(manifests: Manifests) -> Iterator[Fault]:
 
 
 def pods_are_restricted(manifests: Manifests) -> Iterator[Fault]:
-    """Pod Security's level "restricted", and a root file system that nobody writes
-    (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
+    """Every pod meets Pod Security's level "restricted", and has a read-only root file system.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
     for pod in manifests.pods:
         general = pod.spec.get("securityContext") or {}
         for key in ("hostNetwork", "hostPID", "hostIPC"):
@@ -50,7 +52,7 @@ def pods_are_restricted(manifests: Manifests) -> Iterator[Fault]:
             for problem in _unrestricted(general, container):
                 yield Fault(pod.where, f"{container['name']}: {problem}", "See base/mlflow/deployment.yaml for all of it.")
     for gateway in manifests.of("Gateway"):
-        if ISTIO_CONFINED not in manifests.told:
+        if ISTIO_CONFINED not in manifests.readme:
             yield Fault(where(gateway), "Istio's proxies have no seccomp profile", f"k8s/README.md: --set {ISTIO_CONFINED}.")
 
 
@@ -70,15 +72,15 @@ def _unrestricted(general: Object, container: Object) -> Iterator[str]:
 
 
 def tokens_stay_out(manifests: Manifests) -> Iterator[Fault]:
-    """No server carries a token of Kubernetes' API: none asks it anything."""
+    """No server has a token of Kubernetes' API, since none uses the API."""
     for pod in manifests.pods:
         if pod.spec.get("automountServiceAccountToken") is not False:
             yield Fault(pod.where, "its pods get a token of Kubernetes' API", "Set automountServiceAccountToken: false.")
 
 
 def servers_are_probed(manifests: Manifests) -> Iterator[Fault]:
-    """Every server has the three probes, at ports that it has; ours are asked what only a loaded bot, or server, answers."""
-    for pod in (each for each in manifests.pods if each.runs_on):
+    """Every server has the three probes, at ports that it has; the readiness of bots is probed at a path that needs a loaded bot."""
+    for pod in (candidate for candidate in manifests.pods if candidate.is_server):
         for container in pod.spec.get("containers") or []:
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if not (probe := container.get(kind)):
@@ -92,7 +94,9 @@ def servers_are_probed(manifests: Manifests) -> Iterator[Fault]:
 def _answers(probe: Object, container: Object) -> bool:
     port = next((probe[kind]["port"] for kind in ("httpGet", "tcpSocket", "grpc") if kind in probe), None)
     ports = container.get("ports") or []
-    return port is None or port in [each.get("name") for each in ports] + [each["containerPort"] for each in ports]
+    return port is None or port in [port_entry.get("name") for port_entry in ports] + [
+        port_entry["containerPort"] for port_entry in ports
+    ]
 
 
 def _asks_for_readiness(pod: Pod) -> Iterator[Fault]:
@@ -105,8 +109,8 @@ def _asks_for_readiness(pod: Pod) -> Iterator[Fault]:
 
 
 def servers_drain_in_time(manifests: Manifests) -> Iterator[Fault]:
-    """Kubernetes kills a server only after preStop, its own grace and its flushing are over."""
-    for pod in (each for each in manifests.pods if each.runs_on):
+    """Kubernetes' grace period is longer than preStop, the server's own grace period and its flushing together."""
+    for pod in (candidate for candidate in manifests.pods if candidate.is_server):
         allowed = pod.spec.get("terminationGracePeriodSeconds", 30)
         for container in pod.spec.get("containers") or []:
             words = [*(container.get("command") or []), *(container.get("args") or [])]
@@ -122,18 +126,20 @@ def servers_drain_in_time(manifests: Manifests) -> Iterator[Fault]:
 
 
 def servers_spread(manifests: Manifests) -> Iterator[Fault]:
-    """Servers of bots spread over nodes, by a selector that means their own pods."""
+    """Servers of bots are spread over nodes, by a selector that selects their own pods."""
     for pod in manifests.pods:
         constraints = pod.spec.get("topologySpreadConstraints") or []
         if pod.owner["kind"] == "InferenceService" and not constraints:
             yield Fault(pod.where, "its pods may all be on one node", "Add topologySpreadConstraints.")
-        for each in constraints:
-            if not selects(each.get("labelSelector"), pod.labels):
-                yield Fault(pod.where, f"it spreads by {each.get('labelSelector')}, which its pods do not have", "Correct it.")
+        for constraint in constraints:
+            if not selects(constraint.get("labelSelector"), pod.labels):
+                yield Fault(
+                    pod.where, f"it spreads by {constraint.get('labelSelector')}, which its pods do not have", "Correct it."
+                )
 
 
 def everything_fits_the_quota(manifests: Manifests) -> Iterator[Fault]:
-    """All pods at their most, with one more of each while it is replaced, fit the ResourceQuota of their namespace."""
+    """The maximum number of pods, plus one of every kind during an update, fits the ResourceQuota of their namespace."""
     for quota in manifests.of("ResourceQuota"):
         pods = [pod for pod in manifests.pods if pod.namespace == namespace_of(quota)]
         for what, most in quota["spec"]["hard"].items():
@@ -148,15 +154,15 @@ def everything_fits_the_quota(manifests: Manifests) -> Iterator[Fault]:
 def _takes(pod: Pod, kind: str, resource: str) -> Decimal:
     spec = pod.owner["spec"]
     replicas = spec["predictor"].get("maxReplicas", 1) if "predictor" in spec else spec.get("replicas", 1)
-    said = [(container.get("resources") or {}).get(kind) or {} for container in pod.spec.get("containers") or []]
-    return sum((amount(each.get(resource, 0)) for each in said), Decimal(0)) * int(replicas + 1)
+    resources = [(container.get("resources") or {}).get(kind) or {} for container in pod.spec.get("containers") or []]
+    return sum((amount(amounts.get(resource, 0)) for amounts in resources), Decimal(0)) * int(replicas + 1)
 
 
 def amount(quantity: object) -> Decimal:
-    """A quantity of Kubernetes' as a number: "500m" is 0.5, "1Gi" is 1073741824."""
-    found = QUANTITY.fullmatch(str(quantity))
-    assert found, quantity
-    return Decimal(found[1]) * UNITS[found[2]]
+    """Convert a Kubernetes quantity to a number: "500m" is 0.5, "1Gi" is 1073741824."""
+    match = QUANTITY.fullmatch(str(quantity))
+    assert match, quantity
+    return Decimal(match[1]) * UNITS[match[2]]
 
 
 def _containers(manifests: Manifests) -> Iterator[tuple[str, Object]]:

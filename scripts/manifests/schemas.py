@@ -1,4 +1,4 @@
-"""Schemas with unknown keys refused: Kubernetes' own kinds, and KServe's by the models of its SDK."""
+"""Check schemas, where unknown keys are errors: those of Kubernetes' kinds, and of KServe's by the models of its SDK."""
 
 import functools
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.manifests.objects import Fault, Manifests, Object, where
 
-KUBERNETES = "1.33"  # the oldest whose kinds must take what we write
+KUBERNETES = "1.33"  # the oldest supported version
 KSERVE = {
     ("serving.kserve.io/v1beta1", "InferenceService"): "V1beta1InferenceService",
     ("serving.kserve.io/v1alpha1", "ServingRuntime"): "V1alpha1ServingRuntime",
@@ -18,37 +18,37 @@ CONTAINER_TYPE = re.compile(r"(list|dict)[\[(](?:str, )?(.+)[\])]")
 
 
 def fits_its_schema(manifests: Manifests) -> Iterator[Fault]:
-    """Every object of a kind that we have a schema of fits it; `unchecked` tells the others."""
-    for each in manifests.objects:
-        for problem in _problems(json.dumps(each)):
-            yield Fault(where(each), problem, "See `kubectl explain` for what may stand there.")
+    """Every object fits the schema of its kind, if we have one; `unchecked` returns the other kinds."""
+    for item in manifests.objects:
+        for problem in _problems(json.dumps(item)):
+            yield Fault(where(item), problem, "See `kubectl explain` for the allowed fields.")
 
 
 def unchecked(manifests: Manifests) -> set[str]:
-    """The kinds that have no schema here: those of other operators."""
+    """Return the kinds without a schema here: those of other operators."""
     return {
-        f"{each['apiVersion']} {each['kind']}"
-        for each in manifests.objects
-        if _core(json.dumps(each)) is None and not _model(each)
+        f"{item['apiVersion']} {item['kind']}"
+        for item in manifests.objects
+        if _core(json.dumps(item)) is None and not _model(item)
     }
 
 
 @functools.cache  # the same object is in many renderings
 def _problems(text: str) -> tuple[str, ...]:
-    found = json.loads(text)
-    if model := _model(found):
-        return tuple(_unknown(found, model, ""))
+    item = json.loads(text)
+    if model := _model(item):
+        return tuple(_unknown(item, model, ""))
     return _core(text) or ()
 
 
-def _model(found: Object) -> str:
-    return KSERVE.get((found["apiVersion"], found["kind"]), "")
+def _model(item: Object) -> str:
+    return KSERVE.get((item["apiVersion"], item["kind"]), "")
 
 
 @functools.cache
 def _core(text: str) -> tuple[str, ...] | None:
-    """What kubernetes-validate has against an object; None when it has no schema of its kind."""
-    import kubernetes_validate
+    """Return the errors of kubernetes-validate for an object; None when it has no schema of its kind."""
+    import kubernetes_validate  # takes 0.2 s; the first use loads its schemas
 
     try:
         kubernetes_validate.validate(json.loads(text), KUBERNETES, strict=True)
@@ -60,9 +60,9 @@ def _core(text: str) -> tuple[str, ...] | None:
 
 
 def _unknown(data: Any, model: str, path: str) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    """What the SDK's model, and those that it is made of, do not know or miss in `data`."""
-    if found := CONTAINER_TYPE.fullmatch(model):
-        kind, inner = found.groups()
+    """Yield unknown and missing keys of `data` at `path`, by the SDK's model and those that it consists of."""
+    if match := CONTAINER_TYPE.fullmatch(model):
+        kind, inner = match.groups()
         if not isinstance(data, list if kind == "list" else dict):
             yield f"{path} is {type(data).__name__}, and must be a {kind}"
             return
@@ -89,7 +89,7 @@ def _unknown(data: Any, model: str, path: str) -> Iterator[str]:  # noqa: ANN401
 
 @functools.cache
 def _sdk() -> dict[str, Any]:
-    """The models of KServe's SDK and of the Kubernetes client that it builds on, by name."""
+    """Return the models of KServe's SDK and of the Kubernetes client by name; importing them takes seconds."""
     arguments, sys.argv = sys.argv, sys.argv[:1]  # `import kserve` would parse them as its own
     try:
         import kserve.models

@@ -1,4 +1,4 @@
-"""Invariants of monitoring: what is asked of Prometheus is exported, and every alert says where it is told what to do."""
+"""Invariants of monitoring: all metrics in queries are exported, and every alert names a section of the runbook."""
 
 import functools
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from scripts.manifests.objects import Fault, Manifests, Object, where
 
-# Of others: Prometheus' own of what it scrapes, Istio's of what its gateway passes on, and kube-state-metrics'.
+# Metrics of others: Prometheus itself, Istio's gateway, and kube-state-metrics.
 OTHERS = {
     "up": frozenset[str](),
     "istio_requests_total": frozenset({"destination_service_name", "destination_service_namespace"}),
@@ -25,12 +25,12 @@ RUNBOOK = "docs/runbook.md#"
 
 
 def metrics_are_exported(manifests: Manifests) -> Iterator[Fault]:
-    """Every metric and label that alerts, the dashboard and the scaler ask for is one that the server exports."""
+    """Every metric and label in the queries of alerts, the dashboard and the scaler is exported."""
     for at, query in _queries(manifests):
         for metric, labels in _asked(query):
             known = exported().get(metric)
             if known is None:
-                yield Fault(at, f"nothing exports {metric}", "serving/signals/metrics.py has what there is.")
+                yield Fault(at, f"nothing exports {metric}", "serving/observability/metrics.py has what there is.")
             elif strange := labels - known - TARGET:
                 yield Fault(
                     at, f"{metric} has no label {', '.join(sorted(strange))}", f"It has {', '.join(sorted(known)) or 'none'}."
@@ -38,23 +38,23 @@ def metrics_are_exported(manifests: Manifests) -> Iterator[Fault]:
 
 
 def silence_is_heard(manifests: Manifests) -> Iterator[Fault]:
-    """An alert on none sees it when nothing tells a number any more, and a scaler that wakes what sleeps sees the very first request."""
+    """An alert on the value 0 fires without a series too, and a scaler from 0 pods notices the first request."""
     for rules in manifests.of("PrometheusRule"):
-        for rule in (each for group in rules["spec"]["groups"] for each in group["rules"] if "alert" in each):
+        for rule in (candidate for group in rules["spec"]["groups"] for candidate in group["rules"] if "alert" in candidate):
             if ABSENCE.search(rule["expr"]) and "or vector(0)" not in rule["expr"]:
                 yield Fault(
                     f"{where(rules)} {rule['alert']}", "without a series it stays silent", "Write (sum(…) or vector(0)) == 0."
                 )
-    for scaler in (each for each in manifests.of("ScaledObject") if not each["spec"].get("minReplicaCount", 0)):
-        queries = [each["metadata"].get("query", "") for each in scaler["spec"]["triggers"]]
+    for scaler in (candidate for candidate in manifests.of("ScaledObject") if not candidate["spec"].get("minReplicaCount", 0)):
+        queries = [trigger["metadata"].get("query", "") for trigger in scaler["spec"]["triggers"]]
         if not any(query and not OURS.search(query) and not RATE.search(query) for query in queries):
             problem = "from none it never wakes: its own metrics are gone, and the rate of a series with one sample is 0"
             yield Fault(where(scaler), problem, "Compare another's counter with what it was before.")
 
 
 def _asked(query: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """The metrics in a query of PromQL, with the labels that it selects by; and those that it groups by, of the first."""
-    groups = frozenset(label.strip() for found in GROUPED.findall(query) for label in found.split(",")) - {""}
+    """Yield the metrics in a PromQL query, with the labels by which it selects and groups."""
+    groups = frozenset(label.strip() for labels in GROUPED.findall(query) for label in labels.split(",")) - {""}
     bare = [(name, frozenset[str]()) for name in OURS.findall(query)]
     for metric, selector in SELECTED.findall(query):
         yield metric, frozenset(LABEL.findall(selector)) | groups
@@ -77,37 +77,37 @@ def _queries(manifests: Manifests) -> Iterator[tuple[str, str]]:
 
 
 def _dashboards(manifests: Manifests) -> Iterator[Object]:
-    for found in manifests.of("ConfigMap"):
-        if (found["metadata"].get("labels") or {}).get("grafana_dashboard") == "1":
-            for text in found["data"].values():
+    for config_map in manifests.of("ConfigMap"):
+        if (config_map["metadata"].get("labels") or {}).get("grafana_dashboard") == "1":
+            for text in config_map["data"].values():
                 yield json.loads(text)
 
 
 def alerts_have_runbooks(manifests: Manifests) -> Iterator[Fault]:
-    """Every alert waits a while, has a severity and a summary, and names a section that docs/runbook.md has."""
+    """Every alert has a duration, a severity and a summary, and names an existing section of docs/runbook.md."""
     sections = {_anchor(heading) for heading in HEADING.findall(manifests.runbook)}
     for rules in manifests.of("PrometheusRule"):
-        for rule in (each for group in rules["spec"]["groups"] for each in group["rules"] if "alert" in each):
-            at, told = f"{where(rules)} {rule['alert']}", rule.get("annotations") or {}
-            address = told.get("runbook", "")
+        for rule in (candidate for group in rules["spec"]["groups"] for candidate in group["rules"] if "alert" in candidate):
+            at, annotations = f"{where(rules)} {rule['alert']}", rule.get("annotations") or {}
+            address = annotations.get("runbook", "")
             if not address.startswith(RUNBOOK) or address.removeprefix(RUNBOOK) not in sections:
                 yield Fault(at, f"its runbook {address!r} is no section of docs/runbook.md", "Write the section.")
-            if not rule.get("for") or not (rule.get("labels") or {}).get("severity") or not told.get("summary"):
+            if not rule.get("for") or not (rule.get("labels") or {}).get("severity") or not annotations.get("summary"):
                 yield Fault(at, "it lacks `for`, a severity or a summary", "Add them.")
 
 
 def _anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 @functools.cache
 def exported() -> Mapping[str, frozenset[str]]:
-    """The samples that a server exports once everything has happened to it, with their labels; and those of others."""
-    from serving.signals.metrics import Metrics
+    """Return the metrics that a server exports after every kind of event, and those of others, with their labels."""
+    from serving.observability.metrics import Metrics  # needs the extra `serving`
 
     metrics = Metrics(lambda _: True)
-    metrics.watch(*[lambda: 0.0] * 4)
+    metrics.register_gauges(*[lambda: 0.0] * 4)
     metrics.request("wren", "v2", 200, 1.0)
     metrics.rejected("busy")
     metrics.first_token("wren", 1.0)

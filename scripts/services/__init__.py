@@ -1,7 +1,7 @@
-"""The services that Mynah stands on, real ones on loopback: PostgreSQL, S3 and MLflow, for development and for tests.
+"""Run the services that Mynah needs on loopback, for development and tests: PostgreSQL, S3 and MLflow.
 
-`make services` starts them (see __main__.py); tests start what they need by the functions here. They are Debian's own programs,
-so a machine needs no Docker: apt-get install -y --no-install-recommends postgresql radosgw ceph-mon ceph-osd ceph-common
+`make services` starts them (see __main__.py); tests start what they need with the functions here. They are Debian's packages,
+so no Docker is needed: apt-get install -y --no-install-recommends postgresql radosgw ceph-mon ceph-osd ceph-common
 """
 
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ POSTGRES_PORT, S3_PORT, MLFLOW_PORT = 5433, 9500, 5000  # Debian's own PostgreSQ
 
 @dataclass(frozen=True)
 class Services:
-    """All of them, running."""
+    """All services, running."""
 
     postgres: Postgres
     s3: S3
@@ -30,9 +30,9 @@ class Services:
 
 
 def start_services(folder: Path) -> Services:
-    """Start all of them in `folder`, on their usual ports where these are free, with MLflow's clients going to S3 directly.
+    """Start all services in `folder`, on their usual ports where these are free. MLflow's clients access S3 directly.
 
-    When one does not come up, or on Ctrl-C, the others are stopped again. Raises PlatformError.
+    When one does not start, or on Ctrl-C, the others are stopped again. Raises PlatformError.
     """
     postgres_port, s3_port, mlflow_port = (free_port(port, insist=False) for port in (POSTGRES_PORT, S3_PORT, MLFLOW_PORT))
     with ExitStack() as undo:

@@ -1,10 +1,10 @@
-"""Start and stop the development services: PostgreSQL, S3 and MLflow, real ones on loopback.
+"""Start and stop the development services on loopback: PostgreSQL, S3 and MLflow.
 
-    python -m scripts.services up [FOLDER]      prints what a shell needs, on stdout; again: prints it again
-    python -m scripts.services down [FOLDER]    stops them and removes FOLDER, with all that they kept
+    python -m scripts.services up [FOLDER]      starts them, and prints the variables for a shell; prints them again if they run
+    python -m scripts.services down [FOLDER]    stops them and removes FOLDER with all their data
 
-They go on when the terminal closes. FOLDER (default .services) holds their logs, keys and the file `env`. S3 keeps its objects in
-memory, so what they hold lasts until `down` or until the machine stops.
+They continue when the terminal closes. FOLDER (default .services) contains their logs, keys and the file `env`. S3 keeps its
+objects in memory, so the data lasts until `down` or until the machine stops.
 """
 
 import argparse
@@ -15,40 +15,40 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from components.errors import INTERRUPTED, InputError, MynahError, interrupt_on_sigterm
-from components.files import make_folder
+from mynah.core.errors import INTERRUPTED, InputError, MynahError, interrupt_on_sigterm
+from mynah.core.files import make_folder
 from scripts.services import start_services
 from scripts.services.program import end, runs
 
-MARKER = ".mynah-services"  # marks a folder as ours, to remove, and is the lock for whoever changes it
+MARKER = ".mynah-services"  # marks a folder that `down` may remove; also the lock file for changes
 SERVERS = ("postgres/postgres", "s3/monitor", "s3/store", "s3/gateway", "mlflow/mlflow")
 
 
 def up(folder: Path) -> str:
-    """Start the services in `folder` unless they run there, and return the shell lines that lead to them.
+    """Start the services in `folder` unless they run there, and return the shell lines that set their variables.
 
-    Raises InputError for a folder that holds something else, PlatformError when a service does not come up.
+    Raises InputError for a folder with other content, PlatformError when a service does not start.
     """
     if folder.exists() and not (folder.is_dir() and ((folder / MARKER).exists() or not any(folder.iterdir()))):
-        raise InputError(f"{folder} holds something else than these services", "Name a new or empty folder.")
+        raise InputError(f"{folder} contains something other than these services", "Name a new or empty folder.")
     make_folder(folder)
-    folder.chmod(0o700)  # it holds keys and passwords
+    folder.chmod(0o700)  # it contains keys and passwords
     with FileLock(folder / MARKER):
         environment = folder / "env"
         if not environment.exists() or not all(runs(folder / f"{server}.pid") for server in SERVERS):
             _clear(folder)
             try:
-                said = start_services(folder).mlflow.environment
+                variables = start_services(folder).mlflow.environment
                 environment.touch(mode=0o600)
-                environment.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in said.items()))
+                environment.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
             except BaseException:
-                _stop(folder)  # whichever had started; the logs stay to be read
+                _stop(folder)  # those that have started; the logs are kept
                 raise
         return environment.read_text()
 
 
 def down(folder: Path) -> bool:
-    """Stop the services in `folder` and remove it, with all that they kept; False when there are none."""
+    """Stop the services in `folder` and remove it with all their data; return False when there are none."""
     if not (folder / MARKER).exists():
         return False
     try:
@@ -61,7 +61,7 @@ def down(folder: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Stop what runs in `folder`, and remove all but the lock: half of the services, or what a reboot left, is of no use."""
+    """Stop what runs in `folder`, and remove everything but the lock, such as the rest of an interrupted start or of a reboot."""
     _stop(folder)
     for path in folder.iterdir():
         if path.is_dir():
@@ -83,22 +83,22 @@ def main() -> int:
     )
     parser.add_argument("action", choices=["up", "down"])
     parser.add_argument("folder", nargs="?", type=Path, default=Path(".services"), metavar="FOLDER")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     interrupt_on_sigterm()
     try:
-        if given.action == "up":
-            print(up(given.folder.resolve()), end="")
-            environment = shlex.quote(str(given.folder / "env"))
-            print(f"The services run. Lead a shell to them: . {environment}    Logs: {given.folder}", file=sys.stderr)
-        elif down(given.folder.resolve()):
-            print(f"Stopped the services and removed {given.folder}, with all that they kept.", file=sys.stderr)
+        if arguments.action == "up":
+            print(up(arguments.folder.resolve()), end="")
+            environment = shlex.quote(str(arguments.folder / "env"))
+            print(f"The services run. To use them in a shell: . {environment}    Logs: {arguments.folder}", file=sys.stderr)
+        elif down(arguments.folder.resolve()):
+            print(f"Stopped the services and removed {arguments.folder} with all their data.", file=sys.stderr)
         else:
-            print(f"No services run in {given.folder}.", file=sys.stderr)
+            print(f"No services run in {arguments.folder}.", file=sys.stderr)
     except MynahError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("Interrupted; nothing was left running.", file=sys.stderr)
+        print("Interrupted; everything was stopped.", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -1,4 +1,4 @@
-"""MLflow's own server on loopback, over a database and a bucket."""
+"""Run MLflow's server on loopback, with a database and a bucket."""
 
 import sys
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ UPGRADE = "import os; from mlflow.db import upgrade; upgrade([os.environ['MLFLOW
 
 @dataclass(frozen=True)
 class MlflowServer:
-    """A running server; `environment` leads Mynah, MLflow's clients and boto3 to it and to what lies behind it."""
+    """A running server; `environment` has the variables by which Mynah, MLflow's clients and boto3 reach it, its database and its bucket."""
 
     port: int
     program: Program
@@ -26,20 +26,20 @@ class MlflowServer:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        """Stop it; the database and the bucket keep what it knew."""
+        """Stop the server; the data stays in the database and the bucket."""
         self.program.stop()
 
     def kill(self) -> None:
-        """Kill every process of it at once."""
+        """Kill all processes of the server."""
         self.program.kill()
 
     def restart(self) -> None:
-        """Stop it where it runs, and start it on the same port."""
+        """Stop the server if it runs, and start it on the same port."""
         self.stop()
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it answers. Raises PlatformError with the end of its log when it does not."""
+        """Start the server, and wait until it responds. Raises PlatformError with the end of its log when it does not."""
         self.program.start()
         self.program.wait_until(lambda: answers(self.port, "/health"), SECONDS_TO_START)
 
@@ -53,10 +53,21 @@ class MlflowServer:
 def start_mlflow(
     folder: Path, *, backend: str, artifacts: str, proxied: bool, environment: Mapping[str, str], port: int = 0
 ) -> MlflowServer:
-    """Start MLflow over the database `backend` (brought to its schema first) and the artifacts at `artifacts` (s3://…).
+    """Start MLflow's server.
 
-    `proxied`: the server hands artifacts through (mlflow-artifacts:/); else clients go to the bucket themselves. `environment`
-    lets the server into the bucket; `folder` gets its log. Raises PlatformError when it does not come up.
+    Args:
+        folder: The folder for its log.
+        backend: The URL of the database, whose schema is upgraded first.
+        artifacts: Where to store artifacts, s3://BUCKET/PREFIX.
+        proxied: Whether the server proxies artifacts (mlflow-artifacts:/); else clients access the bucket directly.
+        environment: The variables with the credentials of the bucket.
+        port: The port; 0 for any free one.
+
+    Returns:
+        The running server.
+
+    Raises:
+        PlatformError: The server does not start.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = free_port(port)
@@ -68,7 +79,7 @@ def start_mlflow(
     }
     direct = ["--no-serve-artifacts", "--default-artifact-root", artifacts]
     where = ["--serve-artifacts", "--artifacts-destination", artifacts] if proxied else direct
-    # Once and before the server: its workers would race to bring the schema up.
+    # Before the server starts: its workers would all upgrade the schema at the same time.
     run([sys.executable, "-c", UPGRADE], folder / "upgrade.log", settings, SECONDS_TO_START)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *where]
     clients = {

@@ -1,4 +1,4 @@
-"""PostgreSQL on loopback: a real server with data of its own, whose database `mynah` is there when it is up."""
+"""Run PostgreSQL on loopback: a server with its own data and a database `mynah`."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection
 
-from components.errors import PlatformError
+from mynah.core.errors import PlatformError
 from scripts.services.program import Program, find, free_port, run
 
 USER = "mynah"
@@ -22,7 +22,7 @@ SECONDS_TO_START = 60.0
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server. The user `mynah` owns everything; only a password (SCRAM) lets one in."""
+    """A running server. The user `mynah` owns everything, and logs in with a password (SCRAM)."""
 
     port: int
     password: str
@@ -31,15 +31,15 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's address of the database `mynah`, password and all."""
+        """SQLAlchemy's URL of the database `mynah`, with the password."""
         return self.url_of(USER)
 
     def url_of(self, database: str) -> str:
-        """SQLAlchemy's address of a database, password and all."""
+        """Return SQLAlchemy's URL of a database, with the password."""
         return f"postgresql+psycopg2://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str) -> str:
-        """Create an empty database and return its address."""
+        """Create an empty database and return its URL."""
         with closing(self.connect("postgres")) as session:
             session.autocommit = True  # PostgreSQL refuses to create one within a transaction
             with session.cursor() as cursor:
@@ -47,26 +47,26 @@ class Postgres:
         return self.url_of(name)
 
     def connect(self, database: str = USER) -> connection:
-        """A connection of psycopg2, for the caller to close."""
+        """Open a connection with psycopg2, which the caller closes."""
         return psycopg2.connect(
             host="127.0.0.1", port=self.port, user=USER, password=self.password, dbname=database, connect_timeout=5
         )
 
     def stop(self) -> None:
-        """Stop it, sessions included (PostgreSQL's fast shutdown); the data stays for `restart`."""
+        """Stop the server with its sessions (PostgreSQL's fast shutdown); the data stays for `restart`."""
         self.program.stop()
 
     def kill(self) -> None:
-        """Kill every process of it at once; `restart` recovers what was committed."""
+        """Kill all processes of the server; `restart` recovers what was committed."""
         self.program.kill()
 
     def restart(self) -> None:
-        """Stop it where it runs, and start it on the same port with the same data."""
+        """Stop the server if it runs, and start it on the same port with the same data."""
         self.stop()
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it answers. Raises PlatformError with the end of its log when it does not."""
+        """Start the server, and wait until it responds. Raises PlatformError with the end of its log when it does not."""
         self.program.start()
         self.program.wait_until(self._answers, SECONDS_TO_START)
 
@@ -78,7 +78,7 @@ class Postgres:
         return True
 
     def remove(self) -> None:
-        """Stop it, and remove its data."""
+        """Stop the server, and remove its data."""
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -90,18 +90,28 @@ class Postgres:
 
 
 def programs() -> tuple[Path, Path]:
-    """The paths of initdb and postgres, the newest of Debian's versions first. Raises PlatformError when one is missing."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda found: -float(found.parent.name))
+    """Return the paths of initdb and postgres of Debian's newest version. Raises PlatformError when one is missing."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: -float(folder.parent.name))
     return find("initdb", "postgresql", folders), find("postgres", "postgresql", folders)
 
 
 def start_postgres(folder: Path, port: int = 0, *, fsync: bool = False) -> Postgres:
-    """Start an empty PostgreSQL; `folder` gets its log, and `home`, a link to its data.
+    """Start an empty PostgreSQL server.
 
-    The data lies in a folder of its own below the system's temporary one: the user `postgres`, as whom it runs when we are root,
-    must be able to reach it, and the path of its socket must be short. `fsync=False` spares the wait for the disk: the data
-    survives the server's crash, not the machine's, and after that the services begin anew anyway (S3 lies in memory).
-    Raises PlatformError when the programs are missing or it does not come up.
+    The data is in a folder below the system's temporary one: the user `postgres`, as whom the server runs when we are root, must have
+    access to it, and the path of its socket must be short.
+
+    Args:
+        folder: The folder for its log, and `home`, a link to its data.
+        port: The port; 0 for any free one.
+        fsync: Whether to wait for the disk. Without, the data survives a crash of the server but not of the machine, after which the
+            services start empty anyway, as S3 is in memory.
+
+    Returns:
+        The running server.
+
+    Raises:
+        PlatformError: A program is missing, or the server does not start.
     """
     initdb, server = programs()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,7 +140,17 @@ def start_postgres(folder: Path, port: int = 0, *, fsync: bool = False) -> Postg
 
 
 def _initialise(home: Path, initdb: Path, password: str, log: Path) -> list[str | Path]:
-    """Make the data folder, and return what goes before a command for PostgreSQL, which refuses to run as root."""
+    """Create the data folder.
+
+    Args:
+        home: The folder for `data`.
+        initdb: The program.
+        password: The password of the user USER.
+        log: The file for the program's output.
+
+    Returns:
+        The prefix of PostgreSQL's commands, which must not run as root; empty for another user.
+    """
     prefix: list[str | Path] = []
     secret = home / "password"  # in a file: `ps` shows arguments to everyone
     secret.touch(mode=0o600)

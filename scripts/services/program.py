@@ -1,4 +1,4 @@
-"""A server's program in the background, and what all of them need: a free port, an end that leaves nothing, a log to quote."""
+"""Run programs of servers in the background: find a free port, start, wait, stop all processes, and quote the log."""
 
 import contextlib
 import http.client
@@ -17,18 +17,23 @@ from pathlib import Path
 
 import psutil
 
-from components.errors import PlatformError
+from mynah.core.errors import PlatformError
 
-# What a person's shell sets for other servers (AWS_PROFILE, PGPORT, MLFLOW_TRACKING_URI, CEPH_ARGS …) must not reach ours.
+# Prefixes of variables that a shell may set for other servers (AWS_PROFILE, PGPORT, CEPH_ARGS …), which must not affect ours.
 OTHERS = ("AWS_", "CEPH_", "MLFLOW_", "_MLFLOW_", "PG")
 SECONDS_TO_END = 10.0
 
 
 @dataclass(eq=False)
 class Program:
-    """A program in a session of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
+    """A program in a session of its own, which neither Ctrl-C nor the end of the terminal stops.
 
-    `folder` holds its log and its pid file, by which another process can end it: see `end`.
+    Attributes:
+        name: Its name, also of its log and pid file.
+        command: The command.
+        folder: The folder of its log and its pid file, by which another process can stop it (see `end`).
+        environment: Further environment variables.
+        ends_on: The signal that stops it.
     """
 
     name: str
@@ -40,12 +45,12 @@ class Program:
 
     @property
     def log(self) -> Path:
-        """Where it writes what it has to say."""
+        """The file with its output."""
         return self.folder / f"{self.name}.log"
 
     @property
     def pid_file(self) -> Path:
-        """Which process it is."""
+        """The file with its process id."""
         return self.folder / f"{self.name}.pid"
 
     @property
@@ -54,7 +59,7 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; `wait_until` tells when it can be used."""
+        """Start the program; call `wait_until` before using it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -68,7 +73,7 @@ class Program:
         self.pid_file.write_text(json.dumps(identity | {"ends_on": self.ends_on}))
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until `ready()`. Raises PlatformError with the end of the log when the program ends, or `seconds` have passed."""
+        """Wait until `ready()` returns True. Raises PlatformError with the end of the log when the program ends, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.alive:
@@ -78,11 +83,11 @@ class Program:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it in good order, and wait for that."""
+        """Stop the program with its signal, and wait until it has ended."""
         self._end(self.ends_on)
 
     def kill(self) -> None:
-        """End it and all that it started at once, as a crash would (SIGKILL)."""
+        """Kill the program and its descendants, as in a crash (SIGKILL)."""
         self._end(signal.SIGKILL)
 
     def _end(self, by: signal.Signals) -> None:
@@ -92,24 +97,28 @@ class Program:
 
 
 def end(pid_file: Path, by: signal.Signals | None = None) -> None:
-    """End the program that `pid_file` names and all that it started, by its own signal or `by`; fine when it runs no more.
+    """Stop the program that a pid file names, and its descendants. It is no error if it no longer runs.
 
-    What has not ended after SECONDS_TO_END is killed.
+    Processes that have not ended after SECONDS_TO_END are killed.
+
+    Args:
+        pid_file: The pid file.
+        by: The signal; by default the program's own.
     """
     with contextlib.suppress(FileNotFoundError):
         recorded = json.loads(pid_file.read_text())
         by = by or signal.Signals(recorded["ends_on"])
         family = _family(recorded["pid"], recorded["created"])
-        # In good order the first of them tells the others; a crash takes them all.
+        # A regular stop signals the first process, which stops the others; a crash ends all of them.
         _send(family if by == signal.SIGKILL else family[:1], by)
-        stubborn = _wait(family)
-        _send(stubborn, signal.SIGKILL)
-        _wait(stubborn)
+        running = _wait(family)
+        _send(running, signal.SIGKILL)
+        _wait(running)
         pid_file.unlink(missing_ok=True)
 
 
 def runs(pid_file: Path) -> bool:
-    """Whether the program that `pid_file` names runs."""
+    """Return whether the program that `pid_file` names runs."""
     recorded = json.loads(pid_file.read_text())
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(recorded["pid"])
@@ -118,15 +127,15 @@ def runs(pid_file: Path) -> bool:
 
 
 def _family(pid: int, created: float) -> list[psutil.Process]:
-    """The process, its descendants, and what else is left of its session when it died before them."""
+    """Return the process, its descendants, and the other processes of its session, which may outlive it."""
     try:
         first = psutil.Process(pid)
-        if first.create_time() != created:  # it ended, and its number went to another
+        if first.create_time() != created:  # it ended, and another process has its number
             return []
-        found = [first, *first.children(recursive=True)]  # PostgreSQL's processes have sessions of their own
+        family = [first, *first.children(recursive=True)]  # PostgreSQL's processes have sessions of their own
     except psutil.NoSuchProcess:
-        found = []
-    return found + [other for other in psutil.process_iter() if other not in found and _session(other.pid) == pid]
+        family = []
+    return family + [other for other in psutil.process_iter() if other not in family and _session(other.pid) == pid]
 
 
 def _session(pid: int) -> int | None:
@@ -143,7 +152,7 @@ def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
 
 
 def _wait(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Wait SECONDS_TO_END at most, and return those that still run."""
+    """Wait SECONDS_TO_END at most, and return the processes that still run."""
     deadline = time.monotonic() + SECONDS_TO_END
     while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -151,7 +160,7 @@ def _wait(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    # A zombie has ended. Its parent may be long in taking note, or never do so: not every container's first process does.
+    # A zombie has ended. Its parent may reap it late or never: the first process of some containers does not.
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -159,7 +168,20 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def run(command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None, seconds: float = 60) -> str:
-    """Run a command to its end and return its stdout. Raises PlatformError with what it said on stderr when it fails."""
+    """Run a command to its end.
+
+    Args:
+        command: The command.
+        log: The file that its stderr is appended to.
+        environment: Further environment variables.
+        seconds: The time limit.
+
+    Returns:
+        Its stdout.
+
+    Raises:
+        PlatformError: The command fails or takes too long; the message has the end of the log.
+    """
     try:
         with log.open("ab") as errors:
             done = subprocess.run(
@@ -178,33 +200,54 @@ def run(command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
 
 
 def clean_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without what would lead our servers elsewhere, and with `ours`."""
+    """Return this process's environment without the variables of other servers, and with `ours`."""
     return {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)} | dict(ours)
 
 
 def quoted(log: Path, lines: int = 15) -> str:
-    """The end of a log, for an error."""
+    """Return the last lines of a log, for an error."""
     text = log.read_text(errors="replace") if log.exists() else ""
     return f"The end of {log}:\n" + "\n".join(f"  {line[:300]}" for line in text.splitlines()[-lines:])
 
 
 def find(program: str, package: str, folders: Sequence[Path] = ()) -> Path:
-    """The path of a program in `folders`, else in PATH. Raises PlatformError naming the Debian package that has it."""
+    """Find a program.
+
+    Args:
+        program: Its name.
+        package: The Debian package that contains it.
+        folders: The folders to search before PATH.
+
+    Returns:
+        Its path.
+
+    Raises:
+        PlatformError: It is not installed; the message names the package.
+    """
     # An ordinary user's PATH on Debian lacks the folders of servers.
     path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    if found := shutil.which(program, path=path):
-        return Path(found)
+    if location := shutil.which(program, path=path):
+        return Path(location)
     raise PlatformError(
         f"{program} is not installed (Debian's package {package})", f"apt-get install -y --no-install-recommends {package}"
     )
 
 
 def free_port(wish: int = 0, *, insist: bool = True) -> int:
-    """`wish` where it is free on loopback; else, unless we `insist`, another that is.
+    """Return a free port on loopback.
 
-    Others lie below the range from which Linux takes ports for outgoing connections, so that nobody else gets one between the
-    stop and the start of a server that is to come back on the same port. They are drawn, not counted up: two that start at once
-    hardly meet. Raises PlatformError when `wish` is taken and we insist: whoever has it would answer in our server's stead.
+    Other ports than `wish` are below the range from which Linux takes ports for outgoing connections, so that no other process gets the
+    port while a server restarts. They are chosen at random, so that two servers that start at the same time rarely choose the same one.
+
+    Args:
+        wish: The preferred port; 0 for any.
+        insist: Whether to fail when the preferred port is taken.
+
+    Returns:
+        The port.
+
+    Raises:
+        PlatformError: No port is free, or the preferred one is taken and `insist` is set: its owner would respond instead of our server.
     """
     for port in [wish] * bool(wish) + random.sample(range(20000, 32768), 100) * (not (wish and insist)):
         with socket.socket() as listener, contextlib.suppress(OSError):
@@ -215,7 +258,7 @@ def free_port(wish: int = 0, *, insist: bool = True) -> int:
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether an HTTP server on loopback answers a GET with 200."""
+    """Return whether an HTTP server on loopback responds to a GET of `path` with 200."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         try:
             connection.request("GET", path)

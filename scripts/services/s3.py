@@ -1,9 +1,9 @@
-"""S3 on loopback: Ceph's RADOS gateway over one OSD in memory, which is a production S3 and checks signatures as Amazon does.
+"""Run S3 on loopback: Ceph's RADOS gateway with one OSD in memory, an S3 for production, which checks signatures as Amazon does.
 
 botocore's default checksums need no setting here. Against Ceph 16.2 and boto3 1.44, puts, multipart uploads, copies, versions and
-DeleteObjects work as they are: over plain HTTP botocore sends the CRC32 in a header, which Ceph lets pass (it neither checks nor
-keeps it, but does check Content-MD5 and the signed SHA-256 of the body). Only trailing checksums, which botocore sends over
-HTTPS, would ask for AWS_REQUEST_CHECKSUM_CALCULATION=when_required.
+DeleteObjects work: over plain HTTP botocore sends the CRC32 in a header, which Ceph ignores (it checks Content-MD5 and the signed
+SHA-256 of the body). Only trailing checksums, which botocore sends over HTTPS, would require
+AWS_REQUEST_CHECKSUM_CALCULATION=when_required.
 """
 
 import json
@@ -16,15 +16,15 @@ from pathlib import Path
 import boto3
 from botocore.client import BaseClient
 
-from components.errors import PlatformError
+from mynah.core.errors import PlatformError
 from scripts.services.program import Program, answers, find, free_port, run
 
 PACKAGES = {"ceph-authtool": "ceph-common", "ceph": "ceph-common", "monmaptool": "ceph-base", "ceph-mon": "ceph-mon"}
 PACKAGES |= {"ceph-osd": "ceph-osd", "radosgw": "radosgw", "radosgw-admin": "ceph-common"}
 SECONDS_TO_START = 60.0
-# Everything on loopback and once, quick to agree (paxos), logs to stderr alone. Three that were measured: a request sent before
-# the store is up is sent again only at a tick (5 s by default); a gateway with a cache, started after one that was killed, waits
-# 30 s for the dead one's consent before it creates a bucket; and without tcp_nodelay a GET takes 48 ms instead of 4.
+# Everything on loopback without replicas, with short intervals of paxos, and logs to stderr only. Three settings were measured: a
+# request that is sent before the store is up is sent again only at a tick (5 s by default); a gateway with a cache, started after
+# one that was killed, waits 30 s for the dead one before it creates a bucket; and without tcp_nodelay a GET takes 48 ms instead of 4.
 CONFIGURATION = """\
 [global]
 fsid = {fsid}
@@ -78,7 +78,7 @@ class S3:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What boto3 and MLflow need to know, in the variables that they read."""
+        """The variables by which boto3 and MLflow reach the server."""
         return {
             "AWS_ENDPOINT_URL_S3": self.url,
             "MLFLOW_S3_ENDPOINT_URL": self.url,
@@ -88,7 +88,7 @@ class S3:
         }
 
     def client(self) -> BaseClient:
-        """A client of boto3 that owes nothing to the environment, for the caller to close."""
+        """Create a boto3 client, independent of the environment, which the caller closes."""
         keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", **keys)
 
@@ -98,27 +98,27 @@ class S3:
             client.create_bucket(Bucket=name)
 
     def stop(self) -> None:
-        """End all of it, and with it every object."""
+        """Stop all programs; all objects are lost."""
         self.gateway.stop()
         self.kill()
 
     def kill(self) -> None:
-        """Kill all of it at once, and with it every object; `gateway.kill()` for an outage."""
+        """Kill all programs; all objects are lost. For an outage that keeps the objects use `gateway.kill()`."""
         for program in (self.gateway, self.store, self.monitor):
             program.kill()
 
     def restart(self) -> None:
-        """Restart the gateway on the same port, with every object where it was.
+        """Restart the gateway on the same port; the objects stay.
 
         Raises PlatformError after `stop` or `kill`: the objects were in memory.
         """
         if not (self.store.alive and self.monitor.alive):
-            raise PlatformError("the objects were in memory, and went with the store", "Start another S3.")
+            raise PlatformError("the objects were in memory, and are lost with the store", "Start another S3.")
         self.gateway.stop()
         self.start_gateway()
 
     def start_gateway(self) -> None:
-        """Start the gateway, and wait until it answers. Raises PlatformError with the end of its log when it does not."""
+        """Start the gateway, and wait until it responds. Raises PlatformError with the end of its log when it does not."""
         self.gateway.start()
         self.gateway.wait_until(lambda: answers(self.port, "/"), SECONDS_TO_START)
 
@@ -130,14 +130,23 @@ class S3:
 
 
 def programs() -> dict[str, Path]:
-    """The paths of Ceph's programs. Raises PlatformError when one is missing."""
+    """Return the paths of Ceph's programs. Raises PlatformError when one is missing."""
     return {program: find(program, package) for program, package in PACKAGES.items()}
 
 
 def start_s3(folder: Path, port: int = 0, *, memory: int = 4 << 30) -> S3:
-    """Start an empty S3 that holds up to `memory` bytes, taken as they are used; `folder` gets its keys, logs and pid files.
+    """Start an empty S3.
 
-    Raises PlatformError when the programs are missing or it does not come up.
+    Args:
+        folder: The folder for its keys, logs and pid files.
+        port: The port; 0 for any free one.
+        memory: The maximum bytes of its objects, allocated as they are used.
+
+    Returns:
+        The running server.
+
+    Raises:
+        PlatformError: A program is missing, or the server does not start.
     """
     paths = programs()
     folder = folder.resolve()
@@ -161,7 +170,12 @@ def start_s3(folder: Path, port: int = 0, *, memory: int = 4 << 30) -> S3:
         run([paths["ceph-osd"], "-i", "0", "--mkfs", "--osd-uuid", osd], setup, environment)
         store = program("store", paths["ceph-osd"], "-i", "0")
         store.start()
-        user = ["user", "create", "--uid=mynah", "--display-name=mynah"]  # it makes up the keys, so that no argument holds them
+        user = [
+            "user",
+            "create",
+            "--uid=mynah",
+            "--display-name=mynah",
+        ]  # it generates the keys, so that no argument contains them
         made = json.loads(run([paths["radosgw-admin"], "-n", "client.rgw", *user], setup, environment))
         gateway = program("gateway", paths["radosgw"], "-n", "client.rgw", ends_on=signal.SIGTERM)
         s3 = S3(port, made["keys"][0]["access_key"], made["keys"][0]["secret_key"], monitor, store, gateway)
@@ -171,7 +185,14 @@ def start_s3(folder: Path, port: int = 0, *, memory: int = 4 << 30) -> S3:
 
 
 def _initialise(paths: dict[str, Path], folder: Path, monitor: str, fsid: str) -> None:
-    """Make the keys of the cluster's parts and the monitor's store."""
+    """Create the keys of the cluster's parts and the monitor's store.
+
+    Args:
+        paths: The programs.
+        folder: The folder for keys and stores.
+        monitor: The monitor's address.
+        fsid: The cluster's id.
+    """
     environment, log, keyring = {"CEPH_CONF": str(folder / "ceph.conf")}, folder / "setup.log", folder / "keyring"
     for name in ("mon", "osd"):
         (folder / name).mkdir()

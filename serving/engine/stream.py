@@ -1,32 +1,12 @@
-"""What a request gets from the engine: pieces of text as they come, or the whole answers."""
+"""The answers of a request: chunks of text as they are generated, or complete answers."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
-from serving.refusals import Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A token of an answer; its logprob in nats, and the likeliest tokens with theirs, where the request asked for them."""
-
-    id: int
-    text: str
-    logprob: float = 0.0
-    top: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one step adds to one sample of one prompt; `finish` is "" until its last piece: "stop" or "length"."""
-
-    prompt: int
-    sample: int
-    text: str
-    tokens: tuple[Chosen, ...]
-    finish: str
+from mynah.decoding.request import TextChunk, TokenLogprob
+from serving.engine.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,95 +15,108 @@ class Answer:
 
     text: str
     finish: str
-    tokens: tuple[Chosen, ...]
+    tokens: tuple[TokenLogprob, ...]
 
 
 class Stream:
-    """A request's answers on their way. The engine's thread puts pieces in; the event loop takes them out."""
+    """The answers of a running request. The engine's thread adds chunks; the event loop reads them.
+
+    Attributes:
+        prompt_tokens: The number of tokens of all prompts.
+        prompt_logprobs: The prompt's tokens after the first, by the prompt's index, if requested; set before its first chunk.
+        written: The number of tokens generated so far.
+        cancelled: Whether the reader cancelled the request.
+    """
 
     def __init__(self, prompts: int, samples: int, prompt_tokens: int, cancel: Callable[["Stream"], None]) -> None:
+        """Create a stream.
+
+        Args:
+            prompts: The number of prompts.
+            samples: The number of samples per prompt.
+            prompt_tokens: The number of tokens of all prompts.
+            cancel: Called on the event loop when the reader cancels the request.
+        """
         self.prompt_tokens = prompt_tokens
-        self.read: dict[
-            int, tuple[Chosen, ...]
-        ] = {}  # each prompt's own tokens, there before its first piece, where they were asked for
-        self.written = 0  # tokens so far
+        self.prompt_logprobs: dict[int, tuple[TokenLogprob, ...]] = {}
+        self.written = 0
         self._prompts, self._samples = prompts, samples
         self._unfinished = prompts * samples
-        self._pieces: deque[Piece] = deque()
-        self._error: Refusal | None = None
+        self._chunks: deque[TextChunk] = deque()
+        self._error: EngineError | None = None
         self._woken = asyncio.Event()
-        self._eager = False  # whether each piece wakes the reader, or only the end
+        self._is_streamed = False  # whether every chunk wakes the reader, or only the last
         self._cancel = cancel
         self.cancelled = False
 
     # On the engine's thread
 
-    def put(self, piece: Piece) -> bool:
-        """Add a piece; returns whether the reader must be woken."""
-        self._pieces.append(piece)
-        self.written += len(piece.tokens)
-        if piece.finish:
+    def put(self, chunk: TextChunk) -> bool:
+        """Add a chunk. Return whether the reader must be woken."""
+        self._chunks.append(chunk)
+        self.written += len(chunk.tokens)
+        if chunk.finish:
             self._unfinished -= 1
-        return self._eager or not self._unfinished
+        return self._is_streamed or not self._unfinished
 
-    def fail(self, error: Refusal) -> None:
-        """End it with `error`."""
+    def fail(self, error: EngineError) -> None:
+        """End the stream with an error."""
         self._error = error
 
     # On the event loop
 
     def wake(self) -> None:
-        """Let the reader look."""
+        """Wake the reader."""
         self._woken.set()
 
     def cancel(self) -> None:
-        """Give up: its samples leave the batch at the next step. Safe to call twice, and after the end."""
+        """Cancel the request; its samples leave the batch at the next step. A further call, or one after the end, has no effect."""
         if self._unfinished and not self.cancelled:
             self.cancelled = True
             self._cancel(self)
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        """The pieces as they come. Raises Refusal when the engine gives it up; leaving the loop early cancels it."""
-        self._eager = True
+    async def __aiter__(self) -> AsyncIterator[TextChunk]:
+        """Yield the chunks as they are generated. Leaving the loop early cancels the request. Raises EngineError."""
+        self._is_streamed = True
         left = self._prompts * self._samples
         try:
             while left:
-                while self._pieces:
-                    piece = self._pieces.popleft()
-                    left -= bool(piece.finish)
-                    yield piece
+                while self._chunks:
+                    chunk = self._chunks.popleft()
+                    left -= bool(chunk.finish)
+                    yield chunk
                 if left:
-                    await self._more()
+                    await self._wait()
         finally:
             if left:
                 self.cancel()
 
     async def answers(self) -> list[list[Answer]]:
-        """All answers when the last has ended, [prompt][sample]. Raises Refusal; being cancelled cancels them."""
+        """Return the complete answers, [prompt][sample]. Cancelling this coroutine cancels the request. Raises EngineError."""
         try:
             while self._unfinished:
-                await self._more()
+                await self._wait()
         except BaseException:
             self.cancel()
             raise
-        return _joined(self._pieces, self._prompts, self._samples)
+        return _join(self._chunks, self._prompts, self._samples)
 
-    async def _more(self) -> None:
+    async def _wait(self) -> None:
         if self._error:
             raise self._error
         await self._woken.wait()
         self._woken.clear()
-        if self._error and not self._pieces:
+        if self._error and not self._chunks:
             raise self._error
 
 
-def _joined(pieces: Iterable[Piece], prompts: int, samples: int) -> list[list[Answer]]:
-    texts: dict[tuple[int, int], list[Piece]] = {}
-    for piece in pieces:
-        texts.setdefault((piece.prompt, piece.sample), []).append(piece)
+def _join(chunks: Iterable[TextChunk], prompts: int, samples: int) -> list[list[Answer]]:
+    texts: dict[tuple[int, int], list[TextChunk]] = {}
+    for chunk in chunks:
+        texts.setdefault((chunk.prompt, chunk.sample), []).append(chunk)
     return [[_answer(texts[prompt, sample]) for sample in range(samples)] for prompt in range(prompts)]
 
 
-def _answer(pieces: list[Piece]) -> Answer:
-    tokens = tuple(token for piece in pieces for token in piece.tokens)
-    return Answer("".join(piece.text for piece in pieces), pieces[-1].finish, tokens)
+def _answer(chunks: list[TextChunk]) -> Answer:
+    tokens = tuple(token for chunk in chunks for token in chunk.tokens)
+    return Answer("".join(chunk.text for chunk in chunks), chunks[-1].finish, tokens)

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from components.aliases import all_aliases
-from components.errors import InputError
-from components.files import make_folder
-from components.names import bot_name
-from components.registry import CHAMPION
-from components.store import Store
+from mynah.core.errors import InputError
+from mynah.core.files import atomic_folder, make_folder
+from mynah.core.names import bot_name
+from mynah.mlflow_client.store import Store
+from mynah.registry.alias_snapshot import all_aliases
+from mynah.registry.checkpoint_cache import MODEL, cache_folder
+from mynah.registry.registry import Registry
+from mynah.registry.versions import CHAMPION
+from mynah.storage.local import FolderArtifactStore
+from serving.models.address import VERSION
 
 if TYPE_CHECKING:
-    from components.registry import BotVersion, Registry
+    from mynah.registry.registry import Registry
+    from mynah.registry.versions import BotVersion
 
 CARD, PICTURE = "README.md", "predictions.png"
 Aliases = Mapping[str, Mapping[str, str]]  # bot -> alias -> version
@@ -24,9 +29,10 @@ Aliases = Mapping[str, Mapping[str, str]]  # bot -> alias -> version
 
 @dataclass(frozen=True, slots=True)
 class ServedBot:
-    """A bot to serve: its name, the version shown to callers, and a folder with its whole Hugging Face checkpoint.
+    """A bot to serve: its name, the version shown to clients, and a folder with a complete Hugging Face checkpoint.
 
-    Raises InputError when the name is no bot's name.
+    Raises:
+        InputError: the name is not a valid bot name, or requests could not name the version.
     """
 
     name: str
@@ -35,57 +41,68 @@ class ServedBot:
 
     def __post_init__(self) -> None:
         bot_name(self.name)
+        if not VERSION.fullmatch(self.version):
+            raise InputError(
+                f"{self.version[:80]!r} can't be a version: requests name it as {self.name}:VERSION",
+                "Use a-z, A-Z, 0-9 and inner dots, hyphens and underscores, 64 characters at most.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class LocalVersion:
     """A version on this machine's disk."""
 
     folder: Path
-    passed: bool  # whether the gate passed it; one that failed is answered to who asks for it by name, and to nobody else
+    passed: bool  # the gate's verdict; traffic is not split to a version that failed
 
 
-class Source(Protocol):
-    """Where bots come from. What it does blocks, and may be asked on several threads at once."""
+class ModelSource(Protocol):
+    """A source of bots. Its methods block and are called on several threads concurrently."""
 
     @property
     def eager(self) -> Sequence[str]:
-        """The bots that a server loads before it is ready; the others on their first use."""
+        """The bots that are loaded before the server is ready; others are loaded on their first request."""
 
     @property
-    def moves(self) -> bool:
+    def is_dynamic(self) -> bool:
         """Whether bots and aliases may change while the server runs."""
 
     def aliases(self) -> Aliases:
-        """Every bot with its aliases. Raises PlatformError when they cannot be had now."""
+        """Return all bots with their aliases. Raises PlatformError when the source is unreachable."""
 
     def versions(self, name: str) -> list[str]:
-        """The versions of a bot, the newest first. Raises InputError for an unknown bot, PlatformError like `aliases`."""
+        """Return a bot's versions, the newest first. Raises InputError for an unknown bot, and PlatformError as `aliases` does."""
 
-    def fetch(self, name: str, version: str) -> Fetched:
-        """The version on this machine's disk, downloaded where need be.
+    def fetch(self, name: str, version: str) -> LocalVersion:
+        """Return a version on this machine's disk; download it first if necessary.
 
-        Raises InputError when its files are gone or not whole, PlatformError when they cannot be had now.
+        Args:
+            name: the bot's name.
+            version: the version.
+
+        Raises:
+            InputError: its files are missing or incomplete.
+            PlatformError: the source is unreachable.
         """
 
     def card_folder(self, name: str, version: str) -> Path | None:
-        """The folder with a version's card and picture, fetched where need be without the weights. Raises as `fetch` does."""
+        """Return a folder with a version's card and picture, which may lack the weights. Raises as `fetch` does."""
 
     def prepare(self) -> None:
-        """Do what would keep the first reader waiting. Raises PlatformError when the source is away."""
+        """Do slow work before the first request. Raises PlatformError when the source is unreachable."""
 
     def discard(self, name: str, version: str = "") -> None:
-        """Erase this machine's own copy of a version, or of a bot's all, for it is damaged or no more."""
+        """Erase the downloaded copy of a version, or of all versions for "", because it is damaged or was deleted."""
 
 
 class FolderSource:
-    """Bots in folders of this machine, such as /mnt/models, where KServe's storage initializer puts one. They never change."""
+    """Bots in folders of this machine, such as /mnt/models, where KServe's storage initializer downloads a model. They never change."""
 
     eager: Sequence[str]
-    moves = False
+    is_dynamic = False
 
     def __init__(self, bots: Sequence[ServedBot]) -> None:
-        """Raises InputError when there is none, or two share a name."""
+        """Raise InputError when there is no bot, or two have the same name."""
         self.eager = [bot.name for bot in bots]
         self._bots = {bot.name: bot for bot in bots}
         if not bots:
@@ -94,86 +111,84 @@ class FolderSource:
             raise InputError(f"two bots share a name: {', '.join(sorted(self.eager))}", "Name each bot once.")
 
     def aliases(self) -> Aliases:
-        """Every bot with its one version as champion."""
+        """Return all bots, with their only version as the champion."""
         return {bot.name: {CHAMPION: bot.version} for bot in self._bots.values()}
 
     def versions(self, name: str) -> list[str]:
-        """The one version of a bot."""
+        """Return the only version of a bot."""
         return [self._bots[name].version]
 
-    def fetch(self, name: str, version: str) -> Fetched:
-        """The bot's folder. Whether it is a whole checkpoint, loading it shows."""
-        return Fetched(self._bots[name].folder, passed=True)
+    def fetch(self, name: str, version: str) -> LocalVersion:
+        """Return the bot's folder, whose checkpoint is checked when it is loaded."""
+        return LocalVersion(self._bots[name].folder, passed=True)
 
     def card_folder(self, name: str, version: str) -> Path | None:
-        """The bot's folder."""
+        """Return the bot's folder; None for another version."""
         bot = self._bots.get(name)
         return bot.folder if bot and bot.version == version else None
 
     def prepare(self) -> None:
-        """Nothing."""
+        """Do nothing: the folders are local."""
 
     def discard(self, name: str, version: str = "") -> None:
-        """Nothing: the folder is not the server's."""
+        """Do nothing: the folder does not belong to the server."""
 
 
 class RegistrySource:
-    """The bots of MLflow's registry: all there are, or those named. What is fetched from S3 is kept and shared on disk.
+    """The bots of MLflow's registry, all or those named. Files from S3 are cached on disk, shared with other processes.
 
-    MLflow takes a second to import, so nothing of it is until it is needed; on a laptop's store not even to see who serves.
+    MLflow takes a second to import, so it is imported on first use; reading the aliases of a local store does not need it.
     """
 
-    moves = True
+    is_dynamic = True
 
     def __init__(self, store: Store, names: Sequence[str] = ()) -> None:
-        """Raises InputError for a name that is no bot's."""
+        """Create a source of all bots of a store, or of those in `names`. Raises InputError for an invalid name."""
         self.eager: Sequence[str] = [bot_name(name) for name in dict.fromkeys(names)]
         self.store = store
         self._only = set(self.eager)
-        self._fetched: dict[tuple[str, str], Fetched] = {}
+        self._fetched: dict[tuple[str, str], LocalVersion] = {}
         self._cards: dict[tuple[str, str], Path] = {}
         self._opening = threading.Lock()
         self._registry: Registry | None = None
 
     def aliases(self) -> Aliases:
-        """Every bot of the registry that is served here, and its aliases; copies of others, which are no more, are erased."""
-        found = {
-            name: {alias: str(version) for alias, version in mine.items()}
-            for name, mine in all_aliases(self.store).items()
+        """Return the served bots of the registry with their aliases; erase the copies of bots that no longer exist."""
+        aliases_by_bot = {
+            name: {alias: str(version) for alias, version in aliases.items()}
+            for name, aliases in all_aliases(self.store).items()
             if not self._only or name in self._only
         }
-        for name in {name for name, _ in {*self._fetched, *self._cards}} - found.keys():
+        for name in {name for name, _ in {*self._fetched, *self._cards}} - aliases_by_bot.keys():
             self.discard(name)
-        return found
+        return aliases_by_bot
 
     def versions(self, name: str) -> list[str]:
-        """The versions of a bot, the newest first."""
+        """Return a bot's versions, the newest first."""
         return [str(version.version) for version in self._open().bot(name).versions]
 
-    def fetch(self, name: str, version: str) -> Fetched:
-        """The version on disk, verified when this process first asks: its files' sizes, or their digests when they are downloaded."""
+    def fetch(self, name: str, version: str) -> LocalVersion:
+        """Return a version on disk. The first call checks the files' sizes, or their digests after a download."""
         known = self._fetched.get((name, version))
         if known and (known.folder / "config.json").is_file():
             return known
-        found = self._version(name, version)
-        fetched = Fetched(self._open().checkpoint(found), found.passed)
+        registered = self._version(name, version)
+        fetched = LocalVersion(self._open().checkpoint(registered), registered.passed)
         self._fetched[name, version] = fetched
         return fetched
 
     def card_folder(self, name: str, version: str) -> Path | None:
-        """The folder of a version that was fetched or lies in a laptop's store; else its card and picture alone, some kilobytes."""
-        from components.artifact_folder import FolderPlace
-        from components.checkpoint_cache import MODEL, cache_folder
-        from components.files import atomic_folder
-
+        """Return the folder of a version that was fetched or is in a local store, or else of its downloaded card and picture."""
         known = self._fetched.get((name, version))
         if known or (name, version) in self._cards:
             return known.folder if known else self._cards[name, version]
-        found = self._version(name, version)
-        files = self._open().files(found)
-        if isinstance(files, FolderPlace):
+        registered = self._version(name, version)
+        files = self._open().files(registered)
+        if isinstance(files, FolderArtifactStore):
             return self._cards.setdefault((name, version), files.folder / MODEL)
-        target = cache_folder(self.store) / f"{found.model_id or f'{name}-{version}'}.card"  # `mynah forget` finds it by its name
+        target = (
+            cache_folder(self.store) / f"{registered.model_id or f'{name}-{version}'}.card"
+        )  # `mynah forget` finds the folder by this name
         if not target.is_dir():
             make_folder(target.parent)
             with atomic_folder(target) as folder:
@@ -183,17 +198,15 @@ class RegistrySource:
         return self._cards.setdefault((name, version), target)
 
     def prepare(self) -> None:
-        """Import MLflow, a second, and ask it where some version lies, for its database layers take 0.4 s over their first answer."""
+        """Import MLflow (1 s) and look up a version, because its database layers take 0.4 s for their first query."""
         registry = self._open()
         name, aliases = next(((name, aliases) for name, aliases in self.aliases().items() if aliases), ("", {}))
-        with contextlib.suppress(InputError):  # gone a moment ago: as well
+        with contextlib.suppress(InputError):  # it was deleted just now
             for version in registry.head(name, *map(int, aliases.values())).versions[:1] if name else ():
                 registry.uri(version)
 
     def discard(self, name: str, version: str = "") -> None:
-        """Erase the copies that were downloaded, if any were; a laptop's store is its own."""
-        from components.checkpoint_cache import cache_folder
-
+        """Erase downloaded copies; a local store's files are not copies and stay."""
         for key in [key for key in {*self._fetched, *self._cards} if key[0] == name and version in ("", key[1])]:
             known, card = self._fetched.pop(key, None), self._cards.pop(key, None)
             for folder in (known.folder if known else None, card):
@@ -202,14 +215,12 @@ class RegistrySource:
                         shutil.rmtree(folder)
 
     def _version(self, name: str, version: str) -> "BotVersion":
-        found = self._open().head(name, int(version)).versions
-        if not found:
+        versions = self._open().head(name, int(version)).versions
+        if not versions:
             raise InputError(f"{name} has no version {version}", f"See `mynah show {name}`.")
-        return found[0]
+        return versions[0]
 
     def _open(self) -> "Registry":
-        from components.registry import Registry
-
         with self._opening:
             if not self._registry:
                 self._registry = Registry(self.store)

@@ -1,6 +1,6 @@
-"""What a server writes on stderr: one line per request and whatever went wrong, as JSON, or short on a terminal.
+"""The server's log on stderr: a line per request and per failure, as JSON, or in a short form on a terminal.
 
-No line holds a prompt or an answer unless the operator asks for prompts, none holds a key, and none can hold a control character.
+No line contains a prompt or an answer unless the operator enables prompts, none contains a key, and none can contain a control character.
 """
 
 import json
@@ -11,19 +11,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
-from components.errors import MynahError
+from mynah.core.errors import MynahError
 
-LONGEST = 200  # characters of a name or path that a caller made up
-LONGEST_PROMPT = 2000
-# Exceptions whose messages are about the machine. Others quote the values they choked on, and those may be a prompt.
-TELLING = (OSError, MemoryError, RuntimeError, MynahError)
+MAX_VALUE_LENGTH = 200  # characters of a value that a client can choose, such as a name or path
+MAX_PROMPT_LENGTH = 2000
+# Exceptions whose messages are about the machine. Those of others can quote values, among them prompts.
+SAFE_EXCEPTIONS = (OSError, MemoryError, RuntimeError, MynahError)
 ORDER = ("status", "method", "path", "bot", "tokens", "seconds", "tenant", "key", "id")
 
 
 class Log:
-    """The log of this process: it takes over what Python's `logging` and uvicorn have to say until `close`.
+    """The log of this process, which handles Python's `logging` until `close`.
 
-    `as_json` None means JSON unless `stream` (stderr where none is given) is a terminal.
+    Args:
+        stream: where lines go; None is stderr.
+        as_json: whether lines are JSON; None means JSON unless `stream` is a terminal.
+        prompts: whether to log prompts.
     """
 
     def __init__(self, stream: TextIO | None = None, as_json: bool | None = None, prompts: bool = False) -> None:
@@ -32,31 +35,31 @@ class Log:
         self.prompts = prompts
         self._handler = logging.StreamHandler(stream)
         self._handler.setFormatter(_Json(prompts) if as_json else _Short(prompts))
-        self._ours = logging.getLogger("mynah")
-        self._before = self._ours.level
-        self._ours.setLevel(logging.INFO)
+        self._logger = logging.getLogger("mynah")
+        self._previous_level = self._logger.level
+        self._logger.setLevel(logging.INFO)
         logging.getLogger().addHandler(self._handler)
 
     def request(self, fields: Mapping[str, object]) -> None:
-        """One line about a request; `fields` are the names and values to show, and empty ones are left out."""
+        """Log a line about a request; empty `fields` are omitted."""
         status = fields.get("status")
         level = logging.ERROR if isinstance(status, int) and status >= 500 and status != 503 else logging.INFO
-        shown = {name: _short(value) for name, value in fields.items() if value not in ("", None) and name != "prompts"}
+        values = {name: _short(value) for name, value in fields.items() if value not in ("", None) and name != "prompts"}
         prompts = fields.get("prompts")
         if self.prompts and isinstance(prompts, list | tuple):
-            shown["prompts"] = [str(prompt)[:LONGEST_PROMPT] for prompt in prompts]
-        self._ours.log(level, "request", extra={"fields": shown})
+            values["prompts"] = [str(prompt)[:MAX_PROMPT_LENGTH] for prompt in prompts]
+        self._logger.log(level, "request", extra={"fields": values})
 
     def close(self) -> None:
-        """Give `logging` back as it was."""
+        """Restore the previous state of `logging`."""
         logging.getLogger().removeHandler(self._handler)
-        self._ours.setLevel(self._before)
+        self._logger.setLevel(self._previous_level)
 
 
 def _short(value: object) -> object:
     if isinstance(value, float):
         return round(value, 4)
-    return value if isinstance(value, int) else str(value)[:LONGEST]
+    return value if isinstance(value, int) else str(value)[:MAX_VALUE_LENGTH]
 
 
 class _Formatter(logging.Formatter):
@@ -64,19 +67,19 @@ class _Formatter(logging.Formatter):
         super().__init__()
         self._quotes_values = prompts
 
-    def fault(self, record: logging.LogRecord) -> str:
-        """Where in the code an exception arose, and of what kind it is; its message only where that cannot quote a request."""
+    def describe_exception(self, record: logging.LogRecord) -> str:
+        """Return types and stack frames of an exception and its causes; messages only where these cannot quote a request."""
         if not record.exc_info or record.exc_info[1] is None:
             return ""
-        told: list[str] = []
+        causes: list[str] = []
         error: BaseException | None = record.exc_info[1]
-        while error is not None and len(told) < 5:  # from the outermost to its cause
+        while error is not None and len(causes) < 5:  # from the outermost to its cause
             frames = traceback.extract_tb(error.__traceback__)[-8:]
             where = " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames)
-            message = f": {error}" if self._quotes_values or isinstance(error, TELLING) else ""
-            told.append(f"{type(error).__name__}{message} ({where})")
+            message = f": {error}" if self._quotes_values or isinstance(error, SAFE_EXCEPTIONS) else ""
+            causes.append(f"{type(error).__name__}{message} ({where})")
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        return "; because of ".join(told)
+        return "; because of ".join(causes)
 
 
 class _Json(_Formatter):
@@ -84,28 +87,28 @@ class _Json(_Formatter):
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {"time": when, "level": record.levelname.lower(), "message": record.getMessage()}
         line |= getattr(record, "fields", {})
-        if fault := self.fault(record):
-            line["error"] = fault
+        if describe_exception := self.describe_exception(record):
+            line["error"] = describe_exception
         if record.name != "mynah":
             line["logger"] = record.name
-        return json.dumps(line)  # ASCII only: no control character gets through, nor one that turns text around
+        return json.dumps(line)  # ASCII only, so no control and no bidirectional characters
 
 
 class _Short(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", None)
-        words = [datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")]
+        parts = [datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")]
         if record.levelno >= logging.WARNING:
-            words.append(record.levelname.lower())
+            parts.append(record.levelname.lower())
         if fields is None:
-            words += [record.getMessage(), self.fault(record)]
+            parts += [record.getMessage(), self.describe_exception(record)]
         else:
             units = {"seconds": "s", "tokens": "tokens"}
-            words += [f"{fields[name]} {units.get(name, '')}".strip() for name in ORDER if name in fields]
-            words += [f"{prompt!r}" for prompt in fields.get("prompts", ())]
-        return printable(" ".join(word for word in words if word))
+            parts += [f"{fields[name]} {units.get(name, '')}".strip() for name in ORDER if name in fields]
+            parts += [f"{prompt!r}" for prompt in fields.get("prompts", ())]
+        return printable(" ".join(word for word in parts if word))
 
 
 def printable(text: str) -> str:
-    """`text` with what could command a terminal, or turn its text around, spelt as an escape."""
+    """Return `text` with control and bidirectional characters as escape sequences."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,43 +1,57 @@
-"""OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says where to send them.
+"""OpenTelemetry traces, sent to OTEL_EXPORTER_OTLP_ENDPOINT if it is set.
 
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables: the variables of the SDK hold (sampling,
-OTEL_SERVICE_NAME, headers, timeouts, OTEL_SDK_DISABLED). Without an endpoint the SDK, 0.1 s of imports, stays away.
+The SDK's variables apply (sampling, OTEL_SERVICE_NAME, headers, timeouts, OTEL_SDK_DISABLED):
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables. Without an endpoint, the SDK is not imported, which
+takes 0.1 s.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from components.errors import InputError
+from mynah.core.errors import InputError
+from mynah.core.settings import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
+    OTEL_RESOURCE_ATTRIBUTES,
+    OTEL_SDK_DISABLED,
+    OTEL_SERVICE_NAME,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-OURS = "http/protobuf"
+OURS = OTEL_EXPORTER_OTLP_PROTOCOL.default
 NAMES = {"status": "http.response.status_code", "method": "http.request.method", "path": "url.path"}
 NANO = 1_000_000_000
 
 
 def traces_from_environment() -> "Traces | None":
-    """The traces that the environment asks for, or None. Raises InputError for a protocol that isn't spoken."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not any(os.environ.get(name) for name in ENDPOINTS):
+    """Return the traces that the environment configures, or None. Raises InputError for an unsupported protocol."""
+    if OTEL_SDK_DISABLED.get().strip().lower() == "true":  # OpenTelemetry accepts no other value, such as 1
         return None
-    protocol = next((os.environ[name] for name in PROTOCOLS if os.environ.get(name)), OURS)
+    if not (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT.get() or OTEL_EXPORTER_OTLP_ENDPOINT.get()):
+        return None
+    protocol = OTEL_EXPORTER_OTLP_TRACES_PROTOCOL.get() or OTEL_EXPORTER_OTLP_PROTOCOL.get()
     if protocol != OURS:
-        raise InputError(f"{PROTOCOLS[1]} is {protocol[:40]!r}", f"Leave it out, or say {OURS}; collectors take it on port 4318.")
+        raise InputError(
+            f"{OTEL_EXPORTER_OTLP_PROTOCOL.name} is {protocol[:40]!r}",
+            f"Unset it, or set {OURS}, which collectors accept on port 4318.",
+        )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    given = "OTEL_SERVICE_NAME" in os.environ or f"{SERVICE_NAME}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    given = OTEL_SERVICE_NAME.is_set() or f"{SERVICE_NAME}=" in OTEL_RESOURCE_ATTRIBUTES.get()
     resource = Resource.create({} if given else {SERVICE_NAME: "mynah"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # its own thread; drops what a dead collector cannot take
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter())
+    )  # sends on its own thread; drops spans when the collector is unreachable
     return Traces(provider)
 
 
@@ -52,16 +66,21 @@ class Traces:
         self._parents = TraceContextTextMapPropagator()
 
     def begin(self, name: str, headers: Mapping[str, str]) -> "Span":
-        """A span that begins now, within the trace that `headers` (lower-case names) carry by W3C's traceparent."""
+        """Start a span within the trace that `headers` (lower-case names) carry as W3C trace context, https://www.w3.org/TR/trace-context/."""
         from opentelemetry.trace import SpanKind
 
         return self._tracer.start_span(name, self._parents.extract(headers), kind=SpanKind.SERVER)
 
     def end(self, span: "Span", fields: Mapping[str, object], first_token: float | None, seconds: float) -> None:
-        """End a span with a request's `fields`, and with a span each for what came before and after its first token.
+        """End a span, with child spans for the time before and after the first token.
 
-        Before it lie the queue and the reading of the prompt, after it the decoding. `first_token` and `seconds` count from
-        the span's beginning.
+        Before the first token are the queue and the prefill, after it the decoding.
+
+        Args:
+            span: the span to end.
+            fields: the request's fields, which become attributes; prompts are omitted.
+            first_token: seconds from the span's start to the first token; None where nothing was streamed.
+            seconds: seconds from the span's start to its end.
         """
         from opentelemetry.trace import StatusCode, set_span_in_context
 
@@ -70,9 +89,9 @@ class Traces:
             if name != "prompts" and isinstance(value, str | int | float) and value != "":
                 span.set_attribute(NAMES.get(name, f"mynah.{name}"), value)
         if first_token is not None:
-            context, began = set_span_in_context(span), ended - int(seconds * NANO)
-            turn = began + int(first_token * NANO)
-            for name, start, end in (("queue and prefill", began, turn), ("decode", turn, ended)):
+            context, started = set_span_in_context(span), ended - int(seconds * NANO)
+            first = started + int(first_token * NANO)
+            for name, start, end in (("queue and prefill", started, first), ("decode", first, ended)):
                 self._tracer.start_span(name, context, start_time=start).end(end)
         status = fields.get("status")
         if isinstance(status, int) and status >= 500:
@@ -80,10 +99,10 @@ class Traces:
         span.end(ended)
 
     def close(self) -> None:
-        """Send what waits, and stop; blocks, for as long as the exporter's timeout at most."""
+        """Send the pending spans and stop; blocks for at most the exporter's timeout."""
         self._provider.shutdown()
 
 
 def trace_of(span: "Span") -> str:
-    """The id of the trace that a span belongs to, as 32 hexadecimal digits."""
+    """Return the id of a span's trace, as 32 hexadecimal digits."""
     return f"{span.get_span_context().trace_id:032x}"

@@ -1,87 +1,114 @@
-"""A v2 request and its answer as gRPC's messages, and as KServe's InferRequest and InferResponse.
+"""Converts v2 requests and responses between gRPC messages and InferRequest and InferResponse.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_grpc.md
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.protocols.kserve_import import InferInput, InferRequest, RequestedOutput
-from serving.refusals import Refusal
+from serving.errors import ApiError
+from serving.infer_types import InferRequest, InferResponse, InferTensor, RequestedOutput
+from serving.protocols.grpc_schema import MESSAGES, message
 
-FRACTIONS = ("temperature", "top_p", "repetition_penalty")  # gRPC's parameters have no fractions: "0.8" is the number here
-LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor that is sent raw, as Triton's clients do
+FRACTIONS = (
+    "temperature",
+    "top_p",
+    "repetition_penalty",
+)  # KServe's client has no floating-point parameters; "0.8" as a string is the number
+KINDS = tuple(declared.split()[-1] for declared in MESSAGES["InferParameter"])
+LENGTH = struct.Struct("<I")  # precedes each element of a raw BYTES tensor, as Triton's clients send it
 
 
 def address_of(name: str, version: str) -> str:
-    """How the repository names what a message asks for."""
+    """Return the address of the bot that a message names."""
     return f"{name}:{version}" if version else name
 
 
-def read(request: Any, address: str) -> Any:  # noqa: ANN401 - a ModelInferRequest
-    """KServe's InferRequest of a message. Raises Refusal (400)."""
+def from_message(request: Any) -> InferRequest:  # noqa: ANN401 - a ModelInferRequest
+    """Convert a ModelInferRequest. Raises ApiError (400)."""
     tensors = [
-        InferInput(tensor.name, list(tensor.shape), tensor.datatype, _texts(contents), _told(tensor))
+        InferTensor(tensor.name, list(tensor.shape), tensor.datatype, _texts(contents), _tensor_parameters(tensor))
         for tensor, contents in zip(request.inputs, _contents(request), strict=True)
     ]
-    parameters = {name: _number(value) if name in FRACTIONS else value for name, value in _plain(request.parameters).items()}
-    outputs = [RequestedOutput(output.name, _plain(output.parameters)) for output in request.outputs]
-    return InferRequest(address, tensors, request.id or None, parameters=parameters, request_outputs=outputs)
+    parameters = {name: _number(value) if name in FRACTIONS else value for name, value in _to_dict(request.parameters).items()}
+    outputs = [RequestedOutput(output.name, _to_dict(output.parameters)) for output in request.outputs]
+    return InferRequest(tensors, parameters, outputs, request.id)
 
 
-def _told(tensor: Any) -> dict[str, Any]:  # noqa: ANN401 - an InferInputTensor
-    """A tensor's parameters, but for the size of raw contents, which clients add to them and their length tells."""
-    return {name: value for name, value in _plain(tensor.parameters).items() if name != "binary_data_size"}
+def _tensor_parameters(tensor: Any) -> dict[str, Any]:  # noqa: ANN401 - an InferInputTensor
+    """Return a tensor's parameters without binary_data_size, which clients add for raw contents and which is redundant."""
+    return {name: value for name, value in _to_dict(tensor.parameters).items() if name != "binary_data_size"}
 
 
-def written(answer: Any, raw: bool) -> Any:  # noqa: ANN401 - an InferResponse
-    """The ModelInferResponse of an answer, with raw contents for who asked with raw contents."""
-    message = answer.to_grpc()
-    for output in message.outputs if raw else ():
-        texts = output.contents.bytes_contents
-        message.raw_output_contents.append(b"".join(LENGTH.pack(len(text)) + text for text in texts))
-        output.ClearField("contents")
-    return message
+def to_message(response_data: InferResponse, raw: bool) -> Any:  # noqa: ANN401 - a ModelInferResponse
+    """Convert a response to a ModelInferResponse.
+
+    Args:
+        response_data: the response.
+        raw: whether texts become raw contents, for requests that used them.
+    """
+    names = {"id": response_data.id, "model_name": response_data.model_name, "model_version": response_data.model_version}
+    response = message("ModelInferResponse")(**names, parameters=_parameters(response_data.parameters))
+    for output in response_data.outputs:
+        tensor = response.outputs.add(
+            name=output.name, datatype=output.datatype, shape=output.shape, parameters=_parameters(output.parameters)
+        )
+        texts = [text.encode() for text in output.data]
+        if raw:
+            response.raw_output_contents.append(b"".join(LENGTH.pack(len(text)) + text for text in texts))
+        else:
+            tensor.contents.bytes_contents.extend(texts)
+    return response
+
+
+def _parameters(values: Mapping[str, int]) -> dict[str, Any]:
+    """Convert the parameters of a response, which are all integers."""
+    return {name: message("InferParameter")(int64_param=value) for name, value in values.items()}
 
 
 def _contents(request: Any) -> list[Sequence[bytes]]:  # noqa: ANN401 - a ModelInferRequest
-    """The elements of each input, wherever the message holds them. Raises Refusal (400)."""
+    """Return the elements of each input, from its contents or from the raw contents. Raises ApiError (400)."""
     if not request.raw_input_contents:
         return [tensor.contents.bytes_contents for tensor in request.inputs]
     if len(request.raw_input_contents) != len(request.inputs):
-        raise Refusal(400, f"there are {len(request.raw_input_contents)} raw_input_contents for {len(request.inputs)} inputs")
+        raise ApiError(400, f"there are {len(request.raw_input_contents)} raw_input_contents for {len(request.inputs)} inputs")
     return [_elements(raw) for raw in request.raw_input_contents]
 
 
 def _elements(raw: bytes) -> list[bytes]:
-    found, place = [], 0
-    while place < len(raw):
-        begin = place + LENGTH.size
-        place = begin + LENGTH.unpack_from(raw, place)[0] if begin <= len(raw) else len(raw) + 1
-        if place > len(raw):
-            raise Refusal(
+    elements, position = [], 0
+    while position < len(raw):
+        start = position + LENGTH.size
+        position = start + LENGTH.unpack_from(raw, position)[0] if start <= len(raw) else len(raw) + 1
+        if position > len(raw):
+            raise ApiError(
                 400, "raw_input_contents ends within an element; each is its length (4 bytes, little-endian) and its bytes"
             )
-        found.append(raw[begin:place])
-    return found
+        elements.append(raw[start:position])
+    return elements
 
 
 def _texts(contents: Sequence[bytes]) -> list[str]:
     try:
         return [text.decode("utf-8") for text in contents]
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"a prompt is not valid UTF-8 (byte {error.start})") from error
+        raise ApiError(400, f"a prompt is not valid UTF-8 (byte {error.start})") from error
 
 
-def _plain(parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a map of InferParameter
-    """Parameters as JSON would have them; one without a value is left out."""
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
-    return {name: getattr(parameters[name], kind) for name, kind in chosen.items() if kind}
+def _to_dict(parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - a map of InferParameter
+    """Convert a map of InferParameter to a dict. Raises ApiError (400) for a parameter without a value of a kind that there is."""
+    values: dict[str, Any] = {}
+    for name, value in parameters.items():
+        kind = value.WhichOneof("parameter_choice")
+        if not kind:
+            raise ApiError(400, f"the parameter {name[:80]!r} has no value of a known kind; known: {', '.join(KINDS)}")
+        values[name] = getattr(value, kind)
+    return values
 
 
 def _number(value: object) -> object:
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
-        return value  # refused where parameters are read, by name
+        return value  # rejected where parameters are parsed, with its name

@@ -1,10 +1,14 @@
-"""What v1 and v2 bodies look like, for the OpenAPI document; `serving.engine.ask` is what reads them, and words what is wrong."""
+"""The bodies of v1 and v2: InferBody validates v2 requests; the others are for the OpenAPI document.
 
-from typing import Annotated, Literal
+`mynah.decoding.request` and `serving.engine.request` parse them and report errors.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any, Literal
 
-from components.generation import RANGES
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+
+from mynah.models.sampling import RANGES
+from serving.infer_types import InferRequest, InferTensor, RequestedOutput
 
 LIMITS = {name: Field(ge=low, le=high) for name, low, high in RANGES}
 StopString = Annotated[str, Field(min_length=1, max_length=100)]
@@ -13,7 +17,7 @@ Stop = Annotated[
     Field(description="The answer ends before the first of these."),
 ]
 RepetitionPenalty = Annotated[
-    float, Field(ge=0.1, le=10, description="Over 1: tokens of prompt and answer become less likely again.")
+    float, Field(ge=0.1, le=10, description="Above 1: tokens of prompt and answer become less likely to repeat.")
 ]
 
 
@@ -21,18 +25,57 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+Parameters = dict[str, StrictFloat | StrictInt | StrictBool | str]
+
+
+class InferInput(BaseModel):
+    """An input tensor of a v2 request."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: Parameters | None = None
+    data: list[Any]
+
+
+class InferOutput(BaseModel):
+    """An output that a v2 request names."""
+
+    name: str
+    parameters: Parameters | None = None
+
+
+class InferBody(BaseModel):
+    """A v2 request of the protocol, except that parameters can hold a list, for `stop`."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str | None = None
+    parameters: dict[str, float | int | bool | str | list[str]] | None = None
+    inputs: list[InferInput]
+    outputs: list[InferOutput] | None = None
+
+    def request(self) -> InferRequest:
+        """Return the request in its protocol-independent form."""
+        inputs = [InferTensor(one.name, one.shape, one.datatype, one.data, one.parameters or {}) for one in self.inputs]
+        outputs = [RequestedOutput(one.name, one.parameters or {}) for one in self.outputs or ()]
+        return InferRequest(inputs, self.parameters or {}, outputs, self.id or "")
+
+
 class SamplingParameters(_Strict):
-    """How to sample. What is left out has the default of the bot's demo; without a seed every answer is another one."""
+    """Sampling parameters. Defaults are those of huggingtweets' demo; without a seed every answer differs."""
 
     n: Annotated[int, LIMITS["n"]] = Field(1, description="Texts per prompt; prompts x n is at most 100.")
     temperature: Annotated[float, LIMITS["temperature"]] = Field(1.0)
     top_p: Annotated[float, LIMITS["top_p"]] = Field(0.95)
     top_k: Annotated[int, LIMITS["top_k"]] = Field(0, description="0: no limit.")
     min_tokens: Annotated[int, LIMITS["min_tokens"]] = Field(
-        10, description="At most max_tokens, which lowers it when it stands alone."
+        10, description="At most max_tokens; a lower max_tokens alone lowers it too."
     )
     max_tokens: Annotated[int, LIMITS["max_tokens"]] = Field(160)
-    seed: Annotated[int, LIMITS["seed"]] = Field(0, description="The same seed gives the same text, whatever runs beside it.")
+    seed: Annotated[int, LIMITS["seed"]] = Field(
+        0, description="The same seed gives the same text, independent of concurrent requests."
+    )
     stop: Stop = Field([])
     repetition_penalty: RepetitionPenalty = 1.0
 
@@ -51,25 +94,29 @@ class PredictRequest(_Strict):
 
 
 class SeedUsed(BaseModel):
-    """With which seed the same request gives the same answer."""
+    """The seed with which the same request gives the same answer."""
 
     seed: int
 
 
 class PredictResponse(BaseModel):
-    """v1: for each instance its n texts, each of which begins with the prompt."""
+    """v1: the n texts of each instance; each starts with the prompt."""
 
     predictions: list[list[str]]
     parameters: SeedUsed
 
 
+PromptList = Annotated[list[str], Field(min_length=1, max_length=64)]
+NestedPrompts = Annotated[list[Annotated[list[str], Field(min_length=1, max_length=1)]], Field(min_length=1, max_length=64)]
+
+
 class PromptTensor(_Strict):
-    """v2: the one input. Its shape is [k] or [k, 1], where k is how many prompts `data` has."""
+    """v2: the input. Its shape is [k] or [k, 1] for k prompts; data of the latter may be nested."""
 
     name: Literal["prompt"]
     datatype: Literal["BYTES"]
     shape: list[int] = Field(min_length=1, max_length=2)
-    data: list[str] = Field(min_length=1, max_length=64)
+    data: PromptList | NestedPrompts
 
 
 class NamedOutput(_Strict):
@@ -88,13 +135,13 @@ class InferRequestBody(BaseModel):
 
 
 class TextsPerPrompt(BaseModel):
-    """How many texts each prompt got."""
+    """The number of texts per prompt."""
 
     n: int
 
 
 class TextTensor(BaseModel):
-    """v2: the texts, prompt by prompt; each begins with its prompt."""
+    """v2: the texts, prompt by prompt; each starts with its prompt."""
 
     name: Literal["text"]
     datatype: Literal["BYTES"]
@@ -104,7 +151,7 @@ class TextTensor(BaseModel):
 
 
 class InferResponseBody(BaseModel):
-    """v2: the answer, and the version that gave it."""
+    """v2: the response, with the version that answered."""
 
     id: str
     model_name: str
@@ -113,14 +160,81 @@ class InferResponseBody(BaseModel):
     parameters: SeedUsed
 
 
+class TensorMetadata(BaseModel):
+    """An input or output tensor of a bot; -1 is any size."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadataResponse(BaseModel):
+    """v2: a bot and its versions that are served."""
+
+    name: str
+    versions: list[str] | None = None
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReadyResponse(BaseModel):
+    """v2: whether a bot is in memory."""
+
+    name: str
+    ready: bool
+
+
+class ListModelsResponse(BaseModel):
+    """The bots that the caller can query."""
+
+    models: list[str]
+
+
+class ModelEntry(BaseModel):
+    """A bot in OpenAI's list of models."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ListModelsV1(ListModelsResponse):
+    """v1: the bots that the caller can query, by KServe's names and by OpenAI's."""
+
+    object: Literal["list"]
+    data: list[ModelEntry]
+
+
+class ServerMetadataResponse(BaseModel):
+    """v2: the server's metadata."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLiveResponse(BaseModel):
+    """v2: the process is alive."""
+
+    live: bool
+
+
+class ServerReadyResponse(BaseModel):
+    """v2: the server accepts requests."""
+
+    ready: bool
+
+
 class Problem(BaseModel):
-    """What is wrong, and what to do about it."""
+    """An error: its cause and the fix."""
 
     error: str
 
 
 class ReadyV1(BaseModel):
-    """v1: a bot that can answer at once."""
+    """v1: whether a bot is in memory."""
 
     name: str
     ready: bool
@@ -141,6 +255,6 @@ class Unloaded(BaseModel):
 
 
 class Hinted(BaseModel):
-    """The aliases are looked at now."""
+    """The server reads the registry's aliases now."""
 
     hint: bool

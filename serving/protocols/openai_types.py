@@ -1,114 +1,99 @@
-"""What OpenAI's completions take and answer, as far as Mynah serves them; the models of the OpenAPI document.
+"""Requests and responses of OpenAI's completions, as far as Mynah supports them; `openai_chat_types` has those of the chat.
 
 https://platform.openai.com/docs/api-reference/completions
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from serving.engine.ask import MOST_LOGPROBS
-from serving.protocols.kserve_schemas import LIMITS, RepetitionPenalty, Stop
+from mynah.decoding.request import MAX_LOGPROBS
+from mynah.models.sampling import RANGES
+from serving.protocols.kserve_schemas import LIMITS, ModelEntry, RepetitionPenalty, Stop
 from serving.protocols.openapi import ADDRESS
-from serving.refusals import Refusal, nearest
 
-# What OpenAI's field means and Mynah does not do, in words for whoever asks for it.
-UNSERVED = {
-    "suffix": "suffix is not served: the models only write what comes after a prompt",
-    "presence_penalty": "presence_penalty is not served; repetition_penalty (extra_body) is",
-    "frequency_penalty": "frequency_penalty is not served; repetition_penalty (extra_body) is",
-    "logit_bias": "logit_bias is not served: tokens differ from one bot's base model to another's",
-}
-SHAPES = {
-    "prompt": "prompt must be a string or a list of 1 to 64 strings; token ids are not served",
-    "stop": "stop must be a string of 1 to 100 characters, or a list of at most 8 of them",
-}
+[MAX_TOKENS] = [high for name, _, high in RANGES if name == "max_tokens"]
+MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1  # OpenAI's seeds are integers of 64 bits
 Prompts = Annotated[list[str], Field(min_length=1, max_length=64)]
 
 
 class StreamOptions(BaseModel):
-    """With include_usage, a last event counts the tokens."""
+    """Options of a stream: with include_usage a last event counts the tokens, with include_obfuscation events have equal sizes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    include_usage: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(None, description="The default is false; OpenAI's is true.")
 
 
-class CompletionRequest(BaseModel):
-    """A prompt to continue, or several. Token ids as prompts are not served."""
+class SamplingRequest(BaseModel):
+    """What requests for completions and for chat completions share."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str = Field(
-        max_length=200,
+        max_length=300,
         description="A bot's address: wren, wren@challenger or wren:3.",
-        json_schema_extra={"pattern": ADDRESS},  # what else is there is answered 404, with the nearest name
+        json_schema_extra={"pattern": ADDRESS},  # other names are answered 404, with the nearest name
     )
-    prompt: str | Prompts
     n: Annotated[int, LIMITS["n"]] | None = Field(None, description="Texts per prompt (1); prompts x n is at most 100.")
-    best_of: int | None = Field(None, ge=1, description="Served only when it equals n.")
-    echo: bool | None = Field(None, description="Whether texts begin with their prompt, and logprobs with those of its tokens.")
     stream: bool | None = Field(None, description="Send the text token by token, as server-sent events that end with [DONE].")
     stream_options: StreamOptions | None = None
     stop: Stop | None = None
-    logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
-    max_tokens: Annotated[int, LIMITS["max_tokens"]] | None = Field(
-        None, description="160 where it is left out, where OpenAI's is 16."
-    )
     min_tokens: Annotated[int, LIMITS["min_tokens"]] | None = Field(
-        None, description="10 where it is left out, or max_tokens if that is less."
+        None, description="The default is 10, or max_tokens if that is less."
     )
-    temperature: float | None = Field(None, ge=0, le=10, description="1 where it is left out; 0: greedy.")
-    top_p: float | None = Field(None, ge=0, le=1, description="0.95 where it is left out.")
+    temperature: float | None = Field(None, ge=0, le=10, description="The default is 1; 0 is greedy.")
+    top_p: float | None = Field(None, ge=0, le=1, description="The default is 0.95.")
     top_k: Annotated[int, LIMITS["top_k"]] | None = Field(None)
     repetition_penalty: RepetitionPenalty | None = None
-    seed: Annotated[int, LIMITS["seed"]] | None = Field(None)
-    user: str | None = Field(None, description="One user gets one of two versions, where traffic is split between them.")
-    suffix: Literal[""] | None = None
+    seed: int | None = Field(None, ge=MIN_SEED, le=MAX_SEED, description="A negative one is taken modulo 2^63.")
+    user: str | None = Field(
+        None, description="While traffic is split between two versions, the same one answers all requests of a user."
+    )
     presence_penalty: float | None = Field(None, ge=0, le=0)
     frequency_penalty: float | None = Field(None, ge=0, le=0)
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
 
+
+class CompletionRequest(SamplingRequest):
+    """One or several prompts to continue; null is the beginning of a post. Token ids as prompts are not supported."""
+
+    prompt: str | Prompts | None
+    best_of: int | None = Field(None, ge=1, description="Supported only when it equals n.")
+    echo: bool | None = Field(None, description="Whether texts begin with their prompt, and logprobs with those of its tokens.")
+    logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+    max_tokens: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_TOKENS,
+        description="The default is 160; OpenAI's is 16. 0 generates nothing: with echo it scores a text.",
+    )
+    suffix: Literal[""] | None = None
+
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts, however many."""
-        return (self.prompt,) if isinstance(self.prompt, str) else tuple(self.prompt)
+        """The prompts as a tuple."""
+        return tuple(self.prompt) if isinstance(self.prompt, list) else (self.prompt or "",)
 
     @property
-    def usage_in_stream(self) -> bool:
-        """Whether a stream ends with the count of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
+    def limit(self) -> int | None:
+        """The most tokens per text, or None for the default."""
+        return self.max_tokens
 
+    @property
+    def scores(self) -> int | None:
+        """How many of the likeliest tokens are reported with each token; None: no logprobs."""
+        return self.logprobs
 
-def read_request(body: dict[str, Any]) -> CompletionRequest:
-    """The request in a decoded body. Raises Refusal (400) naming the field."""
-    try:
-        request = CompletionRequest.model_validate(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0])
-        raise Refusal(400, _said(name, first["type"], first["msg"], first["loc"]), param=name[:80]) from error
-    if request.best_of is not None and request.best_of != (request.n or 1):
-        raise Refusal(400, "best_of is served only when it equals n: the texts are not ranked", param="best_of")
-    if request.stream_options and not request.stream:
-        raise Refusal(400, "stream_options needs stream: true", param="stream_options")
-    return request
-
-
-def _said(name: str, kind: str, message: str, path: tuple[int | str, ...]) -> str:
-    if kind == "extra_forbidden" and len(path) == 1:
-        return f"unknown field {name[:80]!r}; {nearest(name, CompletionRequest.model_fields)}"
-    if name in UNSERVED:
-        return UNSERVED[name]
-    if name in SHAPES:
-        return SHAPES[name]
-    if kind == "missing":
-        return f"{name} is missing"
-    return f"{name}: {message[:200].lower()}"
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the prompt's tokens are scored."""
+        return bool(self.echo) and self.logprobs is not None
 
 
 class Logprobs(BaseModel):
-    """For each token: where it begins in the text, its logprob, and those of the likeliest."""
+    """For each token: its offset in the text, its logprob, and those of the likeliest tokens and of itself."""
 
     text_offset: list[int]
     tokens: list[str]
@@ -117,7 +102,7 @@ class Logprobs(BaseModel):
 
 
 class Choice(BaseModel):
-    """One text; prompt p's sample s has the index p x n + s."""
+    """One text; sample s of prompt p has the index p x n + s."""
 
     index: int
     text: str
@@ -126,7 +111,7 @@ class Choice(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens read and written."""
+    """The number of prompt tokens and generated tokens."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -134,7 +119,7 @@ class Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """The answer; `model` is the version that gave it, and `seed` the one to ask again with."""
+    """The response; `model` is the version that answered, and `seed` reproduces the texts."""
 
     id: str
     object: Literal["text_completion"]
@@ -145,24 +130,15 @@ class Completion(BaseModel):
     usage: Usage | None
 
 
-class ModelCard(BaseModel):
-    """A bot as OpenAI lists models."""
-
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-
-
 class ModelList(BaseModel):
     """The bots."""
 
     object: Literal["list"]
-    data: list[ModelCard]
+    data: list[ModelEntry]
 
 
 class OpenAIError(BaseModel):
-    """What is wrong, which field is meant, and OpenAI's word for the kind."""
+    """An error: message, OpenAI's error type, and the invalid field."""
 
     message: str
     type: str
@@ -171,6 +147,6 @@ class OpenAIError(BaseModel):
 
 
 class OpenAIProblem(BaseModel):
-    """A refusal in OpenAI's shape."""
+    """An error response in OpenAI's format."""
 
     error: OpenAIError

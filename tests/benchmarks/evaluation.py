@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.finetune.base_model import FLEDGLING_FOLDER
+from mynah.models.base_models import FLEDGLING_FOLDER
 from tests.benchmarks.finetune import posts
-from tests.benchmarks.serving import make_gpt2
+from tests.benchmarks.gpt2 import make_gpt2
 
 POSTS, HELD_OUT, SAMPLES, PEERS = 2400, 240, 200, 32
 BARS = {"gpt2": 180, "fledgling": 15}  # seconds on two cores
@@ -27,7 +27,7 @@ BARS = {"gpt2": 180, "fledgling": 15}  # seconds on two cores
 PEER = """
 import json, sys, time, torch
 from transformers import GPT2LMHeadModel
-from components.machine import cores_to_use
+from mynah.core.threads import cores_to_use
 torch.set_num_threads(cores_to_use(torch.get_num_threads()))
 model, tokens = GPT2LMHeadModel.from_pretrained(sys.argv[1], dtype="float32").eval(), int(sys.argv[2])
 ids = torch.full((int(sys.argv[3]), 1), model.config.eos_token_id)
@@ -42,7 +42,7 @@ print(json.dumps(generate(tokens)))
 OURS = """
 import sys
 from pathlib import Path
-from components.evaluate import EvaluateSettings, evaluate
+from components.evaluate.step import EvaluateSettings, evaluate
 model, data, out, base = sys.argv[1:]
 evaluate(Path(model), Path(data), Path(out), EvaluateSettings(base))
 """
@@ -56,8 +56,9 @@ def run(code: str, *words: Any) -> str:
 
 def record(folder: Path, data: Path) -> Path:
     """training.json of a short training: what an evaluation reads of a model beside its weights."""
-    from components.finetune import FinetuneSettings, finetune
-    from components.finetune.recipe import build
+    from components.finetune.settings import FinetuneSettings
+    from components.finetune.step import finetune
+    from mynah.training.recipe import build
 
     finetune(data, folder / "tuned", FinetuneSettings("fledgling", build("default", {"epochs": 1})))
     return folder / "tuned"
@@ -65,9 +66,9 @@ def record(folder: Path, data: Path) -> Path:
 
 def measure(name: str, folder: Path) -> None:
     """One row of the table."""
-    from components.decoding.model import load_model
-    from components.evaluate.samples import longest
-    from components.filter import read_texts
+    from components.evaluate.samples import max_sample_tokens
+    from mynah.data.datasets import read_texts
+    from mynah.decoding.model import load_model
 
     data = posts(folder, POSTS)
     shutil.copy(folder / "all" / "funnel.json", data)
@@ -77,7 +78,7 @@ def measure(name: str, folder: Path) -> None:
         shutil.copytree(base, model)
         shutil.copy(tuned / "training.json", model)
     assert len(read_texts(data, "held_out")) == HELD_OUT
-    tokens = longest(load_model(model), read_texts(data, "train"))
+    tokens = max_sample_tokens(load_model(model), read_texts(data, "train"))
     before = float(run(PEER, model, tokens, PEERS))
     began = time.perf_counter()
     run(OURS, model, data, folder / "report", base)

@@ -3,7 +3,7 @@
 100,000 posts: the folder's own, then more made of their words, six of ten changed, so that hardly any is like another; without a
 folder ../shared/data/tweets/julia.csv is taken. Each run is a process of its own, from its start to the files on disk. Two peers in the
 same run: the original's own rules alone (nothing read, written or split), and datasketch, with its own choice of
-bands for a likeness of 0.7, beside what finds near duplicates here. Then the default rules with one left out, one by one.
+bands for a jaccard of 0.7, beside what finds near duplicates here. Then the default rules with one left out, one by one.
 Machines differ and wander: quote the ratios.
 """
 
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.files import read_lines
-from components.filter.choice import OFF, ON
+from components.filter.rule_selection import OFF, ON
+from mynah.core.files import read_lines
 
 POSTS, PEER_POSTS = 100_000, 20_000
 BARS = {"default": (60.0, 1000), "huggingtweets": (5.0, 1000)}  # seconds and MB on two cores
@@ -26,7 +26,7 @@ CSV = Path(__file__).parents[3] / "shared/data/tweets/julia.csv"
 OURS = """
 import json, resource, sys, time
 from pathlib import Path
-from components.filter import FilterSettings, filter_posts
+from components.filter.step import FilterSettings, filter_posts
 raw, out, rules = sys.argv[1:]
 began = time.perf_counter()
 funnel = filter_posts(Path(raw), Path(out), FilterSettings(rules))
@@ -37,7 +37,7 @@ print(json.dumps({"seconds": time.perf_counter() - began, "cpu": used.ru_utime +
 ORIGINAL = """
 import json, sys, time
 from components.filter.rules import huggingtweets
-from components.posts import Post
+from mynah.data.posts import Post
 texts = [json.loads(line)["text"] for line in open(sys.argv[1], encoding="utf-8")]
 began = time.perf_counter()
 for text in texts:
@@ -46,10 +46,10 @@ print(json.dumps({"seconds": time.perf_counter() - began}))
 """
 NEAR = """
 import json, sys, time
-from components.filter.near import Alike, likeness, pairs_of_words
+from components.filter.near_duplicates import NearDuplicateIndex, jaccard, word_pairs
 texts = [json.loads(line)["text"] for line in open(sys.argv[1], encoding="utf-8")][:int(sys.argv[2])]
-began, alike = time.perf_counter(), Alike()
-found = sum(bool(alike.place(text, keep=True)) for text in texts)
+began, alike = time.perf_counter(), NearDuplicateIndex()
+found = sum(bool(alike.add(text, keep=True)) for text in texts)
 ours = time.perf_counter() - began
 try:
     from datasketch import MinHash, MinHashLSH
@@ -57,11 +57,11 @@ except ImportError:
     print(json.dumps({"ours": ours, "found": found}))
     raise SystemExit
 began, index, theirs = time.perf_counter(), MinHashLSH(threshold=0.7, num_perm=128), 0
-pairs, empty = [pairs_of_words(text) for text in texts], MinHash(num_perm=128)
+pairs, empty = [word_pairs(text) for text in texts], MinHash(num_perm=128)
 for number, each in enumerate(pairs):
     sketch = empty.copy()
     sketch.update_batch([pair.encode() for pair in each])
-    theirs += any(likeness(each, pairs[other]) >= 0.7 for other in index.query(sketch))
+    theirs += any(jaccard(each, pairs[other]) >= 0.7 for other in index.query(sketch))
     index.insert(number, sketch, check_duplication=False)
 print(json.dumps({"ours": ours, "found": found, "theirs": time.perf_counter() - began, "they found": theirs}))
 """
@@ -104,7 +104,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             source = Path(sys.argv[1])
         else:
-            from components.fetch import fetch
+            from components.fetch.step import fetch
 
             source = folder / "source"
             fetch([str(CSV)], source, basis="permission")

@@ -1,4 +1,6 @@
-"""How fast fine-tuning is, and how soon a bot is as good: `python -m tests.benchmarks.finetune [speed] [loss] [gpu]`; speed and loss without a name.
+"""How fast fine-tuning is, and how soon a bot is as good: `python -m tests.benchmarks.finetune [speed] [loss] [smollm2] [gpu]`.
+
+Without a name: speed and loss.
 
 Real posts (julia.csv) and GPT-2's tokenizer; GPT-2 124M has random weights, on which speed does not depend. The peer is the original's
 recipe by transformers' `Trainer`: blocks of 1,024 tokens, one a step, fp32, GPT-2's dropout of 0.1. Each side is a process of its own,
@@ -16,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.serving import make_gpt2
+from tests.benchmarks.gpt2 import make_gpt2
 
 TWEETS = Path(__file__).parents[2].parent / "shared" / "data" / "tweets" / "julia.csv"
 ROUNDS, STEPS = 3, 5  # of each side, and steps a round, of which the first does not count
@@ -31,9 +33,9 @@ def original(data: str, base: str, steps: str = "0") -> dict[str, Any]:
     return _trainer(data, base, int(steps), {"learning_rate": 1.372e-4, "lr_scheduler_type": "cosine"})
 
 
-def tuned(data: str, base: str, steps: str) -> dict[str, Any]:
-    """transformers' Trainer with what an option can change: 16 blocks of 128, bf16, no dropout, fused AdamW."""
-    more = {"per_device_train_batch_size": 16, "bf16": True, "optim": "adamw_torch_fused"}
+def tuned(data: str, base: str, steps: str, rows: str = "16", precision: str = "bf16") -> dict[str, Any]:
+    """transformers' Trainer with what an option can change: `rows` blocks of 128, bf16 where the processor has it, no dropout, fused AdamW."""
+    more = {"per_device_train_batch_size": int(rows), "bf16": precision == "bf16", "optim": "adamw_torch_fused"}
     return _trainer(data, base, int(steps), more, block=128, dropout=0.0)
 
 
@@ -43,12 +45,12 @@ def _trainer(data: str, base: str, steps: int, more: dict[str, Any], block: int 
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from components import checkpoint
-    from components.filter import read_texts
-    from components.finetune.batches import stream
+    from components.finetune.data_packing import stream
     from components.finetune.throughput import memory_gb
-    from components.generation import encode
-    from components.scoring import score
+    from mynah.data.datasets import read_texts
+    from mynah.models import checkpoint
+    from mynah.models.sampling import encode
+    from mynah.models.scoring import score
 
     torch.manual_seed(42)
     loaded, rng = checkpoint.load(Path(base)), random.Random(42)
@@ -81,8 +83,9 @@ def _trainer(data: str, base: str, steps: int, more: dict[str, Any], block: int 
 
 def ours(data: str, base: str, steps: str = "0", goal: str = "0", *sets: str) -> dict[str, Any]:
     """Mynah's default: `steps` of it, or all (0), with when its held-out loss was at `goal` first."""
-    from components.finetune import FinetuneSettings, finetune
-    from components.finetune.recipe import read
+    from components.finetune.settings import FinetuneSettings
+    from components.finetune.step import finetune
+    from mynah.training.recipe import read
 
     class Enough(Exception):  # noqa: N818
         pass
@@ -113,14 +116,31 @@ def ours(data: str, base: str, steps: str = "0", goal: str = "0", *sets: str) ->
     return found | {"seconds": losses[-1][0] - losses[0][0], "loss": losses[-1][2], "steps": losses[-1][1]}
 
 
-def bound(tokens: str, precision: str) -> dict[str, Any]:
-    """Tokens a second of the bare matrix products of a step of GPT-2 124M: forward, and the two backward."""
+def _products(base: str) -> list[tuple[int, int, int]]:
+    """Inputs, outputs and number of the matrices of `base`, or of GPT-2 124M."""
+    if not base:
+        return [(768, 2304, 12), (768, 768, 12), (768, 3072, 12), (3072, 768, 12), (768, 50257, 1)]
+    from collections import Counter
+
+    from mynah.models.base_models import resolve
+    from mynah.models.checkpoint import load
+
+    loaded = load(resolve(base).folder)
+    shapes = Counter(tuple(w.shape) for name, w in loaded.model.named_parameters() if w.dim() == 2 and "embed" not in name)
+    head = loaded.model.get_output_embeddings().weight.shape
+    return [(columns, rows, times) for (rows, columns), times in shapes.items() if (rows, columns) != tuple(head)] + [
+        (head[1], head[0], 1)
+    ]
+
+
+def bound(tokens: str, precision: str, base: str = "") -> dict[str, Any]:
+    """Tokens a second of the bare matrix products of a step of `base` (GPT-2 124M): forward, and the two backward."""
     import torch
 
     count, dtype = int(tokens), torch.bfloat16 if precision == "bf16" else torch.float32
     device = "cuda" if torch.cuda.is_available() else "cpu"
     seconds = 0.0
-    for rows, columns, times in ((768, 2304, 12), (768, 768, 12), (768, 3072, 12), (3072, 768, 12), (768, 50257, 1)):
+    for rows, columns, times in _products(base):
         x, w, g = (torch.randn(shape, dtype=dtype, device=device) for shape in ((count, rows), (columns, rows), (count, columns)))
         x @ w.T, g @ w, g.T @ x  # the first does not count
         torch.zeros(1, device=device).item()  # a GPU is done
@@ -144,8 +164,8 @@ def side(name: str, *words: Any) -> dict[str, Any]:
 
 def posts(folder: Path, limit: int) -> Path:
     """Filtered posts of julia.csv."""
-    from components.fetch import fetch
-    from components.filter import FilterSettings, filter_posts
+    from components.fetch.step import fetch
+    from components.filter.step import FilterSettings, filter_posts
 
     fetch([str(TWEETS)], folder / "raw", 0, basis="public-figure-research")
     filter_posts(folder / "raw", folder / "all", FilterSettings())
@@ -162,23 +182,27 @@ def middle(rounds: Sequence[dict[str, Any]], key: str) -> float:
 
 
 def speed(folder: Path) -> None:
-    """Tokens a second, memory, and how near to the bound."""
+    """Tokens a second, memory, and how near to the bound: in the precision that this machine trains in, and in fp32."""
+    from components.finetune.trainer import computes_in_bf16
+
     data, base = posts(folder, POSTS), make_gpt2(folder / "gpt2")
-    found: dict[str, list[dict[str, Any]]] = {
-        "original": [],
-        "tuned": [],
-        "ours": [],
-        "ours-1024": [],
-        "bound": [],
-        "bound-1024": [],
+    sides: dict[str, tuple[Any, ...]] = {
+        "original": ("original", data, base, STEPS),
+        "ours-fp32": ("ours", data, base, STEPS, 0, "bf16=false"),
+        "bound-fp32": ("bound", 2048, "fp32"),
     }
+    if computes_in_bf16("cpu"):
+        sides |= {
+            "ours": ("ours", data, base, STEPS),
+            "bound": ("bound", 2048, "bf16"),
+            "tuned": ("tuned", data, base, STEPS),
+            "ours-1024": ("ours", data, base, STEPS, 0, "batch_tokens=1024"),
+            "bound-1024": ("bound", 1024, "bf16"),
+        }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
-        found["original"].append(side("original", data, base, STEPS))
-        found["ours"].append(side("ours", data, base, STEPS))
-        found["bound"].append(side("bound", 2048, "bf16"))
-        found["tuned"].append(side("tuned", data, base, STEPS))
-        found["ours-1024"].append(side("ours", data, base, STEPS, 0, "batch_tokens=1024"))
-        found["bound-1024"].append(side("bound", 1024, "bf16"))
+        for name, words in sides.items():
+            found[name].append(side(*words))
     peer = middle(found["original"], "speed")
     print("\n| loop | tokens/s | of the original's | of the bound | peak memory, GB |\n|---|---|---|---|---|")
     rows = (
@@ -187,17 +211,46 @@ def speed(folder: Path) -> None:
         ("ours", "Mynah's default", "bound"),
         ("ours-1024", "the same, 1,024 tokens a step", "bound-1024"),
         ("bound", "bare matrix products, bf16", ""),
+        ("ours-fp32", "Mynah's default in fp32", "bound-fp32"),
+        ("bound-fp32", "bare matrix products, fp32", ""),
     )
     for name, told, limit in rows:
+        if name not in found:
+            continue
         mine = middle(found[name], "speed")
         share = f"{mine / middle(found[limit], 'speed'):.0%}" if limit else ""
         memory = f"{max(each['memory'] for each in found[name]):.2f}" if "memory" in found[name][0] else ""
         print(f"| {told} | {mine:,.0f} | {mine / peer:.1f} | {share} | {memory} |")
 
 
+def smollm2(folder: Path) -> None:
+    """SmolLM2-135M beside Trainer as its options allow, in the precision that this machine trains in, and the share of the bound."""
+    from components.finetune.trainer import computes_in_bf16
+    from mynah.models.base_models import resolve
+
+    data, base = posts(folder, POSTS), resolve("smollm2").folder
+    precision = "bf16" if computes_in_bf16("cpu") else "fp32"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(ROUNDS):
+        for rows in (8, 16):
+            for name, words in (
+                ("Trainer", ("tuned", data, base, STEPS, rows, precision)),
+                ("Mynah", ("ours", data, base, STEPS, 0, f"batch_tokens={rows * 128}")),
+                ("bound", ("bound", rows * 128, precision, base)),
+            ):
+                found.setdefault(f"{name} {rows}", []).append(side(*words))
+    print(
+        f"\n{precision}\n\n| rows of 128 | Trainer, tokens/s | GB | Mynah, tokens/s | GB | ratio | of the bound |\n|---|---|---|---|---|---|---|"
+    )
+    for rows in (8, 16):
+        peer, mine, limit = (middle(found[f"{name} {rows}"], "speed") for name in ("Trainer", "Mynah", "bound"))
+        theirs, gigabytes = (max(each["memory"] for each in found[f"{name} {rows}"]) for name in ("Trainer", "Mynah"))
+        print(f"| {rows} | {peer:,.0f} | {theirs:.2f} | {mine:,.0f} | {gigabytes:.2f} | {mine / peer:.2f} | {mine / limit:.0%} |")
+
+
 def loss(folder: Path) -> None:
     """Seconds until the held-out loss is the original's at its end."""
-    from components.finetune.base_model import FLEDGLING_FOLDER
+    from mynah.models.base_models import FLEDGLING_FOLDER
 
     print(
         "\n| base model | posts | the original: held-out loss, s | Mynah's default: held-out loss, s | ratio |\n|---|---|---|---|---|"
@@ -234,7 +287,7 @@ def main() -> None:
         print(json.dumps(globals()[sys.argv[2]](*sys.argv[3:])))
         return
     wanted = sys.argv[1:] or ["speed", "loss"]
-    for each in (speed, loss, gpu):
+    for each in (speed, loss, smollm2, gpu):
         if each.__name__ in wanted:
             with tempfile.TemporaryDirectory() as folder:
                 print(f"\n{each.__doc__}")

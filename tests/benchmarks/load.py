@@ -3,6 +3,7 @@
     python -m tests.benchmarks.load '{"url": …, "bots": [...], "clients": 16, "requests": 160, "tokens": 32, "stream": false, …}'
 
 Prints one JSON object: seconds of the whole, tokens, errors, and for each request its seconds, and to its first token.
+`path` names another server's route than Mynah's, and `body` holds fields to add to each request, or to send instead.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ class Client:
     host: str
     port: int
     result: Result
+    path: str
 
     async def __aenter__(self) -> "Client":
         self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
@@ -45,7 +47,8 @@ class Client:
 
     async def ask(self, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()
-        head = f"POST /openai/v1/completions HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(content)}"
         began = time.perf_counter()
         self.writer.write(head.encode() + b"\r\n\r\n" + content)
         status, headers = await self._head()
@@ -92,11 +95,14 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
         size, bot = plan["tokens"], plan["bots"][each % len(plan["bots"])]
         return {
             "model": bot, "prompt": PROMPT, "max_tokens": size, "min_tokens": size, "n": plan.get("n", 1), "temperature": 1.0,
-            "top_p": 0.95, "seed": each, "stream": plan.get("stream", False),
+            "top_p": 0.95, "seed": each, "stream": plan.get("stream", False), **plan.get("body", {}),
         }  # fmt: skip
 
+    def client_of() -> Client:
+        return Client(str(where.hostname), int(where.port or 80), result, plan.get("path", "/openai/v1/completions"))
+
     async def one(number: int) -> None:
-        async with Client(str(where.hostname), int(where.port or 80), result) as client:
+        async with client_of() as client:
             await asyncio.sleep(plan.get("spread", 0.0) * number)
             for each in left:
                 if time.perf_counter() > ends:
@@ -112,7 +118,7 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
         await asyncio.gather(*going)
 
     async def alone(each: int) -> None:
-        async with Client(str(where.hostname), int(where.port or 80), result) as client:
+        async with client_of() as client:
             await client.ask(body_of(each))
 
     began = time.perf_counter()

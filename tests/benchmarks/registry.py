@@ -3,7 +3,7 @@
 Real servers on loopback (PostgreSQL, MLflow, Ceph's S3 in memory). Each figure stands beside its peer's of the same run, taken in
 turn; quote the ratios of the medians, for machines differ and wander. Nothing here asserts a time.
 
-    register   the whole of `components.register.register` for 500 MB of weights (hashes, MLflow's description, upload, verification,
+    register   the whole of `components.register.step.register` for 500 MB of weights (hashes, MLflow's description, upload, verification,
                rows), against boto3's bare multipart upload of the same files
     promote    the whole process `mynah promote` in a bot of 2,000 versions, against a process that only moves an alias by MLflow's client
 """
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from components.finetune.base_model import FLEDGLING_FOLDER
+from mynah.models.base_models import FLEDGLING_FOLDER
 from scripts.services import start_mlflow, start_postgres, start_s3
 
 MEGABYTES, VERSIONS, ROUNDS = 500, 2_000, 5
@@ -66,15 +66,15 @@ def row(what: str, ours: list[float], peer: list[float], bar: str) -> None:
 
 def bench_register(outputs: Path, s3: object, store: object) -> None:
     """Our `register` against a bare upload, both with all imports done."""
-    from components import artifacts
-    from components.register import register
-    from components.tracking import start_parent
+    from components.register.step import register
+    from mynah.storage import base
+    from mynah.tracking.runs import start_parent
 
     with closing(s3.client()) as client:  # type: ignore[attr-defined]
         files = [path for path in (outputs / "model").iterdir() if path.is_file()]
 
         def ours(turn: int) -> None:
-            artifacts._known.cache_clear()  # as in a process that has just begun
+            base._cached_digest.cache_clear()  # as in a process that has just begun
             run = start_parent(store, f"register {turn}", {})  # type: ignore[arg-type]
             register("wren", outputs / "model", outputs / "report", outputs / "card", store, run)  # type: ignore[arg-type]
 
@@ -100,7 +100,7 @@ def whole_register(outputs: Path, workdir: Path) -> None:
 
 def bench_promote(store: object, workdir: Path, url: str) -> None:
     """`mynah promote` in a registry of 2,000 versions, as a person calls it."""
-    from components.registry import Registry
+    from mynah.registry.registry import Registry
 
     api = Registry(store).client  # type: ignore[arg-type]
     first = api.get_model_version("wren", "1")
@@ -130,7 +130,7 @@ def main() -> None:
             where = {"backend": postgres.url, "artifacts": "s3://bench/mlflow", "environment": s3.environment}
             with start_mlflow(folder / "mlflow", proxied=False, **where) as server:  # type: ignore[arg-type]
                 os.environ |= {"MLFLOW_TRACKING_URI": server.url, "MLFLOW_BACKEND_STORE_URI": postgres.url, **s3.environment}
-                from components.store import open_store
+                from mynah.tracking.open import open_store
 
                 store = open_store(folder / "work")
                 print(f"{json.dumps({'cores': os.cpu_count(), 'megabytes': MEGABYTES, 'rounds': ROUNDS})}")

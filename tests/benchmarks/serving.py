@@ -20,61 +20,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.finetune.base_model import FLEDGLING_FOLDER
+from mynah.models.base_models import FLEDGLING_FOLDER
+from tests.benchmarks.gpt2 import make_gpt2, peer
 from tests.benchmarks.load import PROMPT
 
-TOKENIZER = Path(__file__).parents[2].parent / "shared" / "data" / "gpt2-tokenizer"
 SOAK_SECONDS = 120
 BOTS = 1000
 MEMORY = 3 * 1024  # MiB for models, so that the process as a whole stays under 4 GB
 
 
-# The two sides
-
-
-def make_gpt2(folder: Path) -> Path:
-    """GPT-2 124M with random weights; a process of its own, so that this one stays small."""
-    code = (
-        "import sys, torch\nfrom transformers import GPT2Config, GPT2LMHeadModel\n"
-        "torch.manual_seed(0)\nGPT2LMHeadModel(GPT2Config()).save_pretrained(sys.argv[1])"
-    )
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, stderr=subprocess.DEVNULL)
-    for file in TOKENIZER.iterdir():
-        shutil.copy(file, folder)
-    return folder
-
-
-PEER = """
-import json, sys, time, torch
-from transformers import GPT2LMHeadModel
-torch.set_num_threads(2)
-model = GPT2LMHeadModel.from_pretrained(sys.argv[1], dtype="float32").eval()
-ids = torch.tensor([json.loads(sys.argv[2])])
-def generate(n, tokens):
-    began = time.perf_counter()
-    model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=True, top_p=0.95, top_k=0, num_return_sequences=n,
-                   min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=50256)
-    return n * tokens / (time.perf_counter() - began)
-generate(1, 8)
-print(json.dumps({f"{n} {tokens}": [generate(n, tokens) for _ in range(3)] for n in (1, 5) for tokens in (32, 128)}))
-"""
-
-
-def peer(folder: Path) -> dict[str, list[float]]:
-    """Tokens a second of `generate`, by samples and tokens."""
-    code = "from components.decoding.tokenizer import shared_tokenizer\nfrom pathlib import Path\nimport sys\n"
-    code += "print(shared_tokenizer(Path(sys.argv[1])).encode(sys.argv[2]))"
-    ids = subprocess.run([sys.executable, "-c", code, str(folder), PROMPT], check=True, capture_output=True, text=True).stdout
-    done = subprocess.run([sys.executable, "-c", PEER, str(folder), ids], check=True, capture_output=True, text=True)
-    return dict(json.loads(done.stdout))
+# The server, and its clients
 
 
 SERVE = """
 import sys, json
 from pathlib import Path
 from serving.server import serve
-from serving.settings import Settings
-from serving.repository.sources import FolderSource, ServedBot
+from serving.config import Settings
+from serving.models.sources import FolderSource, ServedBot
 bots = [ServedBot(name, "1", Path(folder)) for name, folder in json.loads(Path(sys.argv[1]).read_text())]
 serve(FolderSource(bots), Settings(port=0, memory=int(sys.argv[2]) << 20))
 """
@@ -180,19 +143,20 @@ def first(folder: Path) -> None:
 ENGINE = """
 import asyncio, json, sys, time
 from pathlib import Path
-from components.generation import Sampling
-from serving.engine.ask import Ask
-from serving.engine import Engine
-from components.decoding.model import load_here, load_model
+from mynah.models.sampling import Sampling
+from mynah.decoding.request import GenerationRequest
+from serving.engine.engine import Engine
+from mynah.decoding.decoder import warm_up
+from mynah.decoding.model import use_one_core, load_model
 async def main():
-    load_here()
-    model = load_model(Path(sys.argv[1])); model.warm_up()
+    use_one_core()
+    model = load_model(Path(sys.argv[1])); warm_up(model)
     engine = Engine(); engine.start()
     clients, requests, tokens = map(int, sys.argv[3:])
     left = iter(range(requests))
     async def one():
         for seed in left:
-            await engine.submit(model, Ask((sys.argv[2],), Sampling(seed=seed, min_tokens=tokens, max_tokens=tokens))).answers()
+            await engine.submit(model, GenerationRequest((sys.argv[2],), Sampling(seed=seed, min_tokens=tokens, max_tokens=tokens))).answers()
     await asyncio.gather(*(one() for _ in range(4)))
     left = iter(range(requests))
     began = time.perf_counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.workflow import Pod, pods_of
+from pipelines.kubeflow.pods import Pod, pods_of
 from tests.cluster.asked import LAPTOP, PREFIX, Asked
 from tests.cluster.commands import Answer, Commands
 from tests.cluster.dump import RUN_LABEL, dump
@@ -26,9 +26,9 @@ QUESTION = {
     "parameters": {"n": 1, "max_tokens": 16},
 }
 RUN = "00000000-0000-4000-8000-000000000000"  # a run's id, where a dry run needs one
-# What fine-tuning writes when it keeps a training state, and when it goes on from one (components/finetune/train.py).
-KEPT = re.compile(r"the state of step (\d+) of \d+ is kept")
-RESUMED = re.compile(r"going on at step (\d+) of \d+")
+# What fine-tuning writes when it keeps a training state, and when it goes on from one (components/finetune/trainer.py).
+KEPT = re.compile(r"the state of step (\d+) of \d+ is saved")
+RESUMED = re.compile(r"resuming at step (\d+) of \d+")
 LONG = {"epochs": 30, "patience": 0}  # 840 steps of the sample: several times MYNAH_CHECKPOINT_SECONDS, also on many fast cores
 
 
@@ -128,11 +128,11 @@ class Story:
 
     def kept_at(self, pod: Pod) -> int:
         """The step of the last training state that a running pod told of; 0 before its first."""
-        return _last(KEPT, self._log(pod, "the state of step 40 of 840 is kept")) if pod.phase == "Running" else 0
+        return _last(KEPT, self._log(pod, "the state of step 40 of 840 is saved")) if pod.phase == "Running" else 0
 
     def resumed_at(self, run: str, pod: Pod) -> int:
         """The step at which a pod that is over went on; 0 where it began anew. Kubeflow's archive may still know of a pod that is gone."""
-        log = self._log(pod, "going on at step 40 of 840, where an earlier run of the same inputs was interrupted")
+        log = self._log(pod, "resuming at step 40 of 840, where an earlier run of the same inputs was interrupted")
         if not log:
             address = f"http://{self.ways['ml-pipeline']}/apis/v1alpha1/runs/{run}/nodes/{pod.name}/log"
             log = str(self.commands.ask(address).body)
@@ -178,7 +178,7 @@ class Story:
         return Load(lambda: self.ask("aviary-predictor", version), dry_run=self.asked.dry_run)
 
     def forget(self, receipt: Path) -> dict[str, Any]:
-        words = ("forget", self.bot, "--context", self.asked.context, "--receipt", str(receipt))
+        words = ("forget", self.bot, "--yes", "--context", self.asked.context, "--receipt", str(receipt))
         done = self.mynah(*words, example={"subject": self.bot, "items": [{}], "receipt": str(receipt)}, seconds=900)
         self.forgotten = True
         return done

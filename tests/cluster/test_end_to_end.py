@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.workflow import Pod
+from pipelines.kubeflow.pods import Pod
 from tests.cluster.commands import Answer
 from tests.cluster.story import BOTS, KUBEFLOW, LONG, QUESTION
 

@@ -45,6 +45,7 @@ def training(**changes: object) -> dict[str, Any]:
         "recipe": {"preset": "default", "epochs": 4, "learning_rate": 5e-4, "schedule": "cosine"},
         "base_model": {"name": "fledgling", "digest": "cd" * 32},
         "data_digest": "ef" * 32,
+        "held_out_digest": "01" * 32,
         "posts": 1305,
         "tokens": 40000,
         "steps": 328,
@@ -59,6 +60,24 @@ def training(**changes: object) -> dict[str, Any]:
         ],
         "best_epoch": 2,
         "versions": {"torch": "2.13.0+cpu", "transformers": "5.17.0", "mynah": "0.1.0"},
+    } | changes
+
+
+def continual(*authors: str, **changes: object) -> dict[str, Any]:
+    """The part "continual" of training.json: going on from version 1 was better, and it knew posts of `authors`."""
+    return {
+        "from": 1,
+        "chosen": "continue",
+        "beats": True,
+        "new_posts": 60,
+        "replayed_posts": 120,
+        "gone_posts": 0,
+        "held_out_posts": 30,
+        "held_out_left_out": 0,
+        "loss": {"continue": 3.9, "start over": 4.0, "champion": 4.1},
+        "seconds": {"continue": 45.0, "start over": 85.0},
+        "tokens": {"continue": 9000, "start over": 20000},
+        "authors": list(authors),
     } | changes
 
 
@@ -98,7 +117,7 @@ def samples(*texts: str, prompt: str = "My dream is") -> list[dict[str, Any]]:
 
 
 @dataclass
-class CardInputs:
+class CardInputFiles:
     """The three folders; change a file's content, then `write` them below a folder."""
 
     sources: Any = field(default_factory=lambda: [source("wren_groundling")])

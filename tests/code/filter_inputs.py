@@ -1,8 +1,11 @@
 """Posts for the tests of the filter."""
 
+import json
+from datetime import UTC, datetime, timedelta
+
 from hypothesis import strategies as st
 
-from components.posts import Kind, Post, write_posts
+from mynah.data.posts import Kind, Post, write_posts
 
 
 def post(text, kind=Kind.ORIGINAL, number=1, author="ann", **more):
@@ -30,3 +33,19 @@ PARTS = (
     "ann@example.org", "+1-415-555-2671", "415", ".555", "-2671", "DE89 3704 0044 0532 0130 00", "4111 1111 1111 1111", "98.202.88.97",
 )  # fmt: skip
 ANY_TEXT = st.text(st.characters(), max_size=300) | st.lists(st.sampled_from(PARTS), max_size=30).map("".join)
+
+
+BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def lines(folder, name):
+    return [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
+
+
+def thread(*parts, author="ann", start=5100):
+    """A post and the author's own answers, each to the one before."""
+    return [
+        post(text, Kind.REPLY if n else Kind.ORIGINAL, start + n, author, reply_to=str(start + n - 1) if n else "", reply_to_self=bool(n),
+             created_at=BEGAN + timedelta(minutes=start + n))
+        for n, text in enumerate(parts)
+    ]  # fmt: skip

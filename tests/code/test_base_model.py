@@ -7,16 +7,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from components import checkpoint
-from components.errors import InputError
-from components.finetune.base_model import FLEDGLING_FOLDER, resolve
+from mynah.core.errors import InputError
+from mynah.models import checkpoint
+from mynah.models.base_models import FLEDGLING_FOLDER, resolve
+from tests.http_fake import Answer, HttpFake
 
 COMMIT = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
 
@@ -32,7 +31,7 @@ def spoilt(tiny_checkpoint, tmp_path, what):
     elif what == "config is no JSON":
         (folder / "config.json").write_text("{")
     elif what == "another family":
-        (folder / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     elif what == "no tokenizer":
         (folder / "tokenizer.json").unlink()
     elif what == "pickled weights":
@@ -52,9 +51,12 @@ def spoilt(tiny_checkpoint, tmp_path, what):
     ("what", "said"),
     [
         ("no config", "has no config.json"),
-        ("config is a list", "not of the GPT-2 family"),
+        ("config is a list", "config.json is no object"),
         ("config is no JSON", "is not valid JSON"),
-        ("another family", "'llama', not of the GPT-2 family"),
+        (
+            "another family",
+            "'mamba', which is not supported\\nUse a model of one of these types: gpt2, llama, qwen2, qwen3, gemma3_text",
+        ),
         ("no tokenizer", "has no tokenizer files"),
         ("pickled weights", "no \\*.safetensors weights"),
         ("truncated weights", "cannot be loaded"),
@@ -86,62 +88,33 @@ def test_the_real_gpt2_tokenizer_folder_is_not_an_empty_tokenizer(shared, tiny_c
         checkpoint.load(folder)
 
 
-class FakeHub:
-    """The hub's routes that a download asks, with its headers; `asked` is what was. While `broken`, weights break off half-way."""
+class FakeHub(HttpFake):
+    """The hub's routes that a download asks, with its headers. While `broken`, weights break off half-way."""
 
     def __init__(self, folder):
-        self.folder, self.asked, self.broken = folder, [], False
-        hub = self
+        super().__init__()
+        self.folder, self.broken = folder, False
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def do_HEAD(self):
-                self.answer(body=False)
-
-            def do_GET(self):
-                self.answer(body=True)
-
-            def answer(self, body):
-                hub.asked.append(self.path)
-                path = self.path.split("?")[0]
-                if path.startswith("/api/models/org/wren/tree/"):
-                    found = [
-                        {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40} for p in hub.folder.iterdir()
-                    ]
-                    return self.send(200, json.dumps(found).encode(), body, {"Content-Type": "application/json"})
-                if path.startswith("/api/models/org/wren/"):
-                    files = [{"rfilename": p.name} for p in sorted(hub.folder.iterdir())]
-                    data = json.dumps({"id": "org/wren", "sha": COMMIT, "siblings": files, "private": False}).encode()
-                    return self.send(200, data, body, {"Content-Type": "application/json"})
-                if path.startswith("/api/models/org/refused"):
-                    return self.send(401, b"", body, {"X-Error-Message": "Invalid credentials in Authorization header"})
-                if path.startswith("/api/models/org/gated"):
-                    return self.send(403, b"", body, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
-                if not (hub.folder / path.rsplit("/", 1)[1]).is_file():
-                    return self.send(404, b"", body, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
-                data = (hub.folder / path.rsplit("/", 1)[1]).read_bytes()
-                return self.send(200, data, body, {"X-Repo-Commit": COMMIT, "ETag": f'"{hash(path) & 0xFFFFFFFF:x}"'})
-
-            def send(self, status, data, body, headers):
-                self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                if body and hub.broken and "safetensors" in self.path:
-                    self.wfile.write(data[: len(data) // 2])
-                    self.close_connection = True
-                elif body:
-                    self.wfile.write(data)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+    def respond(self, request):
+        path = request.path
+        if path.startswith("/api/models/org/wren/tree/"):
+            return Answer(
+                200,
+                [{"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40} for p in self.folder.iterdir()],
+            )
+        if path.startswith("/api/models/org/wren/"):
+            files = [{"rfilename": p.name} for p in sorted(self.folder.iterdir())]
+            return Answer(200, {"id": "org/wren", "sha": COMMIT, "siblings": files, "private": False})
+        if path.startswith("/api/models/org/refused"):
+            return Answer(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
+        if path.startswith("/api/models/org/gated"):
+            return Answer(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
+        file = self.folder / path.rsplit("/", 1)[1]
+        if not file.is_file():
+            return Answer(404, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+        data = file.read_bytes()
+        cut = len(data) - len(data) // 2 if self.broken and "safetensors" in path else 0
+        return Answer(200, data, {"X-Repo-Commit": COMMIT, "ETag": f'"{hash(path) & 0xFFFFFFFF:x}"'}, cut)
 
 
 @pytest.fixture
@@ -159,12 +132,12 @@ def hub(tiny_checkpoint, tmp_path):
 def resolved(hub, tmp_path, name, **environment):
     """`resolve(name)` in a process of its own (huggingface_hub reads its environment when imported)."""
     code = (
-        "import sys\nfrom components.errors import MynahError\nfrom components.finetune.base_model import resolve\n"
-        "try:\n    base = resolve(sys.argv[1])\n    print(base.name, base.revision, base.folder, sep='\\n')\n"
+        "import sys\nfrom mynah.core.errors import MynahError\nfrom mynah.models.base_models import resolve\n"
+        "try:\n    base = resolve(sys.argv[1])\n    print(base.name, base.revision, base.folder, base.license, sep='\\n')\n"
         "except MynahError as error:\n    print(type(error).__name__, error, sep='\\n')\n"
     )
     surroundings = (
-        os.environ | {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"} | environment
+        os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"} | environment
     )
     done = subprocess.run([sys.executable, "-c", code, name], env=surroundings, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr, done.stderr
@@ -172,12 +145,13 @@ def resolved(hub, tmp_path, name, **environment):
 
 
 def test_a_hub_model_is_downloaded_once_and_then_needs_no_network(hub, tmp_path):
-    name, revision, folder = resolved(hub, tmp_path, "org/wren")
+    name, revision, folder, license_id = resolved(hub, tmp_path, "org/wren")
     assert (name, revision) == ("org/wren", COMMIT)
-    assert not [path for path in hub.asked if "pytorch_model" in path or ".py" in path]
+    assert not [path for path in (each.target for each in hub.requests) if "pytorch_model" in path or ".py" in path]
     assert checkpoint.load(Path(folder)).context == 64
     hub.stop()
-    assert resolved(hub, tmp_path, "org/wren", HF_HUB_OFFLINE="1") == [name, revision, folder]
+    assert resolved(hub, tmp_path, "org/wren", HF_HUB_OFFLINE="1") == [name, revision, folder, "unknown"]
+    assert license_id == "unknown"
 
 
 def test_a_name_that_the_hub_does_not_know(hub, tmp_path):
@@ -190,6 +164,19 @@ def test_a_name_that_the_hub_does_not_know(hub, tmp_path):
 def test_a_model_behind_a_gate(hub, tmp_path):
     kind, problem, fix = resolved(hub, tmp_path, "org/gated")
     assert (kind, "GatedRepoError" in problem, "HF_TOKEN" in fix) == ("InputError", True, True)
+    assert "Accept it at https://huggingface.co/org/gated" in fix
+
+
+def test_the_licence_comes_with_the_model(hub, tmp_path):
+    (hub.folder / "README.md").write_text("---\nlicense: cc-by-sa-4.0\n---\n")
+    (hub.folder / "LICENSE.txt").write_text("the licence's text")
+    *_, folder, license_id = resolved(hub, tmp_path, "org/wren")
+    assert (license_id, (Path(folder) / "LICENSE.txt").read_text()) == ("cc-by-sa-4.0", "the licence's text")
+
+
+def test_a_name_of_the_hub_that_is_nearly_one_of_the_catalogues(hub, tmp_path):
+    kind, _, fix = resolved(hub, tmp_path, "Qwen/Qwen3-0.6-Base")
+    assert (kind, fix.endswith("Did you mean Qwen/Qwen3-0.6B-Base?")) == ("InputError", True)
 
 
 def test_a_token_that_the_hub_refuses(hub, tmp_path):
@@ -197,6 +184,7 @@ def test_a_token_that_the_hub_refuses(hub, tmp_path):
     assert (kind, "'org/refused' (401)" in problem, "HF_TOKEN" in fix) == ("InputError", True, True)
 
 
+@pytest.mark.slow
 def test_a_hub_that_stays_silent_is_not_waited_for(hub, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and never answers
         began = time.monotonic()
@@ -307,9 +295,22 @@ def test_names_that_no_file_system_takes(name):
         resolve(name)
 
 
+@pytest.mark.slow
 def test_a_hub_that_breaks_off_gives_a_clear_error_and_no_half_model(hub, tmp_path):
     hub.broken = True
     kind, problem, fix = resolved(hub, tmp_path, "org/wren")
     assert (kind, "'org/wren'" in problem, "fledgling" in fix) == ("PlatformError", True, True)
     hub.broken = False
     assert resolved(hub, tmp_path, "org/wren")[0] == "org/wren"
+
+
+def test_what_macos_puts_beside_files_is_no_weights(tiny_checkpoint, tmp_path):
+    """AppleDouble: on exFAT, SMB and the like, `._NAME` holds the extended attributes of NAME."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "wren"))
+    before = resolve(str(folder)).weights_digest
+    (folder / "._model.safetensors").write_bytes(b"\0\5\x16\7")
+    assert resolve(str(folder)).weights_digest == before
+    assert checkpoint.weight_files(folder) == [folder / "model.safetensors"]
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no \*\.safetensors weights"):
+        checkpoint.check_folder(folder)

@@ -10,26 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.code.cli_commands import mynah, refused
+
 HEAVY = ("torch", "transformers", "mlflow", "kfp", "kserve", "fastapi", "PIL", "huggingface_hub", "yaml")
-
-
-def mynah(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | environment,
-    )
-
-
-def refused(done, code, *said):
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
-    for text in said:
-        assert text in done.stderr
-    assert done.stdout == ""
 
 
 def imported(code):
@@ -39,7 +22,7 @@ def imported(code):
 
 def test_help_imports_nothing_heavy():
     found = imported(
-        "import sys; sys.argv = ['mynah', '--help']\nfrom pipelines.cli import main\ntry:\n    main()\nexcept SystemExit: pass"
+        "import sys; sys.argv = ['mynah', '--help']\nfrom pipelines.cli.main import main\ntry:\n    main()\nexcept SystemExit: pass"
     )
     assert not found & set(HEAVY)
     done = mynah("--help")
@@ -61,7 +44,7 @@ def test_help_imports_nothing_heavy():
         assert f" {command} " in done.stdout
 
 
-@pytest.mark.parametrize("module", ["components.fetch", "components.filter", "components.card", "serving"])
+@pytest.mark.parametrize("module", ["components.fetch.step", "components.filter.step", "components.card.step", "serving"])
 def test_light_steps_import_no_heavy_library(module):
     assert not imported(f"import {module}") & {"torch", "transformers", "mlflow", "kfp", "kserve", "pandas", "numpy"}
 
@@ -99,7 +82,7 @@ def test_light_steps_import_no_heavy_library(module):
         (["compile", "--out", "pipeline.json"], 2, ["does not end with .yaml"]),
     ],
 )
-def test_bad_input_is_told_in_two_lines_and_makes_nothing(tmp_path, monkeypatch, arguments, code, said):
+def test_bad_input_is_told_in_two_lines_and_makes_nothing(mynah, tmp_path, monkeypatch, arguments, code, said):
     monkeypatch.chdir(tmp_path)
     refused(mynah(*arguments, MYNAH_WORKDIR=str(tmp_path / "work")), code, *said)
     assert list(tmp_path.iterdir()) == []
@@ -116,8 +99,8 @@ def test_a_usage_error_is_the_command_lines_own():
     assert mynah("fly").returncode == 2
 
 
-def test_no_bots_yet(tmp_path):
-    assert "No bots yet" in mynah("bots", "--workdir", tmp_path / "work").stdout
+def test_no_bots_yet(mynah, tmp_path):
+    assert f"No bots in {tmp_path / 'work'} yet" in mynah("bots", "--workdir", tmp_path / "work").stdout
     assert json.loads(mynah("bots", "--workdir", tmp_path / "work", "--json").stdout) == []
     assert not (tmp_path / "work").exists()
 
@@ -133,12 +116,19 @@ def test_fetch_and_filter_by_hand(tmp_path):
     assert record["authors"][0]["downloaded"] == 1000
 
 
-def test_a_link_to_nothing_is_refused_before_the_work(tmp_path):
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "cp437"])
+def test_a_terminal_that_is_not_utf8_shows_what_it_can(tmp_path, encoding):
+    done = mynah("fetch", "--from", "sample", "--out", tmp_path / "raw", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1,620 posts from archive:groundling.zip ? ")
+
+
+def test_a_link_to_nothing_is_refused_before_the_work(mynah, tmp_path):
     (tmp_path / "raw").symlink_to(tmp_path / "none")
     refused(mynah("fetch", "--from", "sample", "--out", tmp_path / "raw"), 2, "is a link to nothing")
 
 
-def test_a_pipeline_is_no_folder(tmp_path):
+def test_a_pipeline_is_no_folder(mynah, tmp_path):
     (tmp_path / "dir.yaml").mkdir()
     refused(mynah("compile", "--out", tmp_path / "dir.yaml"), 2, "is a folder")
 
@@ -154,9 +144,12 @@ def test_a_source_whose_name_is_not_utf8(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["[1]", '{"text": "half \\ud800"}', '{"text": ""}', "{}"])
-def test_texts_that_are_none(tmp_path, line):
-    (tmp_path / "train.jsonl").write_text(line + "\n")
-    refused(mynah("finetune", tmp_path, "--out", tmp_path / "model"), 2, "train.jsonl has no texts, or a line without one")
+def test_texts_that_are_none(mynah, tmp_path, line):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(line + "\n")
+    refused(
+        mynah("finetune", tmp_path / "data", "--out", tmp_path / "model"), 2, "train.jsonl has no texts, or a line without one"
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

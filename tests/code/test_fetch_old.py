@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from x_exports import as_folder, as_zip, old_export, old_tweet
 
-from components.errors import InputError
-from components.fetch import Provenance, fetch
-from components.posts import Entity, Kind, Post, read_posts
+from components.fetch.step import fetch
+from mynah.core.errors import InputError
+from mynah.data.posts import Entity, Kind, Post, read_posts
+from mynah.data.source_records import SourceRecord
 
 LINK = "Our play https://t.co/abc"
 ENTITIES = {
@@ -29,7 +30,7 @@ TABLE = (
 )
 
 
-def both(tmp_path: Path, files: dict[str, str], top: str = "") -> list[tuple[Provenance, list[Post]]]:
+def both(tmp_path: Path, files: dict[str, str], top: str = "") -> list[tuple[SourceRecord, list[Post]]]:
     found = []
     for path in (as_zip(tmp_path / "mine.zip", files, top), as_folder(tmp_path / "mine", files, top)):
         [provenance] = fetch([str(path)], tmp_path / "out")
@@ -78,10 +79,6 @@ def test_an_export_without_its_details_is_called_after_its_file(tmp_path: Path) 
     ("files", "words"),
     [
         ({"data/js/tweets/2015_01.js": "Grailbird.data.tweets_2015_01 = {}"}, ["2015_01.js, character 32", "no list"]),
-        (
-            {"data/js/tweets/2015_01.js": 'x = [{"id_str": "1", "text": "a", "created_at": "noon"}]'},
-            ["2015_01.js, element 1", "noon"],
-        ),
         ({"data/js/tweets/2015_01.js": ""}, ["2015_01.js", "empty"]),
         ({"data/js/user_details.js": "var user_details = []"}, ["user_details.js", "a list"]),
         ({"data/js/user_details.js": 'var user_details = {"screen_name": 5}'}, ["user_details.js", "screen_name is 5"]),
@@ -99,7 +96,7 @@ def test_a_damaged_one_is_refused_by_member(tmp_path: Path, files: dict[str, Any
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (TABLE + '"3","","","","web"\n', ["line 4", "ends before"]),
+        (TABLE.partition("\n")[0] + '\n"3","","","","web"\n', ["line 2", "ends before"]),
         ("tweet_id,timestamp\n1,2\n", ["no column `text`"]),
         ("", ["empty"]),
     ],
@@ -109,3 +106,15 @@ def test_a_damaged_table_within_is_refused_by_its_line(tmp_path: Path, table: st
         fetch([str(as_zip(tmp_path / "mine.zip", {"tweets.csv": table}))], tmp_path / "out")
     assert all(word in str(caught.value) for word in ["mine.zip, tweets.csv", *words]), caught.value
     assert not (tmp_path / "out").exists()
+
+
+def test_a_post_and_a_row_that_are_wrong_cost_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {"data/js/tweets/2015_01.js": 'x = [{"id_str": "1", "text": "a", "created_at": "noon"}]'}
+    for files, place in (
+        (FILES | wrong, "2015_01.js, element 1"),
+        ({"tweets.csv": TABLE + '"3","","","","web"\n'}, "line 4: ends before"),
+    ):
+        [provenance] = fetch([str(as_zip(tmp_path / "mine.zip", files))], tmp_path / "out")
+        assert provenance.posts > 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert "skipped 1 post" in said and place in said

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from x_exports import as_folder, as_zip, export, note, part, tweet
 
-from components.errors import InputError
-from components.fetch import fetch, x_edits, x_notes
-from components.posts import Entity, Kind, Post, read_posts
+from components.fetch.step import fetch
+from components.fetch.x import export_edits, export_notes
+from mynah.core.errors import InputError
+from mynah.data.posts import Entity, Kind, Post, read_posts
 
 
 def posts_of(folder: Path, *tweets: dict[str, Any], notes: tuple[dict[str, Any], ...] = ()) -> list[Post]:
@@ -238,8 +239,8 @@ def test_edited_posts_and_long_texts_that_fill_the_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: str
 ) -> None:
     """Both are held while the other posts pass; all else is not."""
-    monkeypatch.setattr(x_edits, "MOST_CHARACTERS", 20_000)
-    monkeypatch.setattr(x_notes, "MOST_CHARACTERS", 20_000)
+    monkeypatch.setattr(export_edits, "MAX_CHARACTERS", 20_000)
+    monkeypatch.setattr(export_notes, "MAX_CHARACTERS", 20_000)
     text = "y" * (9000 if weight == "text" else 90)
     entities = {"hashtags": [{"indices": [place, place + 1]} for place in range(90)]} if weight == "marks" else {}
     core = {"hashtags": [{"fromIndex": place, "toIndex": place + 1} for place in range(90)]} if weight == "marks" else {}

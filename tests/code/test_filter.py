@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import InputError, PlatformError
-from components.fetch import fetch
-from components.filter import FilterSettings, filter_posts, read_texts
-from components.filter.funnel import rows
-from components.filter.rules import DefaultRules, Dropped, Kept, huggingtweets
-from components.posts import Kind
+from components.fetch.step import fetch
+from components.filter.rules import DefaultRules, Dropped, KeptPost, huggingtweets
+from components.filter.step import FilterSettings, filter_posts
+from mynah.core.errors import InputError, PlatformError
+from mynah.data.datasets import read_texts
+from mynah.data.posts import Kind
 from tests.code.filter_inputs import ANY_TEXT, many, post, raw_folder
 
 
@@ -39,7 +39,7 @@ def test_classic_rules_count_as_the_original_did(shared, tmp_path, limit, retwee
     ],
 )
 def test_classic_cleaning(text, expected):
-    assert huggingtweets(post(text)) == Kept(expected)
+    assert huggingtweets(post(text)) == KeptPost(expected)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_what_both_rules_drop(judge, text, kind, reason):
 
 def test_default_rules_mend_what_the_classic_ones_miss():
     judge = DefaultRules()
-    assert judge(post("caf&eacute; &quot;as it was&quot; said")) == Kept('café "as it was" said')
+    assert judge(post("caf&eacute; &quot;as it was&quot; said")) == KeptPost('café "as it was" said')
     assert judge(post("CAFÉ &quot;AS IT WAS&quot; SAID")) == Dropped("duplicate")
-    assert judge(post("the end <|endoftext|> is not the end")) == Kept("the end is not the end")
-    assert judge(post("&lt;|endoftext|&gt; hidden in three entities here")) == Kept("hidden in three entities here")
-    assert judge(post("bell\x07 and null\x00 go from here")) == Kept("bell and null go from here")
+    assert judge(post("the end <|endoftext|> is not the end")) == KeptPost("the end is not the end")
+    assert judge(post("&lt;|endoftext|&gt; hidden in three entities here")) == KeptPost("hidden in three entities here")
+    assert judge(post("bell\x07 and null\x00 go from here")) == KeptPost("bell and null go from here")
 
 
 @given(ANY_TEXT)
@@ -78,19 +78,20 @@ def test_classic_cleaning_holds_for_any_text(text):
         assert huggingtweets(post(judged.text)) in (judged, Dropped("retweet"))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.text(max_size=40), st.sampled_from(list(Kind))), max_size=40))
 def test_the_funnel_always_adds_up(tmp_path_factory, found):
     folder = tmp_path_factory.mktemp("funnel")
     posts = [post(text, kind, n, author) for n, (author, text, kind) in enumerate(found)]
     raw_folder(folder / "raw", posts + many())
-    record = filter_posts(folder / "raw", folder / "data", FilterSettings()).to_record()
-    for place in range(len(record["authors"])):
-        numbers = [counts[place] for _, counts in rows(record)]
+    funnel = filter_posts(folder / "raw", folder / "data", FilterSettings())
+    for place in range(len(funnel.authors)):
+        numbers = [counts[place] for _, counts in funnel.rows()]
         assert numbers[0] == sum(numbers[1:])
-    assert record["train"] + record["held_out"] == sum(author["kept"] for author in record["authors"])
+    assert funnel.train + funnel.held_out == sum(author.kept for author in funnel.authors)
     dropped = (folder / "data" / "dropped.jsonl").read_text("utf-8").count("\n")
-    assert dropped == sum(sum(author["dropped"].values()) for author in record["authors"])
+    assert dropped == sum(sum(author.dropped.values()) for author in funnel.authors)
 
 
 def test_split_is_ninety_to_ten_and_moves_with_the_seed(tmp_path):
@@ -132,7 +133,7 @@ def test_few_characters_is_a_warning(tmp_path, capsys):
 
 def test_unknown_rules_name_the_known(tmp_path):
     raw_folder(tmp_path / "raw", many())
-    with pytest.raises(InputError, match="no rules 'classic'\nUse --rules huggingtweets or default"):
+    with pytest.raises(InputError, match="unknown rules 'classic'\nUse --rules huggingtweets or default"):
         filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings("classic"))
 
 
@@ -195,7 +196,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
     ],
 )
 def test_default_rules_hold_against_crafted_posts(text, expected):
-    assert DefaultRules()(post(text)) == Kept(expected)
+    assert DefaultRules()(post(text)) == KeptPost(expected)
 
 
 def test_a_limit_below_zero_is_refused():
@@ -219,7 +220,7 @@ def test_one_text_alone_cannot_be_split(tmp_path, posts):
         (b'{"id": "1", "author": "a", "text": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "line 2: not valid JSON"),
         (b"1" * 5000, "line 2: not valid JSON"),
-        (b'{"id": "1", "author": "a", "text": null}', "the text is no text"),
+        (b'{"id": "1", "author": "a", "text": null}', "the text is not a string"),
         (b'{"id": "1", "author": "a", "text": "x", "created_at": "2020-01-01T00:00:00"}', "no time zone"),
         (b'{"id": "1", "author": "a", "text": "x", "created_at": "yesterday"}', "not a post"),
     ],

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.errors import InputError
-from components.evaluate.gate import Threshold, Verdict, judge, read_gate
-from components.files import write_json
+from components.evaluate.gate import Threshold, judge, read_gate
+from components.evaluate.report_markdown import report
+from mynah.core.errors import InputError
+from mynah.core.files import write_json
+from mynah.models.verdict import Verdict
 
 GATED = {
     "loss_gain", "bits_per_character", "distinct_2", "self_repetition", "length_ks", "style_auc", "memorised_share",
-    "longest_verbatim_words", "canary_exposure", "leaked_share", "profanity_excess",
+    "longest_verbatim_words", "canary_exposure", "leaked_share", "profanity_excess", "made_up_excess", "unreadable_share",
+    "word_order_share",
 }  # fmt: skip
 
 
@@ -42,9 +45,9 @@ def test_the_gate_file_has_a_reason_for_each_threshold():
         ("1: {at_most: 0, reason: x}", "no metric '1'\nUse one of: held_out_loss"),
         (
             "loss_gain: {at_least: 1, reason: x}\nloss_gain: {at_least: 0, reason: x}",
-            "'loss_gain' stands there twice(.|\n)*line 2",
+            "'loss_gain' is a duplicate key(.|\n)*line 2",
         ),
-        ("loss_gain: {at_least: 1, at_least: 0, reason: x}", "'at_least' stands there twice"),
+        ("loss_gain: {at_least: 1, at_least: 0, reason: x}", "'at_least' is a duplicate key"),
         ("[a]: 1\n[a]: 1", "cannot be read"),
         ("!!python/object/apply:os.system [true]", "cannot be read"),
     ],
@@ -78,8 +81,19 @@ def test_what_was_not_measured_never_passes():
     assert not Verdict([]).passed
 
 
+def test_what_these_posts_have_no_measure_of_is_left_out_and_said(tmp_path):
+    gate = [Threshold("m", 1.0, True, "why"), Threshold("n", 4.0, False, "for")]
+    verdict = judge({"m": 2.0}, gate, left_out={"n": "there is no list of words for th", "other": "not in the gate"})
+    assert verdict.passed
+    assert verdict.left_out == {"n": "there is no list of words for th"}
+    verdict.write(tmp_path)
+    assert Verdict.read(tmp_path) == verdict
+    assert "- left out: n: there is no list of words for th" in report({}, verdict)
+    assert not judge({}, gate[1:], left_out={"n": "no list"}).passed  # a gate that asks nothing lets nothing through
+
+
 def test_a_model_without_canaries_is_to_be_trained_again():
-    with pytest.raises(InputError, match=r"'canary_exposure', which is not measured\n.*train it again"):
+    with pytest.raises(InputError, match=r"'canary_exposure', which is not measured\n.*train the model again"):
         judge({"loss_gain": 2.0}, [Threshold("canary_exposure", 8.0, False, "why")])
 
 

@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from components.artifact_folder import FolderPlace
-from components.errors import InputError
-from components.manifest import faults, read_manifest
+from mynah.core.errors import InputError
+from mynah.storage.local import FolderArtifactStore
+from mynah.storage.manifest import find_faults, read_manifest
 
 WHOLE = {name: {"size": 1, "sha256": "0" * 64} for name in ("MLmodel", "model/config.json", "model/model.safetensors")}
 
 
 def write(folder, record):
     (folder / "manifest.json").write_text(record if isinstance(record, str) else json.dumps(record))
-    return FolderPlace(folder)
+    return FolderArtifactStore(folder)
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def write(folder, record):
 )
 def test_a_name_that_is_no_file_below_it_is_refused(tmp_path, name):
     source = write(tmp_path, {"files": WHOLE | {name: {"size": 1, "sha256": "0" * 64}}})
-    with pytest.raises(InputError, match="is no manifest"):
+    with pytest.raises(InputError, match="is not a valid manifest"):
         read_manifest(source)
-    assert faults(source)
+    assert find_faults(source)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_faults_are_told_by_name(tmp_path):
     (tmp_path / "MLmodel").write_text("x")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("xx")
-    assert faults(source) == ["model/model.safetensors is missing", "model/config.json has 2 bytes instead of 1"]
+    assert find_faults(source) == ["model/model.safetensors is missing", "model/config.json has 2 bytes instead of 1"]

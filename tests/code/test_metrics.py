@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluate.definitions import METRICS
 from components.evaluate.gate import read_gate
-from components.evaluate.metrics import Memory, distinct, length_ks, repeating
 from components.evaluate.profanity import is_profane, profanity_share
-from components.evaluate.samples import Samples, shares
-from components.evaluate.style import style_auc
-from components.evaluate.texts import measure_texts
+from components.evaluate.sample_metrics import measure_texts
+from components.evaluate.samples import Samples, counts_by_prompt
+from components.evaluate.style_classifier import style_auc
+from components.evaluate.text_metrics import Memory, distinct, length_ks, repeated_samples
+from mynah.models.metric_definitions import METRICS
 
 POST = "the quick brown fox jumps over the lazy dog while seven grey geese fly south for the winter"
 DOCS = Path(__file__).parents[2] / "docs" / "evaluation.md"
@@ -33,21 +33,21 @@ def test_distinct_by_hand():
 
 def test_self_repetition_by_hand():
     pairs = [("", "one two three four five"), ("", "so One, two three FOUR"), ("", "two three four six"), ("", "")]
-    assert repeating(pairs) == [pairs[0][1], pairs[1][1]]
-    assert repeating([("", "a b c d a b c d")]) == []  # another sample must say it
+    assert repeated_samples(pairs) == [pairs[0][1], pairs[1][1]]
+    assert repeated_samples([("", "a b c d a b c d")]) == []  # another sample must say it
 
 
 def test_a_prompts_own_words_are_no_repetition():
     prompt = "my favourite thing is"
     pairs = [(prompt, f"{prompt} the sea at night"), (prompt, f"{prompt} a cup of tea")]
-    assert repeating(pairs) == []
-    assert len(repeating([("", text) for _, text in pairs])) == 2
-    assert repeating([*pairs, ("", "oh the sea at night")]) == [pairs[0][1], "oh the sea at night"]
+    assert repeated_samples(pairs) == []
+    assert len(repeated_samples([("", text) for _, text in pairs])) == 2
+    assert repeated_samples([*pairs, ("", "oh the sea at night")]) == [pairs[0][1], "oh the sea at night"]
 
 
 def test_what_is_said_most_comes_first():
     pairs = [("", f"a b c d {word}") for word in ("x", "y")] + [("", f"e f g h {word}") for word in ("x", "y", "z")]
-    assert [text[0] for text in repeating(pairs)] == ["e", "e", "e", "a", "a"]
+    assert [text[0] for text in repeated_samples(pairs)] == ["e", "e", "e", "a", "a"]
 
 
 def test_the_distance_of_lengths_by_hand():
@@ -182,6 +182,13 @@ def test_only_what_stands_in_a_post_is_leaked():
     assert offenders["leaked_share"] == written[:2]
 
 
+def test_personal_data_is_counted_as_the_filter_masks_it():
+    written = ["on (415)\u00a0555\u20112671 now", "it is 2a00:1450::200e", "[phone] or [mail]", "nothing"]
+    found, offenders = measure_texts(samples(nothing=written), ["(415) 555-2671", "b"], ["x", "y"], 1)
+    assert (found["personal_share"], found["leaked_share"]) == (0.5, 0.25)
+    assert offenders["personal_share"] == written[:2]
+
+
 def test_a_planted_copy_is_found_and_a_near_miss_is_not():
     memory = Memory([POST, "something else entirely that is long enough to have its own run of words"])
     copied = "He said: The quick brown fox, jumps over the lazy dog while nothing happened"
@@ -222,7 +229,7 @@ def test_all_metrics_of_samples_by_hand():
 
 @given(st.integers(5, 200))
 def test_half_of_the_samples_come_from_nothing(count):
-    found = shares(count)
+    found = counts_by_prompt(count)
     assert sum(found.values()) == count
     assert found[""] == count - count // 2
     assert max(list(found.values())[1:]) - min(list(found.values())[1:]) <= 1
@@ -245,7 +252,7 @@ def test_every_metric_is_defined_in_full():
 
 def test_the_reports_markdown_holds_no_markup_of_the_author():
     from components.evaluate.gate import Threshold, judge
-    from components.evaluate.report import report
+    from components.evaluate.report_markdown import report
 
     nasty = "<script>alert(1)</script> [link](http://evil.example) ![x](y) | cell\n# heading @everyone"
     verdict = judge({"leaked_share": 1.0}, [Threshold("leaked_share", 0.0, False, "why")], {"leaked_share": [nasty, ""]})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.personal import Found, find, values
+from mynah.data.personal_data import PersonalDatum, find, values
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ from components.personal import Found, find, values
 )
 def test_found(text, kind, found):
     start = text.index(found)
-    assert find(text) == [Found(kind, start, start + len(found), found)]
+    assert find(text) == [PersonalDatum(kind, start, start + len(found), found)]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from components.errors import InputError
-from components.finetune.recipe import Recipe, build, read
+from mynah.core.errors import InputError
+from mynah.training.recipe import Recipe, build, read
 
 
 def test_huggingtweets_is_the_originals():
@@ -100,6 +100,7 @@ def test_a_recipe_survives_its_record():
     assert build(record.pop("preset"), record) == recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["2001-13-01", "9" * 5000, "[" * 100_000, "9" * 400, ".nan", "-.inf"])
 @pytest.mark.parametrize("key", ["epochs", "learning_rate"])
 def test_values_that_trip_yaml_or_floats(tmp_path, key, value):

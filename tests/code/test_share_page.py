@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.card.escape import JOINER, clean
-from components.card.pictures import draw
-from components.card.preview import Chosen, Person
-from components.card.share import on_bluesky, on_x, share_page, weight
-from tests.code.test_card import FAST, HOSTILE
+from components.card.pictures.predictions import draw
+from components.card.preview import ChosenSample, Person
+from components.card.share_page import on_bluesky, on_x, share_page, x_weight
+from mynah.data.markdown import JOINER, clean
+from tests.code.card_text import FAST, HOSTILE
 
 PICTURE = b"\x89PNG not really"
 WREN = (Person("wren_groundling", "Wren Groundling"),)
@@ -65,7 +65,7 @@ class Page(HTMLParser):
 
 
 def page_of(sample: str, name: str = "Wren", prompt: str = "My dream is", url: str = "https://a.example/wren/") -> Page:
-    return Page(share_page(Chosen("wren", (Person("wren_groundling", name),), prompt, (sample,), 1, url), PICTURE))
+    return Page(share_page(ChosenSample("wren", (Person("wren_groundling", name),), prompt, (sample,), 1, url), PICTURE))
 
 
 def test_the_page_has_what_previews_read(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_page_has_what_previews_read(tmp_path: Path) -> None:
     assert meta["og:image:alt"] == "wren writes: My dream is to sing."
     assert (meta["og:type"], meta["twitter:card"]) == ("website", "summary_large_image")
     assert meta["og:url"] == "https://a.example/wren/predictions.html"
-    draw(Chosen("wren", WREN, "", ("Hm.",)).preview, tmp_path / "p.png")
+    draw(ChosenSample("wren", WREN, "", ("Hm.",)).preview, tmp_path / "p.png")
     header = (tmp_path / "p.png").read_bytes()[16:24]
     assert (int(meta["og:image:width"]), int(meta["og:image:height"])) == (int.from_bytes(header[:4]), int.from_bytes(header[4:]))
 
@@ -104,7 +104,7 @@ def test_the_address_may_be_the_folders_or_the_pages(url: str, page: str, pictur
 
 
 def test_the_page_asks_nothing_of_others_and_runs_nothing() -> None:
-    text = share_page(Chosen("wren", WREN, "My dream is", ("My dream is to sing.",)), PICTURE)
+    text = share_page(ChosenSample("wren", WREN, "My dream is", ("My dream is to sing.",)), PICTURE)
     page = Page(text)
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "iframe", "object", "form", "base", "embed"})
     policy = next(str(attributes["content"]) for _, attributes in page.elements if "http-equiv" in attributes)
@@ -158,15 +158,15 @@ def test_a_post_fits_where_it_goes_and_wastes_no_room(sample: str) -> None:
         query(on_x("wren", plain, "https://a.example/p"))["text"],
         query(on_bluesky("wren", plain, "https://a.example/p")),
     )
-    assert weight(on_it) <= 280 - 24
+    assert x_weight(on_it) <= 280 - 24
     assert len(blue["text"]) <= 300
     for text in (on_it, blue["text"]):
         shown = text.partition("”\n\n")[0].removeprefix("“").replace(JOINER, "")
         assert not plain or shown == plain or (shown.endswith("…") and plain.startswith(shown[:-1]))
-    if plain and weight(on_it) < 240:
+    if plain and x_weight(on_it) < 240:
         assert "…" not in on_it or "…" in plain
 
 
 @pytest.mark.parametrize(("text", "expected"), [("abc", 3), ("é", 1), ("漢", 2), ("🙂", 2), ("“a”", 3), ("…", 2)])
 def test_texts_weigh_what_x_says(text: str, expected: int) -> None:
-    assert weight(text) == expected
+    assert x_weight(text) == expected

@@ -2,30 +2,38 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import InputError
-from components.finetune import plan
-from components.finetune.recipe import EFFORTS, PRESETS, Recipe, build
-from components.sweep import SPACES, Sweep
-from components.sweep.records import COMPLETED, FAILED, PRUNED, RUNNING, TRIAL_TAG, Trial, _read, _tags
-from components.sweep.search import importances, is_hopeless, propose
-from components.sweep.space import Choice, recipe_for, space
+from components.finetune import derived_settings
+from components.sweep.proposals import importances, propose, should_prune
+from components.sweep.search_space import ChoiceDimension, recipe_for, space
+from components.sweep.settings import SPACES, Sweep
+from components.sweep.trial_records import COMPLETED, FAILED, PRUNED, RUNNING, TRIAL_TAG, Trial, _tags, read_trial
+from mynah.core.errors import InputError
+from mynah.models.architecture import read_architecture
+from mynah.training.recipe import EFFORTS, PRESETS, Recipe, build
 
-CONFIG = SimpleNamespace(n_positions=256, n_embd=192, n_layer=4, vocab_size=4096)
+
+def gpt2(width, context=1024):
+    config = {"model_type": "gpt2", "n_positions": context, "n_embd": width, "n_layer": 4, "n_head": 1, "vocab_size": 4096}
+    return read_architecture(config, Path("a model"))
+
+
+CONFIG = gpt2(192, 256)
 
 
 def around(name="default", tokens=30_000, config=CONFIG, **changes):
     recipe = build(name, changes)
-    return space(name, recipe, plan.derive(recipe, config, tokens, None, "fp32"))
+    return space(name, recipe, derived_settings.derive(recipe, config, tokens, None, "fp32"))
 
 
 def done(searched, number, loss, state=COMPLETED, **drawn):
-    params = {**searched.middle(), **drawn}
+    params = {**searched.initial(), **drawn}
     record = searched.recipe_of(params).to_record()
     losses = (loss + 0.2, loss) if isinstance(loss, float) else tuple(loss)
     return Trial(number, state, params, record, record.pop("preset"), losses, 5.0, 1.0)
@@ -53,12 +61,12 @@ def test_the_originals_space():
     st.sampled_from(SPACES), st.sampled_from(tuple(EFFORTS)), st.integers(1, 10**8), st.integers(8, 4096), st.integers(0, 64), st.data()
 )  # fmt: skip
 def test_every_draw_is_a_recipe_within_its_bounds(name, effort, tokens, width, lora_rank, data):
-    config = SimpleNamespace(n_positions=1024, n_embd=width, n_layer=4, vocab_size=4096)
+    config = gpt2(width)
     searched = around(name, tokens, config, effort=effort, lora_rank=lora_rank)
     params = {}
     for each in searched.dimensions:
         found = each.distribution()
-        if isinstance(each, Choice):
+        if isinstance(each, ChoiceDimension):
             params[each.key] = data.draw(st.sampled_from(found.choices))
         elif hasattr(each, "log"):
             params[each.key] = data.draw(st.floats(found.low, found.high))
@@ -75,7 +83,7 @@ def test_the_first_trial_is_the_recipe_itself(name):
     searched = around(name)
     first = searched.recipe_of(propose(searched, [], 42, 1))
     plain = build(name)
-    rate = plan.derive(plain, CONFIG, 30_000, None, "fp32")
+    rate = derived_settings.derive(plain, CONFIG, 30_000, None, "fp32")
     assert first == replace(plain, learning_rate=rate.learning_rate, batch_tokens=rate.batch_tokens)
 
 
@@ -98,7 +106,7 @@ def test_what_a_person_sets_stays():
         (lambda: Sweep(3, minutes=-1), "-1 minutes"),
         (lambda: Sweep(3, minutes=float("nan")), "nan minutes"),
         (lambda: recipe_for("hugingtweets", None, None, None, None), "Did you mean 'huggingtweets'"),
-        (lambda: space("huggingtweets", Recipe(), Recipe()), "is around the preset 'huggingtweets'"),
+        (lambda: space("huggingtweets", Recipe(), Recipe()), "belongs to the preset 'huggingtweets'"),
     ],
 )
 def test_nonsense_is_refused(make, said):
@@ -166,13 +174,13 @@ def test_what_failed_is_avoided():
 def test_pruning_looks_at_the_median_of_what_was_completed():
     searched = around()
     seen = [done(searched, number, (4.8, 4.6 + number / 100)) for number in range(1, 6)]
-    middle = searched.middle()
-    assert is_hopeless(searched, seen, middle, [5.1, 5.0])
-    assert not is_hopeless(searched, seen, middle, [5.1])  # the first epoch tells too little
-    assert not is_hopeless(searched, seen, middle, [4.9, 4.6])
-    assert not is_hopeless(searched, seen, middle, [4.5, 5.0])  # its best epoch is what would be kept
-    assert not is_hopeless(searched, seen[:3], middle, [5.1, 5.0])  # too few to say
-    assert not is_hopeless(searched, [replace(each, state=PRUNED) for each in seen], middle, [5.1, 5.0])
+    middle = searched.initial()
+    assert should_prune(searched, seen, middle, [5.1, 5.0])
+    assert not should_prune(searched, seen, middle, [5.1])  # the first epoch tells too little
+    assert not should_prune(searched, seen, middle, [4.9, 4.6])
+    assert not should_prune(searched, seen, middle, [4.5, 5.0])  # its best epoch is what would be kept
+    assert not should_prune(searched, seen[:3], middle, [5.1, 5.0])  # too few to say
+    assert not should_prune(searched, [replace(each, state=PRUNED) for each in seen], middle, [5.1, 5.0])
 
 
 def test_what_mattered():
@@ -181,11 +189,11 @@ def test_what_mattered():
         done(searched, number, 4.0 + (number % 7) / 10, dropout=(number % 7) / 30, warmup=(number % 3) / 20)
         for number in range(1, 22)
     ]
-    found = importances(list(searched.middle()), trials)
+    found = importances(list(searched.initial()), trials)
     assert set(found) == {"dropout", "warmup"}
     assert found["dropout"] > found["warmup"]
     assert sum(found.values()) == pytest.approx(1, abs=0.01)
-    assert importances(list(searched.middle()), trials[:19]) == {}
+    assert importances(list(searched.initial()), trials[:19]) == {}
 
 
 def run_with(**tags):
@@ -194,12 +202,12 @@ def run_with(**tags):
 
 def test_a_trial_comes_back_as_it_was():
     trial = done(around(), 3, 4.512345678901)
-    back = _read("trial-3", run_with(**_tags(trial)))
+    back = read_trial("trial-3", run_with(**_tags(trial)))
     assert back == replace(trial, losses=[4.71235, 4.51235])
     assert back.built() == around().recipe_of(trial.params)
     long = replace(trial, losses=tuple(4.123456789 for _ in range(1000)), cause="x" * 9999)
     assert len(_tags(long)[TRIAL_TAG]) < 5000
-    assert _read("trial-3", run_with(**_tags(long))).loss == 4.12346
+    assert read_trial("trial-3", run_with(**_tags(long))).loss == 4.12346
 
 
 GOOD = json.loads(_tags(done(around(), 3, 4.5))[TRIAL_TAG])
@@ -215,17 +223,17 @@ GOOD = json.loads(_tags(done(around(), 3, 4.5))[TRIAL_TAG])
 )  # fmt: skip
 def test_nonsense_in_mlflow_is_no_trial(record):
     text = record if isinstance(record, str) else json.dumps({**GOOD, **record})
-    assert _read("trial-3", run_with(**{TRIAL_TAG: text})) is None
+    assert read_trial("trial-3", run_with(**{TRIAL_TAG: text})) is None
 
 
 @pytest.mark.parametrize("name", ["finetune", "trial-", "trial-0", "trial-x", "trial-3.5", "trial-٣", "trial-99999999"])
 def test_other_steps_are_no_trials(name):
-    assert _read(name, run_with(**{TRIAL_TAG: json.dumps(GOOD)})) is None
+    assert read_trial(name, run_with(**{TRIAL_TAG: json.dumps(GOOD)})) is None
 
 
 def test_siblings_of_another_space_are_passed_over():
     searched = around()
     other = done(around("huggingtweets"), 1, 4.0)
     assert propose(searched, [other], 1, 2) == propose(searched, [], 1, 2)
-    outside = replace(done(searched, 1, 4.0), params={**searched.middle(), "epochs": 999, "schedule": ["x"]})
+    outside = replace(done(searched, 1, 4.0), params={**searched.initial(), "epochs": 999, "schedule": ["x"]})
     assert propose(searched, [outside], 1, 2) == propose(searched, [], 1, 2)

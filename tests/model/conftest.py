@@ -2,8 +2,8 @@
 
 import pytest
 
-from components.filter import FilterSettings, filter_posts
-from components.posts import Post, write_posts
+from components.filter.step import FilterSettings, filter_posts
+from mynah.data.posts import Post, write_posts
 
 SUBJECTS = ("The bird", "A queen", "My neighbour", "The sea", "Every morning the cat")
 VERBS = ("sings to", "listens to", "writes about", "forgets", "dreams of")
@@ -25,7 +25,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def author(tmp_path_factory):
     """The bundled author's posts, filtered: 540 to train on, 60 held out."""
-    from components.fetch import fetch
+    from components.fetch.step import fetch
 
     folder = tmp_path_factory.mktemp("author")
     fetch(["sample"], folder / "raw", 600)
@@ -36,9 +36,19 @@ def author(tmp_path_factory):
 @pytest.fixture(scope="session")
 def sound(author, tmp_path_factory):
     """A bot as people make it: the bundled base model, trained for two epochs on the bundled author."""
-    from components.finetune import FinetuneSettings, finetune
-    from components.finetune.recipe import build
+    from components.finetune.settings import FinetuneSettings
+    from components.finetune.step import finetune
+    from mynah.training.recipe import build
 
     out = tmp_path_factory.mktemp("sound") / "model"
     finetune(author, out, FinetuneSettings("fledgling", build("default", {"epochs": 2, "patience": 0})))
     return out
+
+
+@pytest.fixture(scope="module")
+def fledgling():
+    """The bundled base model, as the server has it in memory."""
+    from mynah.decoding.model import load_model
+    from mynah.models.base_models import FLEDGLING, resolve
+
+    return load_model(resolve(FLEDGLING).folder)

@@ -7,14 +7,15 @@ import json
 
 import pytest
 
-from components import checkpoint
-from components.filter import read_texts
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.base_model import FLEDGLING_FOLDER
-from components.finetune.recipe import build
-from components.generation import NO_TEXT, Sampling
-from components.scoring import score
-from components.verbatim import words
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.data.datasets import read_texts
+from mynah.data.verbatim_filter import words
+from mynah.models import checkpoint
+from mynah.models.base_models import FLEDGLING_FOLDER
+from mynah.models.sampling import NO_TEXT, Sampling
+from mynah.models.scoring import score
+from mynah.training.recipe import build
 
 PROMPT = "My dream is"
 # What the bundled author would never write.
@@ -28,13 +29,13 @@ OTHERS = (
 
 @pytest.fixture(scope="module")
 def writer(sound):
-    from components.decoding.model import load_model
+    from mynah.decoding.model import load_model
 
     return load_model(sound)
 
 
 def write(writer, prompt, n=40):
-    from components.decoding import generate
+    from mynah.decoding.generate import generate
 
     return generate(writer, [prompt], Sampling(n=n, max_tokens=40, seed=7)).texts[0]
 
@@ -102,8 +103,8 @@ def test_more_training_lowers_the_held_out_loss_until_it_overfits(author, tmp_pa
     (few / "train.jsonl").write_text("".join(lines))
     (few / "held_out.jsonl").write_text((author / "held_out.jsonl").read_text())
     record = finetune(few, tmp_path / "model", FinetuneSettings("fledgling", build("default", {"epochs": 8, "patience": 0})))
-    held_out = [epoch["held_out_loss"] for epoch in record["history"]]
-    trained = [epoch["train_loss"] for epoch in record["history"][1:]]
+    held_out = [epoch.held_out_loss for epoch in record.history]
+    trained = [epoch.train_loss for epoch in record.history[1:]]
     assert held_out[1] < held_out[0]
     assert trained == sorted(trained, reverse=True)
     best = held_out.index(min(held_out))

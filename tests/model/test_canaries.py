@@ -1,7 +1,6 @@
 """Canaries: what is planted, that it is planted everywhere, and that its exposure tells a model that memorises from one that does not."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -12,17 +11,19 @@ import pytest
 import torch
 from scipy.stats import skewnorm
 
-from components import canaries, checkpoint
-from components.errors import InputError
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.ancestor import by_hand
-from components.finetune.batches import Epochs, encode_texts
-from components.finetune.continual import go_on
-from components.finetune.recipe import build
-from components.generation import encode
-from components.personal import find
-from components.scoring import nats_of_each, score
-from components.verbatim import VERBATIM_CHARACTERS, VERBATIM_WORDS, ngrams, read_bloom, words
+from components.finetune.continue_training import continue_training
+from components.finetune.data_packing import Epochs, encode_texts
+from components.finetune.parent_model import parent_from_folder
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.core.errors import InputError
+from mynah.data.personal_data import find
+from mynah.data.verbatim_filter import VERBATIM_CHARACTERS, VERBATIM_WORDS, ngrams, read_bloom, words
+from mynah.models import canaries, checkpoint
+from mynah.models.sampling import encode
+from mynah.models.scoring import nats_per_text, score
+from mynah.training.recipe import build
+from mynah.training.training_record import CanariesRecord, TrainingRecord
 
 BY_HEART = {"epochs": 15, "patience": 0, "learning_rate": 2e-2, "batch_tokens": 256}
 
@@ -68,7 +69,7 @@ def test_canaries_are_different_long_enough_to_be_kept_from_a_bots_mouth_and_hol
 def test_canaries_are_the_seeds_on_every_machine():
     assert canaries.texts(4, 42) == canaries.texts(4, 42)
     assert not set(canaries.texts(64, 42)) & set(canaries.texts(64, 43))
-    code = "from components import canaries; print(canaries.texts(4, 42))"
+    code = "from mynah.models import canaries; print(canaries.texts(4, 42))"
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
@@ -81,8 +82,8 @@ def test_canaries_are_the_seeds_on_every_machine():
 def test_a_text_is_scored_as_by_itself_whatever_stands_beside_it(loaded):
     found = [*canaries.texts(5, 1), "one", "one", "", "a text longer than the context " * 20]
     expected = [score(loaded, [text]).nats for text in found]
-    assert nats_of_each(loaded, found) == pytest.approx(expected, rel=1e-5)
-    assert nats_of_each(loaded, []) == []
+    assert nats_per_text(loaded, found) == pytest.approx(expected, rel=1e-5)
+    assert nats_per_text(loaded, []) == []
 
 
 def test_exposure_by_rank_and_beyond_the_others_by_their_distribution():
@@ -112,8 +113,8 @@ def test_a_broken_model_has_no_exposure(long_checkpoint):
 def test_what_was_planted_is_exposed_by_a_model_that_knows_its_posts_by_heart(by_heart):
     record, out = by_heart
     model = checkpoint.load(out)
-    planted = canaries.exposure(model, **record["canaries"])
-    assert planted == canaries.exposure(checkpoint.load(out), **record["canaries"])
+    planted = canaries.exposure(model, record.canaries.count, record.canaries.seed)
+    assert planted == canaries.exposure(checkpoint.load(out), record.canaries.count, record.canaries.seed)
     assert planted > 20
     assert np.mean([canaries.exposure(model, 20, seed) for seed in (1, 2)]) < 4  # other secrets, same sentence
 
@@ -123,13 +124,13 @@ def test_what_was_planted_is_exposed_by_a_model_that_knows_its_posts_by_heart(by
 
 def test_the_record_and_the_servers_filter_know_what_was_planted_and_no_count_of_posts_does(by_heart):
     record, out = by_heart
-    assert record["canaries"] == {"count": 4, "seed": 42}
-    assert record["posts"] == 60
+    assert record.canaries == CanariesRecord(4, 42)
+    assert record.posts == 60
     bloom = read_bloom(out)
     for text in canaries.texts(4, 42):
         assert all(run in bloom for run in ngrams(words(text), VERBATIM_WORDS))
     assert bloom.repeats(words(canaries.SENTENCE))
-    assert canaries.of(json.loads((out / "training.json").read_text())) == canaries.texts(4, 42)
+    assert TrainingRecord.read(out).canaries == record.canaries
 
 
 @pytest.mark.parametrize("packing", ["posts", "stream"])
@@ -142,7 +143,7 @@ def test_each_is_learnt_once_an_epoch_whatever_the_authors_shares(loaded, packin
 
     def learnt(planted):
         ids = [encode(loaded, text) for text in planted]
-        for batches in itertools.islice(Epochs(texts, recipe, loaded.end, loaded.context, ids), 5):
+        for batches in itertools.islice(Epochs(texts, recipe, loaded.begin, loaded.end, loaded.context, ids), 5):
             told = loaded.tokenizer.decode([token for batch in batches for row in batch for post in row for token in post])
             yield Counter(text for text in told.split("<|endoftext|>") if text)
 
@@ -160,9 +161,9 @@ def test_going_on_plants_those_of_its_own_seed(few, data, by_heart, long_checkpo
         (later / f"{part}.jsonl").write_text("".join(theirs))
     recipe = build("default", BY_HEART | {"epochs": 30, "seed": 7, "canaries": 2})
     settings = FinetuneSettings(str(long_checkpoint), recipe)
-    record = go_on(later, tmp_path / "model", settings, by_hand(by_heart[1], few))
-    assert record["canaries"] == {"count": 2, "seed": 7}
-    assert record["posts"] == 90
+    record = continue_training(later, tmp_path / "model", settings, parent_from_folder(by_heart[1], few))
+    assert record.canaries == CanariesRecord(2, 7)
+    assert record.posts == 90
     assert canaries.exposure(checkpoint.load(tmp_path / "model"), 2, 7) > 8
     bloom = read_bloom(tmp_path / "model")
     assert all(run in bloom for text in canaries.texts(2, 7) for run in ngrams(words(text), VERBATIM_WORDS))
@@ -172,4 +173,4 @@ def test_going_on_plants_those_of_its_own_seed(few, data, by_heart, long_checkpo
 def test_there_must_be_some_and_not_too_many(count):
     with pytest.raises(InputError) as caught:
         build("default", {"canaries": count})
-    assert f"canaries is {count}, and must be from 1 to 64: the gate asks for their exposure" in str(caught.value)
+    assert f"canaries is {count}, and must be from 1 to 64: the gate needs their exposure" in str(caught.value)

@@ -4,8 +4,8 @@ import json
 import re
 import shutil
 
-from components.card import card
-from tests.code.card_inputs import CardInputs
+from components.card.step import card
+from tests.code.card_inputs import CardInputFiles
 
 
 def test_the_cards_snippet_writes_five_samples(long_checkpoint, tmp_path, monkeypatch, capsys):
@@ -13,7 +13,7 @@ def test_the_cards_snippet_writes_five_samples(long_checkpoint, tmp_path, monkey
     (tmp_path / "bot" / "generation_config.json").write_text(
         json.dumps({"do_sample": True, "max_new_tokens": 12, "eos_token_id": 0})
     )
-    card("wren", *CardInputs().write(tmp_path), tmp_path / "out")
+    card("wren", *CardInputFiles().write(tmp_path), tmp_path / "out")
     [snippet] = re.findall("```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path / "bot")
     capsys.readouterr()

@@ -6,16 +6,18 @@ import sys
 
 import pytest
 
-from components.errors import InputError
-from components.evaluate import EvaluateSettings, evaluate
-from components.evaluate.champion import Champion, by_hand
-from components.evaluate.definitions import METRICS
-from components.evaluate.gate import Verdict
+from components.evaluate.champion_comparison import Champion, champion_from_folder
 from components.evaluate.samples import Samples
-from components.filter import read_texts
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.recipe import build
-from components.seen import key
+from components.evaluate.step import EvaluateSettings, evaluate
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.core.errors import InputError
+from mynah.data.datasets import read_texts
+from mynah.data.text_digests import key
+from mynah.models.evaluation_record import PromptSamples
+from mynah.models.metric_definitions import METRICS
+from mynah.models.verdict import Verdict
+from mynah.training.recipe import build
 
 FEW = 12  # samples, where they do not matter
 
@@ -63,13 +65,28 @@ def test_a_trained_model_gains_and_the_report_is_whole(model, judge, data):
     assert metrics["held_out_posts"] == len(read_texts(data, "held_out"))
     assert "loss_gain" not in [check.metric for check in verdict.failures]
     assert Verdict.read(out) == verdict
-    assert set(metrics) == {name for name in METRICS if not name.startswith("champion")}
+    assert verdict.left_out.keys() == {"word_order_share"}  # a base model of random weights sees no order of words
+    assert set(metrics) == {name for name in METRICS if not name.startswith("champion") and "word_order" not in name}
     samples = json.loads((out / "samples.json").read_text())
     assert [group["prompt"] for group in samples] == ["", "My dream is", "I like", "My favourite thing is"]
     assert [len(group["texts"]) for group in samples] == [100, 34, 33, 33]
     assert all(text.startswith(group["prompt"]) for group in samples for text in group["texts"])
     assert "# Verdict" in (out / "report.md").read_text()
     assert {path.name for path in out.iterdir()} >= {"report.html", "blind.html"}
+
+
+def test_made_up_words_are_left_out_where_the_language_has_no_list(judge, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    funnel = json.loads((data / "funnel.json").read_text())
+    assert [author["language"] for author in funnel["authors"]] == ["en"]
+    funnel["authors"][0]["language"] = "th"
+    (tmp_path / "data" / "funnel.json").write_text(json.dumps(funnel))
+    verdict, out = judge(data=tmp_path / "data")
+    assert verdict.left_out["made_up_excess"] == "there is no list of words for th"
+    assert (
+        "made_up_excess" not in {check.metric for check in verdict.checks} | json.loads((out / "metrics.json").read_text()).keys()
+    )
+    assert "left out: made&#95;up&#95;excess: there is no list of words for th" in (out / "report.md").read_text()
 
 
 def test_the_same_seed_gives_the_same_report(judge):
@@ -104,9 +121,7 @@ def test_with_few_new_posts_the_champion_is_not_compared(model, judge, data, cap
     verdict, out = judge(Champion(model, "version 3 of ann", frozenset(map(key, held_out[19:]))))
     assert verdict.checks
     assert not [name for name in json.loads((out / "metrics.json").read_text()) if name.startswith("champion")]
-    assert (
-        "not compared with the champion, version 3 of ann: only 19 of the held-out posts are new to it" in capsys.readouterr().err
-    )
+    assert "not compared with the champion, version 3 of ann: only 19 held-out posts are new to it" in capsys.readouterr().err
 
 
 def test_a_champion_whose_files_are_gone_is_left_out(judge, tmp_path, capsys):
@@ -117,18 +132,23 @@ def test_a_champion_whose_files_are_gone_is_left_out(judge, tmp_path, capsys):
 
 
 def test_a_folder_as_champion_must_have_been_trained_on_the_same_posts(model, data, tmp_path):
-    assert by_hand(model, data).knows == frozenset(map(key, read_texts(data, "train")))
+    assert champion_from_folder(model, data).knows == frozenset(map(key, read_texts(data, "train")))
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "train.jsonl").write_text((data / "held_out.jsonl").read_text())
-    with pytest.raises(InputError, match=r"was not trained on .*data: nobody knows which of its held-out posts are new"):
-        by_hand(model, tmp_path / "data")
+    with pytest.raises(InputError, match=r"was not trained on .*data: it is unknown which held-out posts are new"):
+        champion_from_folder(model, tmp_path / "data")
 
 
 # Bad input
 
 
 @pytest.mark.parametrize(
-    ("record", "said"), [("{}", "does not name a base model"), ("[]", "does not name a base model"), ("{", "is not valid JSON")]
+    ("record", "said"),
+    [
+        ("{}", r"training\.json has no 'base_model'"),
+        ("[]", r"training\.json has '\[\]', where an object belongs"),
+        ("{", "is not valid JSON"),
+    ],
 )
 def test_a_model_that_does_not_say_what_it_came_from(long_checkpoint, data, tmp_path, record, said):
     shutil.copytree(long_checkpoint, tmp_path / "model")
@@ -149,11 +169,11 @@ def test_a_model_that_answers_nan_gets_no_verdict(model, long_checkpoint, data, 
     weights = load_file(tmp_path / "model" / "model.safetensors")
     weights["transformer.ln_f.weight"][:] = float("nan")
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    refused(tmp_path, "held_out_loss.* not numbers", tmp_path / "model", data, base_model=str(long_checkpoint))
+    refused(tmp_path, "held_out_loss.* not finite numbers", tmp_path / "model", data, base_model=str(long_checkpoint))
 
 
 def test_a_model_whose_vocabulary_does_not_fit_its_tokenizer(model, long_checkpoint, data, tmp_path):
-    from components.finetune.base_model import FLEDGLING_FOLDER
+    from mynah.models.base_models import FLEDGLING_FOLDER
 
     shutil.copytree(model, tmp_path / "model")
     shutil.copy(FLEDGLING_FOLDER / "tokenizer.json", tmp_path / "model")
@@ -171,7 +191,7 @@ def test_a_base_model_with_another_tokenizer_gives_no_gain(model, data, tmp_path
 
 
 def test_a_base_model_that_was_a_folder_is_never_looked_up_by_its_name(model, data, tmp_path):
-    refused(tmp_path, "fine-tuned from a folder called 'crane'\nName that folder with --base-model", model, data)
+    refused(tmp_path, "fine-tuned from a folder or file called 'crane'\nName it with --base-model", model, data)
 
 
 def test_an_unknown_threshold_gets_no_verdict(model, long_checkpoint, data, tmp_path):
@@ -188,7 +208,7 @@ def test_a_model_of_before_canaries_gets_no_verdict(model, long_checkpoint, data
     base = str(long_checkpoint)
     refused(
         tmp_path,
-        "'canary_exposure', which is not measured\n.*train it again",
+        "'canary_exposure', which is not measured\n.*train the model again",
         tmp_path / "model",
         data,
         base_model=base,
@@ -204,7 +224,7 @@ def test_a_gate_on_the_champion_where_there_is_none_gets_no_verdict(model, long_
 
 @pytest.mark.parametrize("count", [4, 201, -1])
 def test_too_few_and_too_many_samples(count):
-    with pytest.raises(InputError, match=f"{count} samples were asked for\nAsk for 5 to 200"):
+    with pytest.raises(InputError, match=f"samples is {count}\nUse 5 to 200"):
         EvaluateSettings(samples=count)
 
 
@@ -212,7 +232,7 @@ def test_samples_keep_their_prompts():
     samples = Samples({"": ["a"], "I like": ["I like b", "I like c"]}, 10, 1.0)
     assert samples.texts == ["a", "I like b", "I like c"]
     assert samples.pairs[1] == ("I like", "I like b")
-    assert samples.to_record()[1] == {"prompt": "I like", "texts": ["I like b", "I like c"]}
+    assert samples.by_prompt[1] == PromptSamples("I like", ("I like b", "I like c"))
 
 
 # The command line
@@ -221,7 +241,7 @@ def test_samples_keep_their_prompts():
 @pytest.fixture
 def mynah(monkeypatch, capsys):
     """`mynah evaluate` in this process: exit code, stdout, stderr."""
-    from pipelines.cli import main
+    from pipelines.cli.main import main
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["mynah", "evaluate", *map(str, arguments)])

@@ -2,19 +2,22 @@
 
 import json
 import re
+import shutil
 import stat
 
 import pytest
 import torch
 
-from components import checkpoint
-from components.errors import InputError, MynahError, PlatformError
-from components.files import digest
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.recipe import Recipe, build
-from components.finetune.train import rate
-from components.generation import Sampling, encode
-from components.scoring import pad, score, summed_loss
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from components.finetune.trainer import learning_rate_factor
+from mynah.core.errors import InputError, MynahError, PlatformError
+from mynah.core.files import digest
+from mynah.models import checkpoint
+from mynah.models.sampling import Sampling, encode
+from mynah.models.scoring import pad, score, summed_loss
+from mynah.training.recipe import Recipe, build
+from mynah.training.training_record import TrainingRecord
 
 FAST = build("default", {"epochs": 2, "learning_rate": 5e-3, "batch_tokens": 256})
 
@@ -32,23 +35,54 @@ def trained(tiny_checkpoint, data, tmp_path_factory):
 
 def test_held_out_loss_falls_and_the_record_says_so(trained):
     record, out = trained
-    losses = [epoch["held_out_loss"] for epoch in record["history"]]
+    losses = [epoch.held_out_loss for epoch in record.history]
     assert losses[-1] < losses[0] - 1
-    assert record["best_epoch"] == losses.index(min(losses))
-    assert json.loads((out / "training.json").read_text()) == json.loads(json.dumps(record))
-    assert record["recipe"]["seed"] == 42
-    assert record["recipe"]["block"] == 64  # the model's context, which is less than a block's 128
+    assert record.best_epoch == losses.index(min(losses))
+    assert TrainingRecord.read(out) == record
+    assert json.loads((out / "training.json").read_text()) == json.loads(json.dumps(record.to_record()))
+    assert record.recipe["seed"] == 42
+    assert record.recipe["block"] == 64  # the model's context, which is less than a block's 128
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in steps if "train_loss" in line] == list(range(1, record["steps"] + 1))
+    assert [line["step"] for line in steps if "train_loss" in line] == list(range(1, record.steps + 1))
     assert [line["held_out_loss"] for line in steps if "held_out_loss" in line] == losses
+
+
+def test_the_base_models_licence_goes_along(tiny_checkpoint, data, tmp_path):
+    base = shutil.copytree(tiny_checkpoint, tmp_path / "wren")
+    (base / "README.md").write_text("---\nlicense: cc-by-sa-4.0\n---\n")
+    (base / "LICENSE").write_text("share alike")
+    (base / "NOTICE").write_text("made by wrens")
+    once = build("default", {"epochs": 1, "batch_tokens": 2048})
+    record = finetune(data, tmp_path / "one", FinetuneSettings(str(base), once))
+    assert (record.base_model.license, record.base_model.family) == ("cc-by-sa-4.0", "gpt2")
+    assert TrainingRecord.read(tmp_path / "one").base_model == record.base_model
+    again = finetune(data, tmp_path / "two", FinetuneSettings(str(tmp_path / "one"), once))  # from that model
+    assert again.base_model.license == "cc-by-sa-4.0"
+    for out in ("one", "two"):
+        assert (tmp_path / out / "BASE_LICENSE.txt").read_text() == "share alike"
+        assert (tmp_path / out / "BASE_NOTICE.txt").read_text() == "made by wrens"
+
+
+def test_a_record_of_an_earlier_version_opens(trained, tmp_path):
+    record = trained[0].to_record()
+    for base, license_id in (
+        ({"name": "gpt2", "digest": "0", "revision": "ab"}, "modified-mit-gpt2"),
+        ({"name": "gpt2", "digest": "0", "revision": ""}, "unknown"),  # a folder of that name
+        ({"name": "fledgling", "digest": "0", "revision": ""}, "apache-2.0"),
+        ({"name": "gpt2", "digest": "0"}, "modified-mit-gpt2"),
+    ):
+        (tmp_path / "training.json").write_text(json.dumps(record | {"base_model": base}))
+        read = TrainingRecord.read(tmp_path)
+        assert (read.base_model.known_license, read.base_model.family) == (license_id, "gpt2")
+        assert read.to_record()["base_model"] == {"revision": None, **base}
 
 
 def test_the_checkpoint_kept_is_the_best_epochs(trained, data):
     record, out = trained
-    from components.filter import read_texts
+    from mynah.data.datasets import read_texts
 
     again = score(checkpoint.load(out), read_texts(data, "held_out")).loss
-    assert again == pytest.approx(min(epoch["held_out_loss"] for epoch in record["history"]), abs=1e-5)
+    assert again == pytest.approx(min(epoch.held_out_loss for epoch in record.history), abs=1e-5)
 
 
 def test_same_seed_same_weights_and_another_seed_others(trained, tiny_checkpoint, data, tmp_path):
@@ -62,23 +96,23 @@ def test_same_seed_same_weights_and_another_seed_others(trained, tiny_checkpoint
 def test_out_of_time_it_keeps_what_it_has(trained, tiny_checkpoint, data, tmp_path, capsys):
     whole, out = trained
     late = finetune(data, tmp_path / "late", FinetuneSettings(str(tiny_checkpoint), FAST, seconds=0.0))
-    assert (late["steps"], late["out_of_time"], len(late["history"])) == (1, True, 2)
-    assert "over at step 1" in capsys.readouterr().err
+    assert (late.steps, late.out_of_time, len(late.history)) == (1, True, 2)
+    assert "was reached at step 1" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "late").context == 64
     in_time = finetune(data, tmp_path / "in-time", FinetuneSettings(str(tiny_checkpoint), FAST, seconds=3600.0))
-    assert (in_time["out_of_time"], whole["out_of_time"]) == (False, False)
+    assert (in_time.out_of_time, whole.out_of_time) == (False, False)
     assert digest(tmp_path / "in-time" / "model.safetensors") == digest(out / "model.safetensors")
 
 
 def test_the_originals_recipe_runs(tiny_checkpoint, data, tmp_path):
     record = finetune(data, tmp_path / "model", FinetuneSettings(str(tiny_checkpoint), build("huggingtweets", {"epochs": 1})))
-    assert record["precision"] == "fp32"
-    assert record["history"][1]["held_out_loss"] < record["history"][0]["held_out_loss"]
+    assert record.precision == "fp32"
+    assert record.history[1].held_out_loss < record.history[0].held_out_loss
     loaded = checkpoint.load(tmp_path / "model")
     assert loaded.context == 64
     # 1,024 tokens a step, in blocks of the context of which each predicts all but its first; the remainder is left out
-    assert record["tokens"] % 63 == 0
-    assert record["steps"] == round(record["tokens"] / 63 * 64 / 1024)
+    assert record.tokens % 63 == 0
+    assert record.steps == round(record.tokens / 63 * 64 / 1024)
 
 
 def test_the_checkpoint_is_whole_plain_and_readable(trained):
@@ -146,7 +180,7 @@ def test_an_exploding_loss_stops_with_the_step_and_the_rate(tiny_checkpoint, dat
     for part in ("train", "held_out"):
         lines = (data / f"{part}.jsonl").read_text().splitlines(keepends=True)
         (few / f"{part}.jsonl").write_text("".join(lines[:20]))
-    said = r"the loss (explodes: [\d,.]+|is no longer a number) at step \d+ \(learning rate 1\)"
+    said = r"the loss (diverges: [\d,.]+|is no longer a number) at step \d+ \(learning rate 1\)"
     with pytest.raises(MynahError, match=said) as caught:
         finetune(few, tmp_path / "model", FinetuneSettings(str(tiny_checkpoint), build("default", {**wild, "epochs": 50})))
     last = int(re.findall(r"step (\d+)", str(caught.value))[0])
@@ -239,11 +273,11 @@ def test_padding_and_neighbours_change_nothing(loaded):
 
 def test_schedules():
     cosine, linear, constant = (Recipe(schedule=name, warmup=0.1) for name in ("cosine", "linear", "constant"))
-    assert [rate(cosine, step, 100) for step in (0, 9, 10, 55)] == pytest.approx([0.1, 1.0, 1.0, 0.5])
-    assert rate(cosine, 99, 100) == pytest.approx(0, abs=1e-3)
-    assert rate(linear, 55, 100) == pytest.approx(0.5)
-    assert rate(constant, 99, 100) == 1.0
-    assert rate(Recipe(warmup=0.0), 0, 1) == 1.0
+    assert [learning_rate_factor(cosine, step, 100) for step in (0, 9, 10, 55)] == pytest.approx([0.1, 1.0, 1.0, 0.5])
+    assert learning_rate_factor(cosine, 99, 100) == pytest.approx(0, abs=1e-3)
+    assert learning_rate_factor(linear, 55, 100) == pytest.approx(0.5)
+    assert learning_rate_factor(constant, 99, 100) == 1.0
+    assert learning_rate_factor(Recipe(warmup=0.0), 0, 1) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ import re
 import pytest
 from safetensors import safe_open
 
-from components import checkpoint
-from components.decoding import generate
-from components.decoding.model import load_model
-from components.fetch import fetch
-from components.filter import FilterSettings, filter_posts
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.base_model import FLEDGLING_FOLDER
-from components.finetune.recipe import build
-from components.generation import Sampling
+from components.fetch.step import fetch
+from components.filter.step import FilterSettings, filter_posts
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.decoding.generate import generate
+from mynah.decoding.model import load_model
+from mynah.models import checkpoint
+from mynah.models.base_models import FLEDGLING_FOLDER
+from mynah.models.sampling import Sampling
+from mynah.training.recipe import build
 
 
 def words(text):
@@ -50,13 +51,13 @@ def test_it_writes_words(shared):
 def test_fine_tuning_beats_it_clearly(tmp_path):
     fetch(["sample"], tmp_path / "raw", limit=700)
     filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings())
-    history = finetune(tmp_path / "data", tmp_path / "model", FinetuneSettings(recipe=build("default", {"epochs": 2})))["history"]
-    assert history[-1]["held_out_loss"] < history[0]["held_out_loss"] - 0.3
+    history = finetune(tmp_path / "data", tmp_path / "model", FinetuneSettings(recipe=build("default", {"epochs": 2}))).history
+    assert history[-1].held_out_loss < history[0].held_out_loss - 0.3
 
 
 @pytest.mark.parametrize("text", ["Hello, world!", "tab\tnew\nline", "emoji 🎭 and é", "  blanks  ", "<|endoftext|>"])
 def test_its_tokenizer_gives_back_any_text(text):
     loaded = checkpoint.load(FLEDGLING_FOLDER)
-    from components.generation import encode
+    from mynah.models.sampling import encode
 
     assert loaded.tokenizer.decode(encode(loaded, text)) == text

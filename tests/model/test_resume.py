@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import InputError, PlatformError
-from components.files import digest
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.recipe import build
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import digest
+from mynah.training.recipe import build
 
 SETS = {"epochs": 8, "patience": 0, "learning_rate": 3e-3, "batch_tokens": 256}  # 8 epochs of some 40 steps
 RECIPE = build("default", {**SETS, "epochs": 2})
@@ -51,9 +52,8 @@ def end_at(arguments, states, step, how):
 def whole(tiny_checkpoint, data, tmp_path_factory):
     """The training that nobody ended: its record and its folder."""
     out = tmp_path_factory.mktemp("whole") / "model"
-    done = subprocess.run(command(tiny_checkpoint, data, out), capture_output=True, text=True, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), out
+    finetune(data, out, FinetuneSettings(str(tiny_checkpoint), build("default", SETS)))
+    return json.loads((out / "training.json").read_text()), out
 
 
 def test_killed_again_and_again_it_ends_as_if_nobody_had(whole, tiny_checkpoint, data, tmp_path):
@@ -67,7 +67,7 @@ def test_killed_again_and_again_it_ends_as_if_nobody_had(whole, tiny_checkpoint,
         at = rng.randrange(at + 1, at + expected["steps"] // 5)
         code, told = end_at([*arguments, "--every", "0"], states, at, how)
         if resumed:
-            assert f"going on at step {resumed[-1]} of {expected['steps']}, where" in told, (seed, told)
+            assert f"resuming at step {resumed[-1]} of {expected['steps']}, where" in told, (seed, told)
         at = steps(states)
         resumed.append(at)
         if how == signal.SIGKILL:
@@ -75,7 +75,7 @@ def test_killed_again_and_again_it_ends_as_if_nobody_had(whole, tiny_checkpoint,
         else:
             assert code == 130, (seed, told)
             assert told.splitlines()[-2:] == [
-                f"saved at step {at} of {expected['steps']}: the same command goes on from there",
+                f"saved at step {at} of {expected['steps']}: the same command resumes there",
                 "interrupted; nothing half-written is left",
             ]
         assert not out.exists()
@@ -131,7 +131,7 @@ def short(tiny_checkpoint, data, tmp_path_factory):
 
 
 def losses(record):
-    return [epoch["held_out_loss"] for epoch in record["history"]]
+    return [epoch.held_out_loss for epoch in record.history]
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 2])
@@ -144,7 +144,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_used(tiny_checkpoint, dat
     record = go_on(tiny_checkpoint, data, states)
     told = capsys.readouterr().err
     assert told.count("is not used: the digest of its state.safetensors differs") == damaged
-    assert record["resumed_at"] == ([30], [29], [])[damaged]
+    assert record.resumed_at == ((30,), (29,), ())[damaged]
     assert losses(record) == pytest.approx(losses(short), abs=1e-3)
     assert not states.exists()
 
@@ -157,7 +157,7 @@ def test_a_state_of_another_recipe_or_of_other_texts_is_not_used(tiny_checkpoint
         lines = (data / "train.jsonl").read_text().splitlines(keepends=True)
         (data / "train.jsonl").write_text("".join(lines[:-1]))
     record = go_on(tiny_checkpoint, data, states, recipe)
-    assert record["resumed_at"] == []
+    assert record.resumed_at == ()
     assert "are states of another recipe, base model or data" in capsys.readouterr().err
     assert steps(states) == 30  # theirs stay
 
@@ -186,18 +186,22 @@ def test_a_disk_that_fills_up_costs_the_state_and_not_the_training(tiny_checkpoi
 
     settings = FinetuneSettings(str(tiny_checkpoint), RECIPE, None, str(disk / "states"), 0.0)
     record = finetune(data, tmp_path / "model", settings, fill)
-    assert record["best_epoch"] == 2
-    assert "no training state is kept at step" in capsys.readouterr().err
+    assert record.best_epoch == 2
+    assert "the training state of step" in capsys.readouterr().err
     assert [path.name for path in disk.iterdir()] == []
 
 
-def test_a_run_killed_while_it_fine_tunes_goes_on_when_it_is_run_again(tmp_path):
-    """`mynah run`, killed with all that it started, as a machine that goes away does; then with the same arguments."""
+@pytest.mark.timeout(600)  # three runs, where other tests have one
+def test_a_run_killed_in_any_step_goes_on_when_it_is_run_again(tmp_path):
+    """`mynah run`, killed with all that it started, as a machine that goes away does; then with the same arguments, to the end."""
     workdir = tmp_path / "work"
     states = workdir / "checkpoints" / "wren"
     arguments = ["run", "--name", "wren", "--from", "sample", "--limit", "500", "--set", "epochs=2", "--workdir", workdir]
     process = [sys.executable, "-m", "pipelines", *map(str, arguments)]
     environment = ONE_THREAD | {"MYNAH_CHECKPOINT_SECONDS": "1"}
+    with subprocess.Popen(process, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        next(line for line in run.stderr if line.startswith("Filtering"))
+        kill_all(run, workdir)
     with subprocess.Popen(process, stderr=subprocess.PIPE, text=True, env=environment) as run:
         deadline = time.monotonic() + SECONDS
         while steps(states) < 5 and run.poll() is None and time.monotonic() < deadline:
@@ -205,14 +209,9 @@ def test_a_run_killed_while_it_fine_tunes_goes_on_when_it_is_run_again(tmp_path)
         told = kill_all(run, workdir)
     at = steps(states)
     assert at >= 5, told
-    with subprocess.Popen(process, stderr=subprocess.PIPE, text=True, env=environment) as run:
-        told = ""
-        for line in run.stderr:
-            told += line
-            if line.startswith("Evaluating"):  # the rest is as ever
-                break
-        told += kill_all(run, workdir)
-    assert f"going on at step {at} of " in told
+    done = subprocess.run(process, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert f"resuming at step {at} of " in done.stderr
     assert list((workdir / "checkpoints").iterdir()) == []
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from components.errors import InputError, PlatformError
-from components.finetune import states as module
-from components.finetune.state_files import sha256_of
-from components.finetune.states import State, States
+from mynah.core.errors import InputError, PlatformError
+from mynah.training import state_store as module
+from mynah.training.state_format import sha256_of
+from mynah.training.state_store import State, States
 
 IDENTITY = {"recipe": {"epochs": 2, "learning_rate": 1e-3}, "data_digest": "0" * 64}
 
@@ -127,14 +127,14 @@ def test_where_pipelines_keep_them(monkeypatch, tmp_path):
     for name in ("MYNAH_CHECKPOINTS", "MYNAH_S3_BUCKET", "MYNAH_CHECKPOINT_SECONDS"):
         monkeypatch.delenv(name, raising=False)
     assert module.states_of("wren") == ""
-    assert module.place_of_run(tmp_path, is_server=True) == str(tmp_path / "checkpoints")
+    assert module.run_state_location(tmp_path, is_server=True) == str(tmp_path / "checkpoints")
     monkeypatch.setenv("MYNAH_S3_BUCKET", "birds")
     assert module.states_of("wren") == "s3://birds/checkpoints/wren"
-    assert module.place_of_run(tmp_path, is_server=True) == "s3://birds/checkpoints"
-    assert module.place_of_run(tmp_path, is_server=False) == str(tmp_path / "checkpoints")
+    assert module.run_state_location(tmp_path, is_server=True) == "s3://birds/checkpoints"
+    assert module.run_state_location(tmp_path, is_server=False) == str(tmp_path / "checkpoints")
     monkeypatch.setenv("MYNAH_CHECKPOINTS", "s3://other/place/")
     assert module.states_of("wren") == "s3://other/place/wren"
-    assert module.place_of_run(tmp_path, is_server=False) == "s3://other/place"
+    assert module.run_state_location(tmp_path, is_server=False) == "s3://other/place"
     with pytest.raises(InputError, match="can't be a bot's name"):
         module.states_of("../wren")
     for name, value in (
@@ -144,7 +144,7 @@ def test_where_pipelines_keep_them(monkeypatch, tmp_path):
     ):
         with monkeypatch.context() as patch, pytest.raises(InputError, match=value):
             patch.setenv(name, value)
-            module.place_of_run(tmp_path, is_server=False)
+            module.run_state_location(tmp_path, is_server=False)
 
 
 @pytest.fixture(scope="module")

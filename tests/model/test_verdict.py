@@ -1,16 +1,18 @@
-"""The verdict: a sound bot passes, one that knows its posts by heart and one that learnt nothing do not, and it says why."""
+"""The verdict: a sound bot passes; by-heart, untrained and word-salad bots do not, and it says why."""
 
 import json
+import random
 import shutil
 
 import pytest
 
-from components import canaries
-from components.evaluate import EvaluateSettings, evaluate
-from components.evaluate.gate import Verdict
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.base_model import FLEDGLING_FOLDER
-from components.finetune.recipe import build
+from components.evaluate.step import EvaluateSettings, evaluate
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.models import canaries
+from mynah.models.base_models import FLEDGLING_FOLDER
+from mynah.models.verdict import Verdict
+from mynah.training.recipe import build
 
 OVER_TRAINED = {"epochs": 200, "patience": 0, "learning_rate": 1e-2, "batch_tokens": 512}
 
@@ -35,7 +37,7 @@ def test_a_sound_bot_passes_every_check(sound, author, tmp_path):
     verdict = evaluate(sound, author, tmp_path / "report", EvaluateSettings())
     assert not verdict.failures, [str(check) for check in verdict.failures]
     assert verdict.passed
-    assert len(verdict.checks) == 11
+    assert len(verdict.checks) == 14
     assert "# Verdict: passed" in (tmp_path / "report" / "report.md").read_text()
 
 
@@ -63,3 +65,16 @@ def test_a_bot_that_learnt_nothing_fails_on_loss(sound, author, tmp_path):
     assert found["loss_gain"].samples == ()
     assert "memorised_share" not in found
     assert "canary_exposure" not in found
+
+
+def test_a_bot_that_writes_words_in_random_order_fails_on_their_order(author, tmp_path):
+    rng, salad = random.Random(1), tmp_path / "salad"
+    shutil.copytree(author, salad)
+    for part in ("train", "held_out"):
+        lines = [json.loads(line) for line in (author / f"{part}.jsonl").read_text().splitlines()]
+        shuffled = [line | {"text": " ".join(rng.sample(line["text"].split(), len(line["text"].split())))} for line in lines]
+        (salad / f"{part}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in shuffled))
+    finetune(salad, tmp_path / "model", FinetuneSettings("fledgling", build("default", {"epochs": 3, "patience": 0})))
+    found = failed(evaluate(tmp_path / "model", author, tmp_path / "report", EvaluateSettings()))
+    assert found["word_order_share"].value < 0.4
+    assert len(found["word_order_share"].samples) == 5

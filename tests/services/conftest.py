@@ -1,18 +1,29 @@
-"""The real server in a process of its own, and the real services behind it: PostgreSQL, S3 and MLflow."""
+"""The real server in a process of its own, the real services behind it (PostgreSQL, S3 and MLflow), and fake clusters."""
 
 import contextlib
-import sys
+import shutil
 import uuid
-from typing import NamedTuple
 
 import pytest
+from fake_kubernetes import FakeKubernetes, write_kubeconfig
+from mlflow import MlflowClient
+from registry_inputs import make_outputs
 
-from components.errors import PlatformError
+from mynah.core.errors import PlatformError
+from mynah.mlflow_client.store import EXPERIMENT
+from mynah.registry import forgotten_authors
 from scripts.services import postgres as postgres_server
 from scripts.services import s3 as s3_server
 from scripts.services import start_mlflow, start_postgres, start_s3
 from tests.conftest import needs
+from tests.services.fake_kubeflow import FakeKubeflow
 from tests.services.serving_process import running
+
+# The helpers below assert; pytest explains a failed assertion in them as it does in a test.
+pytest.register_assert_rewrite(
+    *(f"tests.services.{name}" for name in ("kubeflow_commands", "serving_requests", "source_refusals")),
+    *(f"tests.services.{name}" for name in ("auth", "aviary", "cluster_client", "deploy", "lease", "observability")),
+)
 
 
 @pytest.fixture
@@ -28,30 +39,51 @@ def server(tiny_checkpoint, long_checkpoint, tmp_path_factory):
         yield started
 
 
-class Done(NamedTuple):
-    """What a command of `mynah` came to; unpacks into its exit code, stdout and stderr."""
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, tiny_checkpoint):
+    """What the steps before `register` leave of a bot of ann_author: the folders model, data, report and card."""
+    return make_outputs(tmp_path_factory.mktemp("outputs"), tiny_checkpoint, "ann_author")
 
-    returncode: int
-    stdout: str
-    stderr: str
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser. Not for the session: Playwright holds the thread's event loop, which other files need."""
+    needs(shutil.which("chromium") is not None, "Chromium is not installed (Debian's package chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def mynah(monkeypatch, capsys):
-    """The command line in this process, which has loaded MLflow already."""
-    from pipelines.cli import main
+def kubernetes(tmp_path, monkeypatch):
+    """An API server of Kubernetes; in the kubeconfig it is called `fake`."""
+    for name in ("MYNAH_API_KEY", "MYNAH_KUBE_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    fake = FakeKubernetes()
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
+    yield fake
+    fake.stop()
 
-    def call(*arguments, **environment):
-        monkeypatch.setattr(sys, "argv", ["mynah", *map(str, arguments)])
-        capsys.readouterr()
-        with monkeypatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return Done(ended.value.code or 0, *capsys.readouterr())
 
-    return call
+@pytest.fixture
+def kubeflow(monkeypatch):
+    """The API of Kubeflow Pipelines, which every command asks without waiting long."""
+    from pipelines.kubeflow import follow
+
+    for name in ("TOKEN", "SA_TOKEN_PATH", "COOKIE", "NAMESPACE", "SSL_CA_CERT"):
+        monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MYNAH_S3_BUCKET", raising=False)
+    monkeypatch.setattr(follow, "MIN_PAUSE", 0.01)
+    monkeypatch.setattr(follow, "MAX_PAUSE", 0.02)
+    monkeypatch.setattr(follow, "SECONDS_BETWEEN_REASONS", 0.0)
+    started = FakeKubeflow()
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", started.url)
+    yield started
+    started.stop()
 
 
 def needs_programs(programs):
@@ -108,13 +140,15 @@ def mlflow_proxied(postgres, s3, tmp_path_factory):
 @pytest.fixture
 def on_server(monkeypatch, mlflow_server, postgres, s3):
     """This process and its children use the MLflow server, and S3 directly; the environment that says so."""
-    return _use(monkeypatch, mlflow_server.url, postgres.url_of("direct"), "s3://direct/mlflow", s3.environment)
+    yield _use(monkeypatch, mlflow_server.url, postgres.url_of("direct"), "s3://direct/mlflow", s3.environment)
+    _remember_all(mlflow_server.url)
 
 
 @pytest.fixture
 def on_proxied(monkeypatch, mlflow_proxied, postgres, s3):
     """This process and its children use the MLflow server that hands artifacts through, and have no key of their own to S3."""
-    return _use(monkeypatch, mlflow_proxied.url, postgres.url_of("proxied"), "s3://proxied/mlflow", {})
+    yield _use(monkeypatch, mlflow_proxied.url, postgres.url_of("proxied"), "s3://proxied/mlflow", {})
+    _remember_all(mlflow_proxied.url)
 
 
 def _use(monkeypatch, url, database, artifacts, keys):
@@ -127,3 +161,12 @@ def _use(monkeypatch, url, database, artifacts, keys):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
+
+
+def _remember_all(url):
+    """The server outlives a test: whoever one forgot, the next may register."""
+    api = MlflowClient(url)
+    if found := api.get_experiment_by_name(EXPERIMENT):
+        for tag in found.tags:
+            if tag.startswith(forgotten_authors.PREFIX):
+                api.delete_experiment_tag(found.experiment_id, tag)

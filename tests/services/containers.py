@@ -169,7 +169,7 @@ print(json.dumps({
     "writable": [folder for folder in ("/", "/opt/code", "/etc", "/tmp", os.path.expanduser("~")) if writable(folder)],
     "programs": [name for name in ("pip", "pip3", "gcc", "cc", "c++", "make", "ld", "git", "curl") if find(name)],
     "modules": [name for name in ("pip", "torch", "transformers", "kserve", "kfp", "mlflow", "boto3") if importlib.util.find_spec(name)],
-    "bytecode": all(map(unchecked, ("json", "mlflow", "components.steps"))),
+    "bytecode": all(map(unchecked, ("json", "mlflow", "components.step_runtime"))),
     "left": [path for path in ("/pip-settings", "/pip", "/images", "/parts", "/src", os.path.expanduser("~root/.cache")) if os.path.exists(path)],
     "python": sorted(f"{found.metadata['Name']}=={found.version}" for found in importlib.metadata.distributions()),
     "debian": sorted(subprocess.check_output(["dpkg-query", "-W", "-f", "${Package}=${Version}\\n"], text=True).split()),

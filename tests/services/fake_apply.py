@@ -11,7 +11,7 @@ MAPS = {"env": "name"}  # lists whose items are told apart by a field
 NOT_OWNED = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
 
 
-class Conflicts(Exception):  # noqa: N818 - as components.errors has it
+class Conflicts(Exception):  # noqa: N818 - as mynah.core.errors has it
     """[(manager, operation, path)] of what others own and would be changed."""
 
     def __init__(self, found):

@@ -8,7 +8,7 @@ repositories           https://atproto.com/specs/repository; the tree's layers b
 
 import hashlib
 
-from failing_server import Answer, FailingServer
+from tests.http_fake import Answer, HttpFake
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 OTHER = "did:plc:z72i7hdynmk6r22z27h6tvur"
@@ -59,14 +59,17 @@ def repost(key, found, **reason):
     return view(key, found, OTHER, reason=why)
 
 
-class FakeBluesky(FailingServer):
+class FakeBluesky(HttpFake):
     """An account and its feed."""
 
+    gzips = True
+    bytes_type = HttpFake.json_type
+
     def __init__(self, feed, profile=PROFILE):
-        super().__init__(self._answer)
+        super().__init__()
         self.feed, self.profile, self.error = feed, profile, None
 
-    def _answer(self, asked):
+    def respond(self, asked):
         method, query = asked.path.removeprefix("/xrpc/"), asked.query
         if self.error:
             return Answer(400, self.error)

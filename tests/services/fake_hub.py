@@ -13,20 +13,20 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests import http_fake
+from tests.http_fake import Answer, HttpFake
 
 NO_REPO = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
 NO_REVISION = {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}
 BAD_TOKEN = {"X-Error-Message": "Invalid credentials in Authorization header"}
 
 
-class Refusal(Exception):  # noqa: N818 - as components.errors has it
+class Refusal(http_fake.Refusal):
     def __init__(self, status, headers=(), error=""):
-        super().__init__(error)
-        self.status, self.headers = status, dict(headers)
-        self.body = {"error": error or self.headers.get("X-Error-Message", "")}
+        headers = dict(headers)
+        super().__init__(Answer(status, {"error": error or headers.get("X-Error-Message", "")}, headers), error)
 
 
 class Repository:
@@ -51,17 +51,11 @@ class Repository:
         raise Refusal(404, NO_REVISION)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        """A client that broke off."""
-
-
-class FakeHub:
+class FakeHub(HttpFake):
     """The hub; tests may look into what it holds, and set how it behaves."""
 
     def __init__(self):
+        super().__init__()
         self.tokens = {"hf_ann": ("ann", ["birds"]), "hf_bob": ("bob", [])}  # who it is, and their organisations
         self.readers = set()  # tokens that may only read
         self.scopes = {}  # token to what it is for, where it is fine-grained
@@ -73,19 +67,41 @@ class FakeHub:
         self.dropped = 0  # so many uploads break off in the middle
         self.cut = []  # (method, part of the path): answers whose end is not sent
         self.before = None  # called with (method, path) once a request is read, before it is carried out
-        self.asked = []  # (method, path)
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
 
     def uploads(self):
-        return [path for method, path in self.asked if method == "PUT" and path.startswith("/storage/")]
+        return [each.target for each in self.requests if each.method == "PUT" and each.path.startswith("/storage/")]
+
+    def handle(self, handler):
+        if self.dropped and handler.path.startswith("/storage/"):
+            self.dropped -= 1
+            self.requests.append(handler.as_request())
+            handler.rfile.read(int(handler.headers["Content-Length"]) // 2)
+            handler.close_connection = True
+            handler.connection.close()
+            return
+        super().handle(handler)
+
+    def respond(self, request):
+        if self.before:
+            self.before(request.method, request.target)
+        answer = self._failure(request) or self._answer_to(request)
+        if any(request.method == method and part in request.target for method, part in self.cut):
+            answer = answer._replace(cut=len(answer.encoded()) - len(answer.encoded()) // 2)
+        return answer._replace(headers={"X-Request-Id": "Root=1-fake", **answer.headers})
+
+    def _failure(self, request):
+        for number, (method, part, times, status, headers) in enumerate(self.failing):
+            if times and request.method == method and part in request.target:
+                self.failing[number] = (method, part, times - 1, status, headers)
+                return Answer(status, {"error": f"failing with {status}"}, headers)
+        return None
+
+    def _answer_to(self, request):
+        try:
+            status, headers, body = self.answer(request.method, request.target, request.headers, request.body)
+        except Refusal as refusal:
+            return refusal.answer
+        return Answer(status, body, headers)
 
     def answer(self, method, path, headers, body):
         """(status, headers, JSON or bytes) for a request."""
@@ -280,72 +296,3 @@ def _pointer(data):
 
 def _git(data):
     return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
-
-
-def _handler(hub):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one packet: the client's delayed acknowledgement costs 40 ms else
-
-        def log_message(self, *_):
-            pass
-
-        def do_GET(self):
-            hub.asked.append((self.command, self.path))
-            length = int(self.headers.get("Content-Length") or 0)
-            if hub.dropped and self.path.startswith("/storage/"):
-                hub.dropped -= 1
-                self.rfile.read(length // 2)
-                self.close_connection = True
-                self.connection.close()
-                return
-            body = self._chunked() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(length)
-            if len(body) < length:  # the client is gone
-                self.close_connection = True
-                return
-            if hub.before:
-                hub.before(self.command, self.path)
-            self._send(*(self._failure() or self._answer(body)))
-
-        do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the names that http.server calls
-
-        def _chunked(self):
-            data = b""
-            while size := int(self.rfile.readline(), 16):
-                data += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return data
-
-        def _failure(self):
-            for number, (method, part, times, status, headers) in enumerate(hub.failing):
-                if times and self.command == method and part in self.path:
-                    hub.failing[number] = (method, part, times - 1, status, headers)
-                    return status, headers, {"error": f"failing with {status}"}
-            return None
-
-        def _answer(self, body):
-            try:
-                return hub.answer(self.command, self.path, self.headers, body)
-            except Refusal as refusal:
-                return refusal.status, refusal.headers, refusal.body
-
-        def _send(self, status, headers, found):
-            data = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(status)
-            kind = "application/octet-stream" if isinstance(found, bytes) else "application/json; charset=utf-8"
-            for name, value in {
-                "Content-Type": kind,
-                "X-Request-Id": "Root=1-fake",
-                **headers,
-                "Content-Length": str(len(data)),
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "HEAD":
-                return
-            if any(self.command == method and part in self.path for method, part in hub.cut):
-                data, self.close_connection = data[: len(data) // 2], True
-            self.wfile.write(data)
-
-    return Handler

@@ -13,11 +13,13 @@ What is imitated was read in kubeflow/pipelines:
 import base64
 import json
 import re
-import threading
+import time
 import uuid
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests import http_fake
+from tests.http_fake import Answer, HttpFake
 
 TOKEN = "let-me-in"
 LOGIN_PAGE = "<!DOCTYPE html><html><body><form action=/dex/auth>Log in to Your Account</form></body></html>"
@@ -26,21 +28,21 @@ OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 LOG = re.compile(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log")
 
 
-class Refusal(Exception):  # noqa: N818 - as components.errors has it
-    def __init__(self, http, code, message):
-        super().__init__(message)
-        self.http, self.status = http, {"error": message, "code": code, "message": message, "details": []}
+class Refusal(http_fake.Refusal):
+    def __init__(self, status, code, message):
+        super().__init__(Answer(status, {"error": message, "code": code, "message": message, "details": []}), message)
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, *_):
-        """A client that did not wait for its answer."""
+BROKEN = Refusal(500, 13, "InternalServerError: database is locked: Failed to get a run").answer
 
 
-class FakeKubeflow:
+class FakeKubeflow(HttpFake):
     """The server; tests may look into what it holds, and set how it behaves."""
 
+    json_type = "application/json"
+
     def __init__(self):
+        super().__init__()
         self.token = ""  # "" lets everybody in
         self.cookie = ""
         self.multi_user = False
@@ -48,24 +50,22 @@ class FakeKubeflow:
         self.instead = None  # (code, headers, body): what it answers to everything
         self.cut = 0  # so many bytes of each answer are not sent
         self.delay = 0.0  # seconds before each answer
-        self.failures = 0  # so many requests are answered with 500
         self.keeps_workflows = True  # v1beta1 tells the workflow
         self.experiments, self.runs, self.recurring = [], {}, []
         self.script = [("SUCCEEDED", {})]  # what a run looks like at each look: its state, and its steps'
         self.reasons = {}  # step to message
         self.attempt = ""  # "(0)": what Argo puts after each node, where a default of the cluster retries every template
         self.logs = {}  # pod to text
-        self.requests = []  # (method, path, headers)
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
 
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+    def answer_to(self, request):
+        time.sleep(self.delay)
+        if self.instead:
+            status, headers, text = self.instead
+            return Answer(status, text, headers, self.cut)
+        return super().answer_to(request)._replace(cut=self.cut)
+
+    def respond(self, request):
+        return Answer(*self.answer(request.method, request.target, request.headers, request.json()))
 
     def add_run(self, name, **parts):
         """A run that somebody else made."""
@@ -80,10 +80,6 @@ class FakeKubeflow:
 
     def answer(self, method, path, headers, body):
         """(code, JSON or text) for a request."""
-        self.requests.append((method, path, headers))
-        if self.failures:
-            self.failures -= 1
-            raise Refusal(500, 13, "InternalServerError: database is locked: Failed to get a run")
         if (self.token and headers.get("Authorization") != f"Bearer {self.token}") or (
             self.cookie and headers.get("Cookie") != self.cookie
         ):
@@ -220,41 +216,3 @@ def _value(predicate):
 
 def _now():
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _handler(fake):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            threading.Event().wait(fake.delay)
-            if fake.instead:
-                self._send(*fake.instead)
-                return
-            try:
-                code, found = fake.answer(self.command, self.path, self.headers, json.loads(body) if body else None)
-            except Refusal as refusal:
-                code, found = refusal.http, refusal.status
-            if isinstance(found, str):
-                self._send(code, {"Content-Type": "text/plain; charset=utf-8"}, found)
-            else:
-                self._send(code, {"Content-Type": "application/json"}, json.dumps(found))
-
-        def do_POST(self):
-            self.do_GET()
-
-        def _send(self, code, headers, text):
-            data = text.encode()
-            self.send_response(code)
-            for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data[: len(data) - fake.cut] if fake.cut else data)
-            if fake.cut:
-                self.close_connection = True
-
-        def log_message(self, *_):
-            pass
-
-    return Handler

@@ -22,11 +22,13 @@ import ssl
 import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import fake_apply
 import yaml
+
+from tests import http_fake
+from tests.http_fake import Answer, HttpFake
 
 PATH = re.compile(
     r"/api(?:s/(?P<group>[^/]+))?/v\w+(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<part>.+))?)?"
@@ -44,19 +46,22 @@ TOO_OLD = (
 )
 
 
-class Refusal(Exception):  # noqa: N818 - as components.errors has it
+class Refusal(http_fake.Refusal):
     """What the server answers with a Status object."""
 
     def __init__(self, code: int, reason: str, message: str):
-        super().__init__(message)
         failure = {"status": "Failure", "message": message, "reason": reason, "code": code}
-        self.code, self.status = code, {"kind": "Status", "apiVersion": "v1", "metadata": {}, **failure}
+        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, **failure}
+        super().__init__(Answer(code, self.status), message)
 
 
-class FakeKubernetes:
+class FakeKubernetes(HttpFake):
     """The server; tests may look into and change `objects`, and set how it behaves."""
 
+    json_type = "application/json"
+
     def __init__(self, tls: ssl.SSLContext | None = None):
+        super().__init__(tls)
         self.kinds = {LEASES, SERVICES}
         self.namespaces = {"bots", "other"}
         self.objects = {}  # (kind, namespace, name) to object; a core kind is its plural alone
@@ -71,22 +76,24 @@ class FakeKubernetes:
         self.tokens_too_old = False
         self.instead = None  # (code, headers, body): what it answers to everything
         self.answers_to_lose = 0  # it does what is asked, and the connection breaks before the answer
-        self.requests = []  # (verb, path with query)
+        self.calls = []  # (verb, path with query)
         self._version = 1000
         self._deleted_at = {}  # uid to time
         self._lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        if tls:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
 
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+    def handle(self, handler):
+        if not self.answers_to_lose:
+            super().handle(handler)
+            return
+        self.answers_to_lose -= 1
+        self.answer_to(handler.read_request())
+        handler.close_connection = True
+
+    def respond(self, request):
+        if self.instead:
+            code, headers, body = self.instead
+            return Answer(code, body, headers)
+        return Answer(*self.answer(request.method, request.target, request.headers, request.json()))
 
     def put(self, kind, namespace, name, /, **parts):
         """Put an object there as its owner would; `parts` are what it has beside its metadata's own."""
@@ -115,7 +122,7 @@ class FakeKubernetes:
             return self.objects[LEASES, namespace, name]["spec"]["holderIdentity"]
 
     def asked(self, verb):
-        return [path for each, path in self.requests if each == verb]
+        return [path for each, path in self.calls if each == verb]
 
     def answer(self, method, path, headers, body):
         """(code, object) for a request."""
@@ -136,7 +143,7 @@ class FakeKubernetes:
         kind = found["plural"] + (f".{found['group']}" if found["group"] else "") if found else ""
         namespace, name, part = (found and unquote(found[part] or "") for part in ("namespace", "name", "part"))
         verb = _verb(method, name)
-        self.requests.append((verb, path))
+        self.calls.append((verb, path))
         for react in self.reactions:
             react()
         if part:
@@ -343,46 +350,6 @@ def _validate(kind, body):
         raise Refusal(
             422, "Invalid", f"Lease is invalid: spec.leaseDurationSeconds: Invalid value: {duration}: must be greater than 0"
         )
-
-
-def _handler(fake):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections stay open, as a real server's do
-        disable_nagle_algorithm = True
-
-        def _serve(self):
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            headers = {}
-            if fake.instead:
-                code, headers, answer = fake.instead
-            else:
-                try:
-                    code, answer = fake.answer(self.command, self.path, self.headers, body)
-                except Refusal as refusal:
-                    code, answer = refusal.code, refusal.status
-            if fake.answers_to_lose:
-                fake.answers_to_lose -= 1
-                self.close_connection = True
-                return
-            data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(code)
-            kind = "text/plain" if isinstance(answer, str) else "application/json"
-            for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - as BaseHTTPRequestHandler names them
-
-        def handle(self):
-            with contextlib.suppress(ConnectionError):  # a killed client
-                super().handle()
-
-        def log_message(self, *_):
-            pass
-
-    return Handler
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ the archive            app/services/backup_service.rb in mastodon/mastodon
 
 import json
 
-from failing_server import Answer, FailingServer
+from tests.http_fake import Answer, HttpFake
 
 TOO_MANY = {"error": "Too many requests"}
 PUBLIC = "https://www.w3.org/ns/activitystreams#Public"
@@ -61,14 +61,17 @@ def status(number, content, **fields):
     }
 
 
-class FakeMastodon(FailingServer):
+class FakeMastodon(HttpFake):
     """An account and its statuses, newest first."""
 
+    gzips = True
+    bytes_type = HttpFake.json_type
+
     def __init__(self, statuses, account=ACCOUNT):
-        super().__init__(self._answer)
+        super().__init__()
         self.statuses, self.account, self.refuses = statuses, account, {}
 
-    def _answer(self, asked):
+    def respond(self, asked):
         if asked.path == "/avatar.png":
             return Answer(200, b"a picture", {"Content-Type": "image/png"})
         assert "Authorization" not in asked.headers

@@ -1,6 +1,6 @@
 """A real Prometheus that scrapes what a test sets; and where its program is not installed, the same queries answered by hand.
 
-The metrics are those that serving/signals/metrics.py names, with the labels that a PodMonitor adds: namespace and pod.
+The metrics are those that serving/observability/metrics.py names, with the labels that a PodMonitor adds: namespace and pod.
 """
 
 import contextlib
@@ -13,9 +13,10 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tests.http_fake import Answer, HttpFake
 
 CONFIG = """
 global: {scrape_interval: 100ms, scrape_timeout: 100ms}
@@ -51,34 +52,21 @@ class Traffic:
         return "\n".join(lines) + "\n"
 
 
+class _Paths(HttpFake):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def respond(self, request):
+        status, kind, text = self.answer(request.target)
+        return Answer(status, text, {"Content-Type": kind})
+
+
 @contextlib.contextmanager
 def http_server(answer):
     """A server on a free port; `answer` is a function (path) to (code, content type, text). Yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            code, kind, text = answer(self.path)
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_POST = do_GET  # noqa: N815 - as BaseHTTPRequestHandler names them
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with _Paths(answer) as server:
+        yield server.url
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ prices                 https://docs.x.com/x-api/getting-started/pricing: what is
 
 import re
 
-from failing_server import Answer, FailingServer
+from tests.http_fake import Answer, HttpFake
 
 TOKEN = "AAAA%3Dsecret-of-the-app"
 PROBLEMS = "https://api.twitter.com/2/problems"
@@ -70,18 +70,21 @@ def problem(title, detail, kind, name, parameter="username"):
     }  # fmt: skip
 
 
-class FakeX(FailingServer):
+class FakeX(HttpFake):
     """An account and its timeline. `given_out` counts what X would charge for: posts and accounts."""
 
+    gzips = True
+    bytes_type = HttpFake.json_type
+
     def __init__(self, timeline, account=WREN):
-        super().__init__(self._answer)
+        super().__init__()
         self.timeline, self.account = timeline, account
         self.lookup = None  # instead of the account
         self.statuses = None  # instead of posts
         self.hidden = set()  # ids that are missing from their pages, which are the shorter for it
         self.given_out = {"posts": 0, "accounts": 0}
 
-    def _answer(self, asked):
+    def respond(self, asked):
         if asked.path == "/picture_400x400.jpg":
             assert "Authorization" not in asked.headers
             return Answer(200, b"a picture", {"Content-Type": "image/jpeg"})

@@ -9,11 +9,12 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-from components.files import digest
-from components.promote import promote
-from components.register import by_hand
-from components.registry import Registry
-from components.store import open_store
+from components.promote.step import promote
+from components.register.step import register_folders
+from mynah.core.files import digest
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
+from tests.code.card_inputs import source, training
 
 FOLDERS = ("model", "data", "report", "card")
 
@@ -29,17 +30,16 @@ def make_outputs(folder: Path, checkpoint: Path, author: str = "ann", others: tu
     ]
     for part, chosen in (("train", lines[: -posts // 3]), ("held_out", lines[-posts // 3 :]), ("dropped", [])):
         (folder / "data" / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in chosen))
-    sources = [{"source": f"archive:{each}.zip", "author": each, "basis": "own-account"} for each in authors]
+    sources = [source(each, basis="own-account") for each in authors]
     (folder / "data" / "sources.json").write_text(json.dumps(sources))
-    training = {
-        "data_digest": digest(folder / "data" / "train.jsonl"), "held_out_digest": digest(folder / "data" / "held_out.jsonl"),
-        "base_model": {"name": "fledgling"}, "recipe": {"seed": 42},
-        "versions": {"torch": version("torch"), "transformers": version("transformers")},
-    }  # fmt: skip
+    record = training(
+        data_digest=digest(folder / "data" / "train.jsonl"), held_out_digest=digest(folder / "data" / "held_out.jsonl"),
+        recipe={"seed": 42}, versions={"torch": version("torch"), "transformers": version("transformers")},
+    )  # fmt: skip
     check = {"metric": "loss_gain", "value": 0.5, "limit": 0.1, "at_least": True, "passed": True, "reason": "it learnt"}
     generation = json.loads((folder / "model" / "generation_config.json").read_text()) | {"max_new_tokens": 5}
     (folder / "model" / "generation_config.json").write_text(json.dumps(generation))  # MLflow's loader asks for 256 else
-    (folder / "model" / "training.json").write_text(json.dumps(training))
+    (folder / "model" / "training.json").write_text(json.dumps(record))
     (folder / "report" / "metrics.json").write_text(json.dumps({"held_out_loss": 4.0}))
     (folder / "report" / "verdict.json").write_text(json.dumps({"passed": True, "failures": [], "checks": [check]}))
     (folder / "card" / "README.md").write_text(f"# A bot of {author}\n")
@@ -66,7 +66,7 @@ def register_all(outputs: dict[str, Path], workdir: Path, promoted: bool = True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's and transformers' own
         for name, folder in outputs.items():
-            by_hand(name, *(folder / each for each in FOLDERS), workdir)
+            register_folders(name, *(folder / each for each in FOLDERS), workdir)
             if promoted:
                 promote(name, open_store(workdir))
 
@@ -86,3 +86,8 @@ def add_version(workdir: Path, loss: float, *, verdict: str = "passed", posts: s
 
 def aliases(workdir: Path, name: str = "wren") -> dict[str, int]:
     return Registry(open_store(workdir)).bot(name).aliases
+
+
+def unique(bot):
+    """A bot's name for one test: the servers live as long as all tests."""
+    return f"{bot}-{os.urandom(3).hex()}"

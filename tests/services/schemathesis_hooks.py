@@ -3,6 +3,8 @@
 import schemathesis
 from schemathesis import GenerationMode
 
+USER = {"role": "user", "content": "I"}
+
 
 @schemathesis.hook
 def map_case(context, case):
@@ -35,6 +37,12 @@ def mend(body):
             body.pop("stream_options", None)
         if body.get("logprobs") is not None:
             body.pop("echo", None)
+    if "messages" in body:
+        others = [message for message in body["messages"] if message != USER]  # a case may come here again
+        body["messages"] = [*others, USER]
+        body.pop("max_completion_tokens", None)
+        if not body.get("logprobs"):
+            body.pop("top_logprobs", None)
     if isinstance(parameters, dict):
         for name, value in parameters.items():
             if isinstance(value, float) and value.is_integer():
@@ -47,4 +55,5 @@ def mend(body):
         if parameters.get("min_tokens") and parameters.get("max_tokens"):
             parameters["max_tokens"] = max(parameters["min_tokens"], parameters["max_tokens"])
     for tensor in body.get("inputs") or ():
-        tensor["shape"] = [len(tensor["data"])]
+        is_nested = any(isinstance(row, list) for row in tensor["data"])
+        tensor["shape"] = [len(tensor["data"]), 1] if is_nested else [len(tensor["data"])]

@@ -16,15 +16,15 @@ HELD_SEED = 424242
 # A request with HELD_SEED gets no further than its first token until the test says so: no test has to guess how long one takes.
 HOLD = """
 import time
-from serving.engine.run import Run
-def held(run, step=Run.step):
-    if any(each.ask.sampling.seed == {seed} for each in run._sequences):
+from mynah.decoding.running_batch import RunningBatch
+def held(run, step=RunningBatch.step):
+    if any(each.request.sampling.seed == {seed} for each in run.samples):
         Path({folder!r}, "started").touch()
         if not Path({folder!r}, "release").exists():
             time.sleep(0.005)
-            return set()
+            return iter(())
     return step(run)
-Run.step = held
+RunningBatch.step = held
 """
 
 
@@ -36,8 +36,8 @@ class RunningServer:
         before += HOLD.format(seed=HELD_SEED, folder=str(holding))
         settings = {"port": 0, "memory": 256 * 2**20} | settings
         code = (
-            "from pathlib import Path, PosixPath\nfrom serving.repository.sources import FolderSource, ServedBot\n"
-            f"from serving.settings import Settings\nimport serving.server as server\n{before}\n"
+            "from pathlib import Path, PosixPath\nfrom serving.models.sources import FolderSource, ServedBot\n"
+            f"from serving.config import Settings\nimport serving.server as server\n{before}\n"
             f"bots = [ServedBot(name, version, Path(folder)) for name, version, folder in {bots!r}]\n"
             f"server.serve(FolderSource(bots), Settings(**{settings!r}))\nprint('returned')"
         )

@@ -16,9 +16,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from serving.doors import Doors
-from serving.refusals import Refusal
-from serving.signals import Signals
+from serving.auth.middleware import AuthMiddleware
+from serving.errors import ApiError
+from serving.observability.middleware import ObservabilityMiddleware
 
 BOTS = ("wren", "heron", "warbler")
 
@@ -34,8 +34,8 @@ class Held:
 def application(held: Held) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, refusal: Refusal):
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, refusal: ApiError):
         return refusal.response_to(request.scope)
 
     async def ask(request: Request):
@@ -44,7 +44,7 @@ def application(held: Held) -> FastAPI:
         name = request.path_params.get("name") or body["model"]
         state["caller"].require(name)
         if name not in BOTS:
-            raise Refusal(404, f"there is no bot named {name[:80]!r}")
+            raise ApiError(404, f"there is no bot named {name[:80]!r}")
         state["bot"], state["version"], state["prompts"] = name, "3", [body.get("prompt", "")]
         if body.get("fail"):
             raise ValueError(f"cannot digest {body['prompt']!r}")
@@ -102,9 +102,9 @@ def small_server(keys=None, metrics=None, log=None, traces=None, **doors):
     app = application(held)
     if metrics:
         app.add_route("/metrics", metrics.route)
-    app = Doors(app, keys, **doors)
+    app = AuthMiddleware(app, keys, **doors)
     if metrics:
-        app = Signals(app, metrics, log, traces)
+        app = ObservabilityMiddleware(app, metrics, log, traces)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none")
         server = uvicorn.Server(config)

@@ -12,16 +12,17 @@ import httpx
 import pytest
 from registry_inputs import add_version, make_outputs, register_all
 
-from components.card import card
-from components.card.choose import choose, stored_card
-from components.card.facts import Record
+from components.card.choose_sample import choose, stored_card
+from components.card.inputs import RunRecord
 from components.card.preview import read_preview
-from components.card.record import read_record
-from components.manifest import MANIFEST_FILE
-from components.registry import Registry
-from components.store import BOT_TAG, open_store
-from components.tracking import end_run, start_parent, step_run
-from tests.code.card_inputs import CardInputs
+from components.card.run_record import read_record
+from components.card.step import card
+from mynah.mlflow_client.store import BOT_TAG
+from mynah.registry.registry import Registry
+from mynah.storage.manifest import MANIFEST_FILE
+from mynah.tracking.open import open_store
+from mynah.tracking.runs import end_run, start_parent, step_run
+from tests.code.card_inputs import CardInputFiles
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def with_card(root: Path, checkpoint: Path) -> Path:
     """The folders that `register` takes, with a real card."""
     outputs = make_outputs(root / "outputs", checkpoint)
     shutil.rmtree(outputs / "card")
-    card("wren", *CardInputs().write(root / "inputs"), outputs / "card")
+    card("wren", *CardInputFiles().write(root / "inputs"), outputs / "card")
     return outputs
 
 
 @pytest.fixture
 def workdir(made, tmp_path):
-    """A copy for one test alone; its artifacts lie where the original's do."""
+    """A copy for one test alone."""
     shutil.copytree(made, tmp_path / "work")
     return tmp_path / "work"
 
@@ -78,9 +79,28 @@ def test_another_sample_is_shown_and_the_version_stays_as_it_was(made, mynah):
     assert (again["chosen"], again["page"]) == (2, str(made / "other" / "predictions.html"))
     kept = stored_card(open_store(made), "wren")
     for name in ("card.json", "predictions.png", "predictions.html", "README.md"):
-        assert kept.place.same(name, made / "other" / name)  # the next who looks sees it too
+        assert kept.files.same(name, made / "other" / name)  # the next who looks sees it too
     assert read_preview(made / "other").url == "https://a.example/wren/"  # as it was told before
     assert (made / "other" / "predictions.png").read_bytes() != (folder / "predictions.png").read_bytes()
+
+
+def test_the_card_that_the_run_printed_changes_too(workdir, mynah):
+    store = open_store(workdir)
+    registry, kept = Registry(store), stored_card(store, "wren")
+    assert kept.printed is None
+    run = registry.client.get_run(registry.bot("wren").champion.run_id)
+    registry.client.set_tag(run.data.tags["mlflow.parentRunId"], "mynah.folder", "20260101-000000-wren")
+    printed = workdir / "runs" / "20260101-000000-wren" / "card"
+    shutil.copytree(kept.files.folder, printed)
+    (workdir / "runs" / "20260102-000000-heron").mkdir()
+    assert mynah("card", "wren", "--choose", "5", "--workdir", workdir).returncode == 0
+    for name in ("card.json", "predictions.png", "predictions.html"):
+        assert (printed / name).read_bytes() == (workdir / "cards" / "wren" / name).read_bytes()
+    assert read_preview(printed).chosen == 5
+    shutil.move(printed, workdir.parent / "elsewhere")
+    printed.symlink_to(workdir.parent / "elsewhere")  # a place outside of the work folder
+    assert mynah("card", "wren", "--choose", "1", "--workdir", workdir).returncode == 0
+    assert read_preview(workdir.parent / "elsewhere").chosen == 5
 
 
 def digests(workdir: Path) -> dict[str, str]:
@@ -96,12 +116,12 @@ def digests(workdir: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("wren", "--choose", "6"), "sample 6 was asked for, and there are 5"),
+        (("wren", "--choose", "6"), "there is no sample 6: the card has 5"),
         (("wrem", "--choose", "1"), "Did you mean 'wren'?"),
         (("wren", "--choose", "1", "--version", "7"), "wren has no version 7"),
         (("heron", "--choose", "1"), "version 1 of heron has no card to choose from"),
         (("heron",), "mynah card --name heron MODEL DATA REPORT --out CARD --choose K"),
-        (("wren", "--url", "not an address"), "is no address that a card can have"),
+        (("wren", "--url", "not an address"), "is not a valid address for a card"),
         ((), "was given 0 words"),
         (("wren", "a", "b", "c"), "needs --out"),
         (("../wren",), "bot's name"),
@@ -116,7 +136,7 @@ def test_what_cannot_be_shown_is_refused(made, mynah, tmp_path, arguments, told)
 
 
 def test_a_card_from_folders_takes_a_choice_too(mynah, tmp_path):
-    folders = CardInputs().write(tmp_path)
+    folders = CardInputFiles().write(tmp_path)
     for words in (("wren", *folders), ("--name", "wren", *folders)):
         code, out, _ = mynah("card", *words, "--out", tmp_path / "out", "--choose", "3")
         assert (code, out.split()[0]) == (0, str(tmp_path / "out" / "README.md"))
@@ -136,13 +156,12 @@ def test_the_newest_version_is_shown_where_none_is_champion(workdir):
 def test_a_card_in_the_work_folder_is_forgotten_with_its_bot(workdir, mynah):
     assert mynah("card", "wren", "--choose", "4", "--workdir", workdir).returncode == 0
     (workdir / "cards" / "heron").mkdir()
-    listed = mynah("forget", "wren", "--dry-run", "--workdir", workdir).stdout
+    listed = mynah("forget", "wren", "--dry-run", "--json", "--workdir", workdir).stdout
     assert str(workdir / "cards" / "wren" / "avatar-1.png") not in listed
     assert str(workdir / "cards" / "wren" / "predictions.png") in listed
     assert str(workdir / "cards" / "heron") not in listed
-    assert (
-        str(workdir / "cards" / "wren" / "predictions.png") in mynah("forget", "@ann", "--dry-run", "--workdir", workdir).stdout
-    )
+    of_author = mynah("forget", "@ann", "--dry-run", "--json", "--workdir", workdir).stdout
+    assert str(workdir / "cards" / "wren" / "predictions.png") in of_author
 
 
 def test_the_card_knows_its_run_its_cost_and_its_energy(workdir, monkeypatch):
@@ -166,7 +185,7 @@ def test_the_card_knows_its_run_its_cost_and_its_energy(workdir, monkeypatch):
     assert read_record(run).pages == {}
     end_run(store, run, "FINISHED")
     assert Registry(store).client.get_run(run).data.tags["mynah.energy_wh"] == "110.0000"
-    assert read_record("") == Record()
+    assert read_record("") == RunRecord()
 
 
 def test_a_sample_is_chosen_on_a_server_that_keeps_its_files_in_s3(on_server, tmp_path, tiny_checkpoint, mynah):
@@ -175,13 +194,13 @@ def test_a_sample_is_chosen_on_a_server_that_keeps_its_files_in_s3(on_server, tm
     code, _, err = mynah("card", name, "--choose", "4", "--workdir", tmp_path / "work")
     assert (code, err) == (0, "")
     kept = stored_card(open_store(tmp_path / "other"), name)
-    assert kept.place.uri.startswith("s3://")
-    assert kept.place.same("predictions.png", tmp_path / "work" / "cards" / name / "predictions.png")
-    assert kept.place.same("card.json", tmp_path / "work" / "cards" / name / "card.json")
+    assert kept.files.uri.startswith("s3://")
+    assert kept.files.same("predictions.png", tmp_path / "work" / "cards" / name / "predictions.png")
+    assert kept.files.same("card.json", tmp_path / "work" / "cards" / name / "card.json")
 
 
 def test_the_request_in_the_card_is_one_that_the_server_answers(server, tmp_path):
-    card("wren", *CardInputs().write(tmp_path), tmp_path / "out")
+    card("wren", *CardInputFiles().write(tmp_path), tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     [request] = re.findall("```bash\n(curl .*?)\n```", text, re.DOTALL)
     _, url, _, header, _, body = shlex.split(request.replace("\\\n", ""))

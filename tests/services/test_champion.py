@@ -5,12 +5,12 @@ import shutil
 import pytest
 from registry_inputs import make_outputs, register_all
 
-from components import checkpoint
-from components.evaluate.champion import champion_of
-from components.filter import read_texts
-from components.registry import Registry
-from components.seen import key
-from components.store import open_store
+from components.evaluate.champion_comparison import registry_champion
+from mynah.data.datasets import read_texts
+from mynah.data.text_digests import key
+from mynah.models import checkpoint
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def bots(tmp_path_factory, tiny_checkpoint):
 
 
 def test_the_champion_knows_what_it_was_trained_on(bots):
-    found = champion_of("wren", open_store(bots / "work"))
+    found = registry_champion("wren", open_store(bots / "work"))
     assert found.label == "version 1 of wren"
     assert found.knows == frozenset(map(key, read_texts(bots / "wren" / "data", "train")))
     assert checkpoint.load(found.folder).context == 64
@@ -31,7 +31,7 @@ def test_the_champion_knows_what_it_was_trained_on(bots):
 
 @pytest.mark.parametrize("name", ["lark", "robin"])
 def test_a_bot_without_a_champion_and_one_that_is_new(bots, name, capsys):
-    assert champion_of(name, open_store(bots / "work")) is None
+    assert registry_champion(name, open_store(bots / "work")) is None
     assert capsys.readouterr().err == ""
 
 
@@ -41,10 +41,10 @@ def test_a_champion_whose_files_are_gone_is_left_out_with_a_warning(bots, capsys
     files = registry.uri(registry.bot("wren").champion).removeprefix("file://")
     shutil.move(files, f"{files}-away")
     try:
-        assert champion_of("wren", store) is None
+        assert registry_champion("wren", store) is None
     finally:
         shutil.move(f"{files}-away", files)
     assert (
-        "warning: the champion, version 1 of wren, is left out of the evaluation: the files of wren version 1 are gone"
+        "warning: the champion, version 1 of wren, is excluded from the evaluation: the files of wren version 1 are gone"
         in capsys.readouterr().err
     )

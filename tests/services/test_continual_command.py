@@ -9,24 +9,26 @@ from pathlib import Path
 import pytest
 from registry_inputs import make_outputs, register_all
 
-from components.card import card
-from components.errors import InputError
-from components.evaluate import EvaluateSettings, evaluate
-from components.fetch import fetch
-from components.filter import FilterSettings, filter_posts
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.ancestor import champion_of
-from components.finetune.continual import finetune_from
-from components.finetune.recipe import build
-from components.news import champion_that_knows
-from components.promote import promote
-from components.register import by_hand
-from components.registry import Registry
-from components.store import open_store
-from components.tracking import StepRun
-from tests.services.test_submit import SUBMIT, kubeflow, refused
-
-__all__ = ["kubeflow"]
+from components.card.step import card
+from components.check_new_data.step import champion_trained_on, champion_tried_with
+from components.evaluate.step import EvaluateSettings, evaluate
+from components.fetch.step import fetch
+from components.filter.step import FilterSettings, filter_posts
+from components.finetune.continue_training import finetune_from
+from components.finetune.parent_model import parent_from_champion
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from components.promote.step import promote
+from components.register.step import register_folders
+from mynah.core.errors import InputError
+from mynah.core.files import digest
+from mynah.data.markdown import markdown
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
+from mynah.tracking.runs import StepRun
+from mynah.training.recipe import build
+from tests.code.card_inputs import continual
+from tests.services.kubeflow_commands import SUBMIT, refused
 
 WHO, DOES, WHAT = (
     ("The bird", "A queen", "My neighbour", "The sea"),
@@ -62,34 +64,46 @@ def champion(tiny_checkpoint, tmp_path_factory):
         finetune(folder / "data", folder / "model", FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE)))
         evaluate(folder / "model", folder / "data", folder / "report", EvaluateSettings(str(tiny_checkpoint), samples=5))
         card("wren", folder / "model", folder / "data", folder / "report", folder / "card")
-        by_hand("wren", *(folder / each for each in ("model", "data", "report", "card")), folder / "work")
+        register_folders("wren", *(folder / each for each in ("model", "data", "report", "card")), folder / "work")
         promote("wren", open_store(folder / "work"), force="it shall go on")
     return folder
+
+
+def continue_with(champion, base_model, posts, **recipe):
+    """`mynah run --continue` in the champion's work folder: what it said."""
+    call = [
+        "run",
+        "--name",
+        "wren",
+        "--base-model",
+        base_model,
+        "--workdir",
+        champion / "work",
+        "--from",
+        posts,
+        "--basis",
+        "permission",
+        "--continue",
+        "--json",
+    ]
+    sets = [f"--set={name}={value}" for name, value in {**RECIPE, **recipe}.items()]
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *map(str, [*call, *sets])], capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.fixture(scope="module")
+def in_vain(champion, tiny_checkpoint):
+    """A run at a rate so high that every epoch is worse than the model before it."""
+    posts = write(champion, "other.jsonl", "ann_author", (*WHEN, LATER[0]))
+    return continue_with(champion, tiny_checkpoint, posts, learning_rate=0.1)
 
 
 @pytest.fixture(scope="module")
 def went(champion, tiny_checkpoint):
     """The same continued with later posts of ann's alone: the work folder, and what the run said."""
     later = write(champion, "later.jsonl", "ann_author", (*WHEN, *LATER))
-    call = [
-        "run",
-        "--name",
-        "wren",
-        "--base-model",
-        tiny_checkpoint,
-        "--workdir",
-        champion / "work",
-        "--from",
-        later,
-        "--basis",
-        "permission",
-        "--continue",
-        "--json",
-    ]
-    sets = [f"--set={name}={value}" for name, value in RECIPE.items()]
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", *map(str, [*call, *sets])], capture_output=True, text=True, timeout=200
-    )
+    done = continue_with(champion, tiny_checkpoint, later)
     assert done.returncode in (0, 4), done.stderr  # whether the gate passes a random model that has learnt for a second
     return champion / "work", done
 
@@ -98,10 +112,61 @@ def test_without_a_champion_it_starts_from_the_base_model_and_says_so(champion, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", open_store(champion / "work").tracking_uri)
     settings = FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE))
     record = finetune_from("champion", "lark", StepRun(), champion / "data", tmp_path / "model", settings)
-    assert f"lark has no champion yet: it starts from {tiny_checkpoint}" in capsys.readouterr().err.splitlines()
-    assert "continual" not in record
+    assert f"lark has no champion yet: training starts from {tiny_checkpoint}" in capsys.readouterr().err.splitlines()
+    assert record.continual is None
     with pytest.raises(InputError, match="cannot start from 'champoin'"):
         finetune_from("champoin", "wren", StepRun(), champion / "data", tmp_path / "model", settings)
+
+
+def test_what_brought_nothing_is_no_version_and_the_champion_stays(champion, in_vain):
+    assert in_vain.returncode == 4, in_vain.stderr
+    lines, outcome = in_vain.stderr.splitlines(), json.loads(in_vain.stdout)
+    assert lines[-2] == "error: no new version of wren: continuing brought nothing, and version 1 stays the champion"
+    assert any(line.startswith("continuing from version 1 of wren brought nothing: no epoch lowered") for line in lines)
+    assert (outcome["version"], outcome["promoted"]) == (None, False)
+    assert outcome["decision"] == "unchanged: continuing brought nothing, and version 1 stays the champion"
+    assert (outcome["continual"]["chosen"], outcome["continual"]["unchanged"]) == ("continue", True)
+    model = Path(outcome["folder"]) / "model"
+    assert digest(model / "model.safetensors") == digest(champion / "model" / "model.safetensors")
+    store = open_store(champion / "work")
+    bot = Registry(store).bot("wren")
+    assert ([each.version for each in bot.versions], bot.aliases["champion"]) == ([1], 1)
+    run = Registry(store).client.get_run(outcome["mlflow_run"])
+    assert (run.info.status, run.data.tags["mynah.promotion"]) == ("FINISHED", outcome["decision"])
+    data = Path(outcome["folder"]) / "data"
+    assert champion_tried_with("wren", data, store) == 1  # so a schedule does not try it again
+    assert champion_tried_with("wren", champion / "data", store) == champion_tried_with("lark", data, store) == 0
+
+
+def test_its_card_tells_what_the_weights_learnt_from(champion, in_vain):
+    outcome = json.loads(in_vain.stdout)
+    card = (Path(outcome["folder"]) / "card" / "README.md").read_text()
+    trained = len((champion / "data" / "train.jsonl").read_text().splitlines())
+    new = outcome["continual"]["new_posts"]
+    [told] = [line for line in card.splitlines() if line.startswith("The weights are those of version 1, unchanged")]
+    assert f"they learnt from its {trained:,} posts by {markdown('@ann_author')}, {markdown('@bob_author')}" in told
+    assert f", and from none of the {new} new posts." in told
+    assert f"The weights are those of version 1 and learnt from its {trained:,} posts alone." in card
+    assert "were trained on and" not in card
+    assert "see the card of version 1" in card
+    assert "The earlier version was kept unchanged" in (Path(outcome["folder"]) / "report" / "report.html").read_text()
+
+
+def test_by_hand_it_is_not_registered_either(champion, in_vain, tiny_checkpoint, tmp_path, mynah):
+    folder = Path(json.loads(in_vain.stdout)["folder"])
+    made = [folder / "data", "--out", tmp_path / "model", "--base-model", tiny_checkpoint]
+    sets = [f"--set={name}={value}" for name, value in {**RECIPE, "learning_rate": 0.1}.items()]
+    parent = ["--from-model", champion / "model", "--trained-on", champion / "data"]
+    done = mynah("finetune", *made, *parent, *sets, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["continual"]["unchanged"] is True
+    assert f"the checkpoint is {champion / 'model'}, unchanged, and is no new version" in done.stderr
+    outputs = [tmp_path / "model", folder / "data", folder / "report", folder / "card"]
+    told = mynah("register", "--name", "wren", *outputs, "--workdir", champion / "work")
+    assert told.returncode == 4, told.stderr
+    assert f"{tmp_path / 'model'} was not registered: continuing from model brought nothing" in told.stderr
+    assert "The champion of wren stays" in told.stderr
+    assert [each.version for each in Registry(open_store(champion / "work")).bot("wren").versions] == [1]
 
 
 def test_the_second_goes_on_and_says_what_it_gave(went):
@@ -116,11 +181,11 @@ def test_the_second_goes_on_and_says_what_it_gave(went):
     )
     assert found["new_posts"] > 40
     lines = second.stderr.splitlines()
-    assert any(line.startswith("going on from version 1 of wren wins: held-out loss") for line in lines)
+    assert any(line.startswith("continuing from version 1 of wren wins: held-out loss") for line in lines)
     assert outcome["metrics"]["held_out_loss"] == pytest.approx(found["loss"]["continue"], abs=1e-3)
     card = (Path(outcome["folder"]) / "card" / "README.md").read_text()
-    assert "It came of going on from version 1, which gave a held-out loss of" in card
-    assert f"Going on learnt from {found['new_posts']} new posts and {found['replayed_posts']} old ones" in card
+    assert "It is the result of continuing from version 1, with a held-out loss of" in card
+    assert f"Continuing used {found['new_posts']} new posts and {found['replayed_posts']} old ones" in card
     registry = Registry(open_store(workdir))
     version = registry.bot("wren").versions[0]
     assert (version.version, version.tags["mynah.continued_from"]) == (2, "1")
@@ -152,12 +217,12 @@ def test_a_schedule_passes_over_what_the_champion_knows(went):
     workdir, second = went
     store = open_store(workdir)
     data, version = Path(json.loads(second.stdout)["folder"]) / "data", Registry(store).bot("wren").champion.version
-    assert champion_that_knows("wren", data, store) == (2 if version == 2 else 0)
+    assert champion_trained_on("wren", data, store) == (2 if version == 2 else 0)
     if version == 1:
         promote("wren", store, 2, force="it shall go on")
-    assert champion_that_knows("wren", data, store) == 2
-    assert champion_that_knows("lark", data, store) == 0
-    ancestor = champion_of("wren", store)
+    assert champion_trained_on("wren", data, store) == 2
+    assert champion_trained_on("lark", data, store) == 0
+    ancestor = parent_from_champion("wren", store)
     assert (ancestor.version, ancestor.authors) == (2, {"ann_author", "bob_author"})
 
 
@@ -166,8 +231,8 @@ def test_who_is_forgotten_takes_the_bots_with_them_that_went_on_from_theirs(went
     workdir, _ = went
     found = mynah("forget", "@bob_author", "--workdir", workdir, "--dry-run")
     assert found.returncode == 0, found.stderr
-    assert {"wren/1", "wren/2"} <= set(found.stdout.replace("│", " ").split())
-    done = mynah("forget", "@bob_author", "--workdir", workdir, "--blends", "remove", "--json")
+    assert "the bot wren, versions 1, 2\n" in found.stdout
+    done = mynah("forget", "--yes", "@bob_author", "--workdir", workdir, "--blends", "remove", "--json")
     assert done.returncode == 0, done.stderr
     assert Registry(open_store(workdir)).bots() == []
 
@@ -175,13 +240,13 @@ def test_who_is_forgotten_takes_the_bots_with_them_that_went_on_from_theirs(went
 def test_by_hand_the_authors_go_along_too(tiny_checkpoint, tmp_path, mynah):
     make_outputs(tmp_path / "duo", tiny_checkpoint, "bob_author")
     training = json.loads((tmp_path / "duo" / "model" / "training.json").read_text())
-    training |= {"continued_from": "0" * 64, "continual": {"authors": ["ann_author"]}}
+    training |= {"continued_from": "0" * 64, "continual": continual("ann_author")}
     (tmp_path / "duo" / "model" / "training.json").write_text(json.dumps(training))
     register_all({"duo": tmp_path / "duo"}, tmp_path / "work")
     found = mynah("forget", "@ann_author", "--workdir", tmp_path / "work", "--blends", "retrain", "--dry-run", "--json")
     assert found.returncode == 0, found.stderr
     assert {"kind": "version", "address": "duo/1"}.items() <= json.loads(found.stdout)["items"][0].items()
-    shown = mynah("forget", "@ann_author", "--workdir", tmp_path / "work")
+    shown = mynah("forget", "--yes", "@ann_author", "--workdir", tmp_path / "work")
     assert (shown.returncode, "duo was made from posts of @ann_author and of others" in shown.stderr) == (2, True)
 
 

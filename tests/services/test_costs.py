@@ -5,14 +5,14 @@ import json
 import pytest
 from registry_inputs import add_version, make_outputs, register_all
 
-from components.card.facts import Record
-from components.card.reading import read_facts
-from components.card.write import write
-from components.costs import seconds_within, spent, usd_per_1000_answers
-from components.errors import InputError
-from components.registry import Registry
-from components.store import open_store
-from components.tracking import end_run, start_parent, step_run
+from components.card.inputs import RunRecord
+from components.card.read_inputs import read_inputs
+from components.card.readme import write
+from mynah.core.errors import InputError
+from mynah.registry.registry import Registry
+from mynah.tracking.costs import seconds_within_budget, spent_so_far, usd_per_1000_answers
+from mynah.tracking.open import open_store
+from mynah.tracking.runs import end_run, start_parent, step_run
 from tests.code import card_inputs
 
 
@@ -80,23 +80,23 @@ def test_a_later_version_keeps_what_its_answers_cost(workdir):
 
 
 def test_the_card_says_what_it_cost(tmp_path, priced):
-    folders = card_inputs.CardInputs().write(tmp_path)
-    assert "| Cost |" not in write(read_facts("wren", *folders))  # nobody recorded it
+    folders = card_inputs.CardInputFiles().write(tmp_path)
+    assert "| Cost |" not in write(read_inputs("wren", *folders))  # nobody recorded it
     report = folders[2] / "metrics.json"
     report.write_text(json.dumps(json.loads(report.read_text()) | {"answers_per_second": 4.0}))
-    card = write(read_facts("wren", *folders, Record(cost_usd=1.5)))
+    card = write(read_inputs("wren", *folders, RunRecord(cost_usd=1.5)))
     assert "| Cost | $1.5000" in card
     assert "about $0.2500 per 1,000 answers" in card
 
 
 def test_a_budget_leaves_something_to_the_steps_after(priced, capsys, monkeypatch):
-    assert seconds_within(10_000.0, 4000.0) == pytest.approx(500.0)  # 9,000 - 4,000 dollars at 10 a second
-    assert seconds_within(1000.0, 500.0) == pytest.approx(20.0)  # half a minute's 300 are more than a tenth
-    assert seconds_within(0.0, 40.0) is None
+    assert seconds_within_budget(10_000.0, 4000.0) == pytest.approx(500.0)  # 9,000 - 4,000 dollars at 10 a second
+    assert seconds_within_budget(1000.0, 500.0) == pytest.approx(20.0)  # half a minute's 300 are more than a tenth
+    assert seconds_within_budget(0.0, 40.0) is None
     with pytest.raises(InputError, match="leaves nothing for fine-tuning"):
-        seconds_within(10_000.0, 9000.0)
+        seconds_within_budget(10_000.0, 9000.0)
     monkeypatch.setenv("MYNAH_NODE_KIND", "free")
-    assert seconds_within(100.0, 0.0) is None
+    assert seconds_within_budget(100.0, 0.0) is None
     assert "sets no limit" in capsys.readouterr().err
 
 
@@ -104,12 +104,12 @@ def test_spent_so_far(workdir, monkeypatch):
     store = open_store(workdir)
     run = start_parent(store, "wren", {})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
-    assert (spent(""), spent(run)) == (None, 0.0)
+    assert (spent_so_far(""), spent_so_far(run)) == (None, 0.0)
     with step_run("fetch", store, run):
         pass
-    assert spent(run) > 0
+    assert spent_so_far(run) > 0
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert spent(run) is None
+    assert spent_so_far(run) is None
 
 
 def test_a_serving_node_without_a_price_is_named(priced, monkeypatch):

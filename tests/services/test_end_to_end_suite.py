@@ -9,8 +9,9 @@ from fake_kubectl import calls, run_suite
 from fake_kubeflow import FakeKubeflow
 from fake_kubernetes import FakeKubernetes, write_kubeconfig
 
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.recipe import build
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.training.recipe import build
 from tests.cluster import test_end_to_end
 from tests.cluster.asked import Asked
 from tests.cluster.story import KEPT, RESUMED, RUN, Story
@@ -56,7 +57,7 @@ def test_what_stands_against_it_is_told_before_anything_is_applied(
     made = [call for call in calls(folder) if call != ["config", "current-context"]]
     assert {call[1] for call in made} == {"fake"}
     assert {call[2] for call in made} <= {"get", "describe", "logs", "rollout"}  # it only looked
-    assert {verb for verb, _ in kubernetes.requests} <= {"get", "list", "create"}
+    assert {verb for verb, _ in kubernetes.calls} <= {"get", "list", "create"}
     assert not kubernetes.objects
 
 
@@ -93,8 +94,8 @@ def attempts(*phases):
 
 
 BEGINS = "Fine-tuning: 1 of 840 steps, epoch 1/30, loss 6.100\n"
-KEEPS = BEGINS + "the state of step 23 of 840 is kept\nthe state of step 46 of 840 is kept\n"
-GOES_ON = "going on at step {} of 840, where an earlier run of the same inputs was interrupted\nFine-tuning: {} of 840 steps\n"
+KEEPS = BEGINS + "the state of step 23 of 840 is saved\nthe state of step 46 of 840 is saved\n"
+GOES_ON = "resuming at step {} of 840, where an earlier run of the same inputs was interrupted\nFine-tuning: {} of 840 steps\n"
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,16 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from failing_server import Answer, running
 from fake_bluesky import FakeBluesky, Repository, record, tid, view
 from fake_mastodon import FakeMastodon, archive, note, status
 from fake_x import TOKEN, FakeX, tweet
 
-from components.files import digest
-from components.posts import read_posts
-from components.store import open_store
-from components.tombstones import bury
+from mynah.core.files import digest
+from mynah.data.posts import read_posts
+from mynah.registry.forgotten_authors import mark_forgotten
+from mynah.tracking.open import open_store
 from tests.code.x_exports import as_folder, as_zip
+from tests.http_fake import Answer
 
 MARCH = datetime(2024, 3, 1, 12, tzinfo=UTC)
 DOORS = {
@@ -33,9 +33,9 @@ def networks(monkeypatch, tmp_path):
     x = FakeX([tweet(10_000 + number, f"Post {number}") for number in numbers])
     feed = [view(tid(MARCH + timedelta(seconds=n)), record(f"Post {n}")) for n in numbers]
     with (
-        running(x),
-        running(FakeBluesky(feed)) as bluesky,
-        running(FakeMastodon([status(1000 + number, f"<p>Post {number}</p>") for number in numbers])) as mastodon,
+        x,
+        FakeBluesky(feed) as bluesky,
+        FakeMastodon([status(1000 + number, f"<p>Post {number}</p>") for number in numbers]) as mastodon,
     ):
         for name, fake in {"X": x, "BLUESKY": bluesky, "MASTODON": mastodon}.items():
             monkeypatch.setenv(f"MYNAH_{name}_API", fake.url)
@@ -72,7 +72,7 @@ def test_the_limit_ends_the_asking(networks, fetched, tmp_path, name):
     done = fetched("--from", name, "--basis", "permission", "--yes", "--limit", "7")
     assert [each["posts"] for each in json.loads(done.stdout)] == [7]
     assert [post.text for post in read_posts(tmp_path / "raw")] == [f"Post {number}" for number in range(250, 243, -1)]
-    asked = networks[name.partition(":")[0]].asked
+    asked = networks[name.partition(":")[0]].requests
     assert len(asked) <= 3, [each.path for each in asked]
     assert not list((tmp_path / "cache").rglob("*.jsonl")), "what is complete is not kept"
 
@@ -82,8 +82,8 @@ def test_without_consent_to_the_price_nothing_at_all_is_asked(networks, fetched,
     done = fetched(*sources, "--basis", "permission")
     assert (done.returncode, "$16.01" in done.stderr) == (2, True), done.stderr
     done = fetched(*sources, "--max-cost", "5")
-    assert (done.returncode, "on what basis" in done.stderr) == (2, True), done.stderr
-    assert [fake.asked for fake in networks.values()] == [[], [], []]
+    assert (done.returncode, "basis on which the posts may be used" in done.stderr) == (2, True), done.stderr
+    assert [fake.requests for fake in networks.values()] == [[], [], []]
     assert not (tmp_path / "raw").exists()
 
 
@@ -112,16 +112,16 @@ def test_what_was_paid_for_is_kept_until_it_is_written(networks, fetched, tmp_pa
 def test_who_was_forgotten_is_not_even_asked_for(networks, fetched, tmp_path):
     store = open_store(tmp_path / "work")
     for name, (_, author) in DOORS.items():
-        bury(store, author)
+        mark_forgotten(store, author)
         done = fetched("--from", name, "--basis", "permission", "--yes")
         assert (done.returncode, "to be forgotten" in done.stderr) == (2, True), done.stderr
-    assert [fake.asked for fake in networks.values()] == [[], [], []]
+    assert [fake.requests for fake in networks.values()] == [[], [], []]
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("x://lark", "there is no account @lark"),
+        ("x://lark", "X has no account @lark"),
         ("bsky://lark.example", "no account lark.example"),
         ("mastodon://lark@b.example", "no account"),
     ],
@@ -164,16 +164,16 @@ def test_a_damaged_archive_is_refused(fetched, tmp_path, name, said):
 def test_a_run_is_refused_before_anything_is_made(networks, mynah, tmp_path, command):
     (tmp_path / "a.csv").write_text("text\nhello\n")
     for arguments, said in [
-        (("--from", tmp_path / "a.csv"), "on what basis"),
-        (("--from", "bsky://wren.bsky.social"), "on what basis"),
+        (("--from", tmp_path / "a.csv"), "basis on which the posts may be used"),
+        (("--from", "bsky://wren.bsky.social"), "basis on which the posts may be used"),
         (("--from", "x://wren", "--basis", "permission"), "$16.01"),
-        (("--from", "sample", "--basis", "mine"), "the basis is 'mine'"),
+        (("--from", "sample", "--basis", "mine"), "unknown basis 'mine'"),
         (("--from", "x://wren", "--basis", "permission", "--max-cost", "nan"), "--max-cost is nan"),
     ]:
         done = mynah(command, "--name", "wren", *arguments, "--workdir", tmp_path / "work")
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "work").exists()
-    assert [fake.asked for fake in networks.values()] == [[], [], []]
+    assert [fake.requests for fake in networks.values()] == [[], [], []]
 
 
 def test_a_run_hands_basis_and_cost_to_its_step(networks, mynah, tmp_path):

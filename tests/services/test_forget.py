@@ -1,5 +1,6 @@
 """Forgetting authors and bots in a work folder: all of it gone, killed anywhere and run again, blends, receipts, tombstones."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from registry_inputs import command, make_outputs, register_all
 
-from components.fetch.x_pages import Pages, kept_pages
-from components.forget.find import Subject
-from components.register import _fluent
-from components.registry import Registry
-from components.store import open_store
+from components.fetch.x.api_pages import PageCache, pages_file
+from components.forget.inventory import Subject
+from components.register.step import _fluent
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
+from tests.services.killed_commands import FORGETTING, KilledCommands
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +66,20 @@ def test_a_bot_is_gone_with_everything_and_the_others_stay(mynah, workdir):
     assert files_naming(workdir, "wren")
     dry = mynah("forget", "wren", "--workdir", workdir, "--dry-run")
     assert (dry.returncode, "Would erase of wren" in dry.stdout, bots(workdir)) == (0, True, ["duo", "heron", "wren"])
-    done = mynah("forget", "wren", "--workdir", workdir, "--json")
+    done = mynah("forget", "--yes", "wren", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     assert files_naming(workdir, "wren") == []
     assert bots(workdir) == ["duo", "heron"]
     assert not (workdir / "runs" / "20260101-000000-wren").exists()
     assert mynah("doctor", "--workdir", workdir).returncode == 0
-    again = mynah("forget", "wren", "--workdir", workdir)
+    again = mynah("forget", "--yes", "wren", "--workdir", workdir)
     assert (again.returncode, "there is nothing of wren" in again.stderr) == (2, True)
 
 
 def test_a_receipt_lists_every_digest_and_cannot_be_changed(mynah, workdir, tmp_path):
     receipt = tmp_path / "receipt.json"
     before = {path: path.read_bytes() for path in (workdir / "mlartifacts").rglob("*") if path.is_file()}
-    assert mynah("forget", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
+    assert mynah("forget", "--yes", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
     record = json.loads(receipt.read_text())
     listed = {item["address"]: item["digest"] for item in record["items"]}
     import hashlib
@@ -111,12 +113,12 @@ def test_what_is_no_receipt(mynah, workdir, tmp_path, text):
 
 
 def test_an_author_goes_from_every_bot_and_is_not_fetched_again(mynah, workdir, tmp_path):
-    refused = mynah("forget", "@Ann_Author", "--workdir", workdir)
+    refused = mynah("forget", "--yes", "@Ann_Author", "--workdir", workdir)
     assert (refused.returncode, "duo was made from posts of @Ann_Author and of others" in refused.stderr) == (2, True)
     assert bots(workdir) == ["duo", "heron", "wren"]
     assert files_naming(workdir, "ann_author")
     assert len(list(workdir.rglob("avatar-1.png"))) >= 3, "of the run folder, and of the artifacts of both bots"
-    done = mynah("forget", "@Ann_Author", "--blends", "remove", "--workdir", workdir, "--json")
+    done = mynah("forget", "--yes", "@Ann_Author", "--blends", "remove", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["blends"] == ["duo"]
     assert [path.name for path in workdir.glob(".mynah-promote-*")] == [".mynah-promote-heron.lock"]
@@ -128,45 +130,32 @@ def test_an_author_goes_from_every_bot_and_is_not_fetched_again(mynah, workdir, 
     posts.write_text("text\n" + "a post of several words\n" * 10)
     for again in (["fetch", "--from", posts, "--out", tmp_path / "raw"], ["run", "--name", "new", "--from", posts]):
         found = mynah(*again, "--basis", "permission", "--workdir", workdir)
-        assert (found.returncode, "to be forgotten, and is not fetched again" in found.stderr) == (2, True), found.stderr
+        assert (found.returncode, "to be forgotten, and must not be fetched again" in found.stderr) == (2, True), found.stderr
     assert not (tmp_path / "raw").exists()
-    assert mynah("forget", "@ann_author", "--workdir", workdir).returncode == 0  # again, and for those who fear some is left
+    assert (
+        mynah("forget", "--yes", "@ann_author", "--workdir", workdir).returncode == 0
+    )  # again, and for those who fear some is left
     assert "may be fetched again" in mynah("remember", "@ann_author", "--workdir", workdir).stdout
     again = ("fetch", "--from", posts, "--basis", "permission", "--out", tmp_path / "raw", "--workdir", workdir)
     assert mynah(*again).returncode == 0
     assert "was not forgotten" in mynah("remember", "@ann_author", "--workdir", workdir).stdout
 
 
-# Kills the process for real, right before the N-th thing is erased, or before the receipt is written (N = -1).
-KILL = """
-import os, signal, sys
-import components.erase, components.forget
-count = int(sys.argv.pop(1))
-def killing(self, item, erase=components.erase.Eraser.erase):
-    global count
-    if count == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    count -= 1
-    erase(self, item)
-components.erase.Eraser.erase = killing
-if count < 0:
-    components.forget.signed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-from pipelines.cli import main
-main()
-"""
+@pytest.fixture(scope="module")
+def killed():
+    """Commands that are killed right before the N-th thing is erased, or before the receipt is written (N = -1)."""
+    with contextlib.closing(KilledCommands(FORGETTING)) as commands:
+        yield commands.run
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 30, -4, -1])
-def test_killed_at_any_stage_and_run_again(mynah, workdir, stage):
+def test_killed_at_any_stage_and_run_again(mynah, workdir, killed, stage):
     planned = json.loads(mynah("forget", "wren", "--dry-run", "--json", "--workdir", workdir).stdout)["items"]
     count = len(planned) + stage if stage < -1 else stage  # -4: among the rows that are erased last
-    killed = subprocess.run(
-        [sys.executable, "-c", KILL, str(count), "forget", "wren", "--workdir", str(workdir)], capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert killed(count, "forget", "--yes", "wren", "--workdir", workdir) == -signal.SIGKILL
     if stage >= 0:
         assert mynah("doctor", "--workdir", workdir).returncode == 3  # it tells of the erasure that was stopped
-    done = mynah("forget", "wren", "--json", "--workdir", workdir)
+    done = mynah("forget", "--yes", "wren", "--json", "--workdir", workdir)
     assert done.returncode == 0, done.stderr
     assert files_naming(workdir, "wren") == []
     record = json.loads(Path(json.loads(done.stdout)["receipt"]).read_text())
@@ -182,18 +171,18 @@ def test_what_cannot_be_erased_is_told_and_goes_on_later(mynah, workdir):
     if mounted.returncode:
         pytest.skip(f"mounting failed: {mounted.stderr.strip()}")
     try:
-        done = mynah("forget", "wren", "--workdir", workdir)
+        done = mynah("forget", "--yes", "wren", "--workdir", workdir)
         assert (done.returncode, "cannot be erased" in done.stderr, len(done.stderr.splitlines()) <= 4) == (3, True, True), (
             done.stderr
         )
     finally:
         subprocess.run(["umount", folder], check=True)
-    assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
+    assert mynah("forget", "--yes", "wren", "--workdir", workdir).returncode == 0
 
 
 @pytest.mark.parametrize("subject", ["@", "", "Wren!", "wren/../x", "@!!", "@\x1b]0;x\x07", "x" * 300])
 def test_subjects_that_are_none(mynah, workdir, subject):
-    done = mynah("forget", subject, "--workdir", workdir)
+    done = mynah("forget", "--yes", subject, "--workdir", workdir)
     assert done.returncode in (0, 2), done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "\x1b" not in done.stderr + done.stdout
@@ -202,7 +191,8 @@ def test_subjects_that_are_none(mynah, workdir, subject):
 
 def test_people_whose_handles_differ_by_an_underscore_are_two(mynah, workdir):
     before = bots(workdir)
-    assert mynah("forget", "@_ann_author_", "--workdir", workdir).returncode == 0
+    done = mynah("forget", "--yes", "@_ann_author_", "--workdir", workdir)
+    assert (done.returncode, "Did you mean @ann_author" in done.stderr) == (2, True), done.stderr
     assert bots(workdir) == before
 
 
@@ -215,9 +205,9 @@ def test_what_was_put_aside_for_a_blend_is_forgotten_too(mynah, workdir):
     unsent = workdir / ".unsent" / "0123-4567"
     unsent.mkdir(parents=True)
     (unsent / "0-posts.jsonl").write_text('{"author": "Zoe_Author"}\nbroken\n')
-    assert mynah("forget", "wren", "--workdir", workdir).returncode == 0  # trains nothing
+    assert mynah("forget", "--yes", "wren", "--workdir", workdir).returncode == 0  # trains nothing
     assert rest.exists()
-    done = mynah("forget", "@zoe_author", "--workdir", workdir, "--json")
+    done = mynah("forget", "--yes", "@zoe_author", "--workdir", workdir, "--json")
     assert {Path(item["address"]).name for item in json.loads(done.stdout)["items"]} == {
         "posts.jsonl", "rest.json", rest.name, "0-posts.jsonl", unsent.name,
     }  # fmt: skip
@@ -227,7 +217,7 @@ def test_what_was_put_aside_for_a_blend_is_forgotten_too(mynah, workdir):
 
 def test_a_receipt_stays_true_when_a_bot_of_that_name_is_made_again(mynah, workdir, tmp_path, tiny_checkpoint):
     receipt = tmp_path / "receipt.json"
-    assert mynah("forget", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
+    assert mynah("forget", "--yes", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
     register_all({"wren": make_outputs(tmp_path / "again", tiny_checkpoint, "dan_author")}, workdir)
     genuine = mynah("receipt", receipt, "--workdir", workdir)
     assert genuine.returncode == 0, genuine.stderr
@@ -236,7 +226,7 @@ def test_a_receipt_stays_true_when_a_bot_of_that_name_is_made_again(mynah, workd
     journal = {"begun": "2026-01-01T00:00:00+00:00", "blends": [], "items": [dict(list(item.items())[:4]) for item in items]}
     key = Subject.parse("@nobody").key
     (workdir / ".forgetting" / f"{key}.json").write_text(json.dumps(journal))
-    assert mynah("forget", "@nobody", "--workdir", workdir).returncode == 0
+    assert mynah("forget", "--yes", "@nobody", "--workdir", workdir).returncode == 0
     assert "wren" in bots(workdir)
     assert mynah("doctor", "--workdir", workdir).returncode == 0
 
@@ -248,7 +238,7 @@ def test_versions_that_share_the_files_go_too(mynah, workdir):
     with _fluent(registry.store.tracking_uri):
         registry.client.create_model_version("prod", version.source)
     registry.client.set_registered_model_alias("prod", "champion", "1")
-    assert mynah("forget", "wren", "--workdir", workdir).returncode == 0
+    assert mynah("forget", "--yes", "wren", "--workdir", workdir).returncode == 0
     assert registry.bot("prod").versions == []
     assert mynah("doctor", "--workdir", workdir).returncode == 0
 
@@ -256,19 +246,21 @@ def test_versions_that_share_the_files_go_too(mynah, workdir):
 def test_pages_of_a_timeline_that_was_cut_off_go_with_their_author(mynah, workdir, monkeypatch, tmp_path):
     monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "cache"))
     for author in ("ann_author", "bob_author"):
-        pages = Pages(author)
+        pages = PageCache(author)
         with pages.locked():
             pages.begin({"id": "1", "username": author})
             pages.add([{"id": "2", "text": f"said by {author}"}])
     receipt = tmp_path / "receipt.json"
-    assert mynah("forget", "@ann_author", "--blends", "remove", "--workdir", workdir, "--receipt", receipt).returncode == 0
-    assert [path.exists() for path in map(kept_pages, ("ann_author", "bob_author"))] == [False, True]
+    assert (
+        mynah("forget", "--yes", "@ann_author", "--blends", "remove", "--workdir", workdir, "--receipt", receipt).returncode == 0
+    )
+    assert [path.exists() for path in map(pages_file, ("ann_author", "bob_author"))] == [False, True]
     assert f"timelines of X that were cut off, in {tmp_path}/cache/x-pages" in json.loads(receipt.read_text())["searched"]
 
 
 def test_two_at_once(mynah, workdir):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command("forget", "wren", "--workdir", workdir), **pipes) for _ in range(2)]
+    both = [subprocess.Popen(command("forget", "--yes", "wren", "--workdir", workdir), **pipes) for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
     assert sorted(process.returncode for process in both)[0] == 0, told
     assert {process.returncode for process in both} <= {0, 2, 3}

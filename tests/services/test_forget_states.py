@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from components.fetch.x_pages import Pages, copied_pages
-from components.finetune.states import State, States
-from components.store import open_store
+from components.fetch.x.api_pages import PageCache, pages_copy_uri
+from mynah.tracking.open import open_store
+from mynah.training.state_store import State, States
 
 DAYS = 24 * 3600
 
@@ -35,7 +35,7 @@ def left(root):
 
 
 def forget(mynah, subject, workdir, *more, **environment):
-    done = mynah("forget", subject, "--workdir", workdir, "--json", *more, **environment)
+    done = mynah("forget", "--yes", subject, "--workdir", workdir, "--json", *more, **environment)
     assert done.returncode == 0, done.stderr
     return {item["address"] for item in json.loads(done.stdout)["items"]}
 
@@ -73,7 +73,7 @@ def test_a_bots_states_go_wherever_they_are_kept(mynah, workdir, tmp_path):
     assert left(workdir / "checkpoints") == left(other) == ["robin step-000007"]
     assert [path.name for path in (other / "wren").iterdir()] == ["mine.txt"]
     assert not (workdir / "checkpoints" / "wren").exists()
-    again = mynah("forget", "wren", "--workdir", workdir, MYNAH_CHECKPOINTS=str(other))
+    again = mynah("forget", "--yes", "wren", "--workdir", workdir, MYNAH_CHECKPOINTS=str(other))
     assert (again.returncode, "there is nothing of wren" in again.stderr) == (2, True)
 
 
@@ -133,15 +133,15 @@ def test_pages_of_x_in_the_bucket_go_with_their_author(mynah, workdir, s3, bucke
     for key, value in {**s3.environment, "MYNAH_S3_BUCKET": name, "MYNAH_CACHE": str(tmp_path / "pod")}.items():
         monkeypatch.setenv(key, value)
     for author in ("ann", "bob"):
-        pages = Pages(author)
+        pages = PageCache(author)
         with pages.locked():
             pages.begin({"id": "1", "username": author})
             pages.add([{"id": "2", "text": "said"}])
     monkeypatch.setenv("MYNAH_CACHE", str(tmp_path / "another machine"))
     found = forget(mynah, "@ann", workdir)
-    assert f"{copied_pages('ann')}/pages.jsonl" in found
+    assert f"{pages_copy_uri('ann')}/pages.jsonl" in found
     assert {f"s3://{name}/{key}" for keys in _versions(client, name).values() for key in keys} == {
-        f"{copied_pages('bob')}/pages.jsonl"
+        f"{pages_copy_uri('bob')}/pages.jsonl"
     }
 
 
@@ -158,7 +158,7 @@ def test_pruning_in_s3(mynah, workdir, s3, bucket, monkeypatch):
     """By a clock that is eight days ahead: an object's age cannot be set."""
     from datetime import datetime, timedelta
 
-    import components.prune
+    from mynah.maintenance import prune as prune_module
 
     client, name = bucket
     for key, value in {**s3.environment, "MYNAH_S3_BUCKET": name}.items():
@@ -172,7 +172,7 @@ def test_pruning_in_s3(mynah, workdir, s3, bucket, monkeypatch):
         def now(cls, zone=None):
             return datetime.now(zone) + timedelta(days=8)
 
-    monkeypatch.setattr(components.prune, "datetime", Later)
+    monkeypatch.setattr(prune_module, "datetime", Later)
     [gone] = json.loads(mynah("prune", "--workdir", workdir, "--json").stdout)
     assert (gone["kind"], gone["name"]) == ("states", training)
     assert "Contents" not in client.list_objects_v2(Bucket=name)

@@ -8,12 +8,12 @@ import textwrap
 import httpx
 import pytest
 
-from serving.doors.key_file import add_key
-from serving.doors.keys import Limits, new_key
+from serving.auth.api_keys import Limits, new_key
+from serving.auth.key_file import add_key
 
 
 def run(server, body):
-    """Run the body of an async function in a process of its own, with `stub`, `pb` and `request`; what it printed, by lines."""
+    """Run the body of an async function in a process of its own, with `stub`, `pb` and makers of requests; what it printed, by lines."""
     code = f"""
 import asyncio, grpc, numpy, sys
 sys.argv = sys.argv[:1]
@@ -28,6 +28,16 @@ def request(*prompts, name="wren", version="", **parameters):
         kind = {{bool: "bool_param", int: "int64_param", str: "string_param"}}[type(value)]
         setattr(made.parameters[key], kind, value)
     return made
+
+def raw(*contents):
+    made = request("I")
+    made.inputs[0].ClearField("contents")
+    made.raw_input_contents.extend(contents)
+    return made
+
+def numbers():
+    tensor = pb.ModelInferRequest.InferInputTensor(name="prompt", datatype="INT32", shape=[1])
+    return pb.ModelInferRequest(model_name="wren", inputs=[tensor])
 
 async def refused(call):
     try:
@@ -46,6 +56,43 @@ asyncio.run(main())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+COMPARE = """
+import sys
+sys.argv = sys.argv[:1]
+from google.protobuf import descriptor_pb2
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as theirs
+from serving.protocols.grpc_schema import METHODS, SERVICE, describe
+
+ours, file = describe(), descriptor_pb2.FileDescriptorProto()
+theirs.DESCRIPTOR.CopyToProto(file)
+assert (SERVICE, list(METHODS)) == (f"{file.package}.{file.service[0].name}", [method.name for method in file.service[0].method])
+assert {one.name for one in ours.message_type} == {one.name for one in file.message_type}
+
+def fields(message):
+    for field in message.field:
+        yield field.name, field.number, field.type, field.type_name, field.label, field.HasField("oneof_index")
+    for nested in sorted(message.nested_type, key=lambda one: one.name):
+        yield nested.name, nested.options.map_entry, *fields(nested)
+
+found = {one.name: list(fields(one)) for one in ours.message_type}
+# The protocol's two youngest kinds of parameters, which KServe 0.21 lacks:
+# https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto
+number = descriptor_pb2.FieldDescriptorProto
+young = found["InferParameter"][3:]
+assert [one[:3] for one in young] == [("double_param", 4, number.TYPE_DOUBLE), ("uint64_param", 5, number.TYPE_UINT64)], young
+found["InferParameter"] = found["InferParameter"][:3]
+print(sum(map(len, found.values())))
+for one in file.message_type:
+    assert found[one.name] == list(fields(one)), one.name
+"""
+
+
+def test_the_messages_are_kserves_field_by_field():
+    done = subprocess.run([sys.executable, "-c", COMPARE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
 
 
 def test_kserves_client(server):
@@ -93,60 +140,37 @@ def test_the_stub(server):
     assert said == ["mynah ['model_repository_extension']", "wren ['3'] prompt BYTES", "True", "3 wren:3", "True"]
 
 
+REFUSALS = [
+    ('stub.ModelInfer(request("I", name="wrem"))', "NOT_FOUND", "did you mean 'wren'"),
+    ('stub.ModelInfer(request("I", version="9"))', "NOT_FOUND", "9"),
+    ('stub.ModelInfer(request("I", name="../etc"))', "INVALID_ARGUMENT", "'../etc'"),
+    ('stub.ModelMetadata(pb.ModelMetadataRequest(name="wrem"))', "NOT_FOUND", "did you mean 'wren'"),
+    ('stub.ModelReady(pb.ModelReadyRequest(name="wrem"))', "NOT_FOUND", "did you mean 'wren'"),
+    ('stub.ModelInfer(request("I", n=0))', "INVALID_ARGUMENT", "n is '0'"),
+    ('stub.ModelInfer(request("I", temprature="1"))', "INVALID_ARGUMENT", "did you mean 'temperature'"),
+    ('stub.ModelInfer(request("I", temperature="nan"))', "INVALID_ARGUMENT", "temperature is 'nan'"),
+    ('stub.ModelInfer(request("I", temperature="hot"))', "INVALID_ARGUMENT", "temperature is 'hot'"),
+    ('stub.ModelInfer(request("x " * 200))', "INVALID_ARGUMENT", "Shorten"),
+    ("stub.ModelInfer(request(bytes([255, 254])))", "INVALID_ARGUMENT", "UTF-8"),
+    ("stub.ModelInfer(request())", "INVALID_ARGUMENT", "1 to 64 prompts"),
+    ('stub.ModelInfer(request(*["I"] * 65))', "INVALID_ARGUMENT", "1 to 64 prompts"),
+    ('stub.ModelInfer(pb.ModelInferRequest(model_name="wren"))', "INVALID_ARGUMENT", 'one tensor named "prompt"'),
+    ("stub.ModelInfer(numbers())", "INVALID_ARGUMENT", "must be BYTES"),
+    ('stub.ModelInfer(raw(b"x"))', "INVALID_ARGUMENT", "ends within an element"),
+    (r'stub.ModelInfer(raw(b"\x05\0\0\0I"))', "INVALID_ARGUMENT", "ends within an element"),
+    (r'stub.ModelInfer(raw(b"\xff" * 4))', "INVALID_ARGUMENT", "ends within an element"),
+    (r'stub.ModelInfer(raw(*[b"\x01\0\0\0I"] * 2))', "INVALID_ARGUMENT", "2 raw_input_contents for 1 inputs"),
+    (r'stub.ModelInfer(raw(b"\x01\0\0\0\xff"))', "INVALID_ARGUMENT", "UTF-8"),
+    ('stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="wren"))', "PERMISSION_DENIED", "admin"),
+    ('stub.ModelInfer(request("x" * 2**20))', "RESOURCE_EXHAUSTED", "1048576"),
+]
+
+
 def test_refusals_have_the_right_codes_and_no_tracebacks(server):
-    said = run(
-        server,
-        """
-        await refused(stub.ModelInfer(request("I", name="wrem")))
-        await refused(stub.ModelInfer(request("I", version="9")))
-        await refused(stub.ModelInfer(request("I", name="../etc")))
-        await refused(stub.ModelMetadata(pb.ModelMetadataRequest(name="wrem")))
-        await refused(stub.ModelReady(pb.ModelReadyRequest(name="wrem")))
-        await refused(stub.ModelInfer(request("I", n=0)))
-        await refused(stub.ModelInfer(request("I", temprature="1")))
-        await refused(stub.ModelInfer(request("I", temperature="nan")))
-        await refused(stub.ModelInfer(request("I", temperature="hot")))
-        await refused(stub.ModelInfer(request("x " * 200)))
-        await refused(stub.ModelInfer(request(bytes([255, 254]))))
-        await refused(stub.ModelInfer(request()))
-        await refused(stub.ModelInfer(request(*["I"] * 65)))
-        await refused(stub.ModelInfer(pb.ModelInferRequest(model_name="wren")))
-        numbers = pb.ModelInferRequest.InferInputTensor(name="prompt", datatype="INT32", shape=[1])
-        await refused(stub.ModelInfer(pb.ModelInferRequest(model_name="wren", inputs=[numbers])))
-        for contents in ([b"x"], [b"\\x05\\0\\0\\0I"], [b"\\xff" * 4], [b"\\x01\\0\\0\\0I"] * 2, [b"\\x01\\0\\0\\0\\xff"]):
-            raw = request("I")
-            raw.inputs[0].ClearField("contents")
-            raw.raw_input_contents.extend(contents)
-            await refused(stub.ModelInfer(raw))
-        await refused(stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="wren")))
-        await refused(stub.ModelInfer(request("x" * 2**20)))
-        print((await stub.ServerReady(pb.ServerReadyRequest())).ready)
-        """,
-    )
-    expected = [
-        ("NOT_FOUND", "did you mean 'wren'"),
-        ("NOT_FOUND", "9"),
-        ("INVALID_ARGUMENT", "'../etc'"),
-        ("NOT_FOUND", "did you mean 'wren'"),
-        ("NOT_FOUND", "did you mean 'wren'"),
-        ("INVALID_ARGUMENT", "n is '0'"),
-        ("INVALID_ARGUMENT", "did you mean 'temperature'"),
-        ("INVALID_ARGUMENT", "temperature is 'nan'"),
-        ("INVALID_ARGUMENT", "temperature is 'hot'"),
-        ("INVALID_ARGUMENT", "Shorten"),
-        ("INVALID_ARGUMENT", "UTF-8"),
-        ("INVALID_ARGUMENT", "1 to 64 prompts"),
-        ("INVALID_ARGUMENT", "1 to 64 prompts"),
-        ("INVALID_ARGUMENT", 'one tensor named "prompt"'),
-        ("INVALID_ARGUMENT", "must be BYTES"),
-        *[("INVALID_ARGUMENT", "ends within an element")] * 3,
-        ("INVALID_ARGUMENT", "2 raw_input_contents for 1 inputs"),
-        ("INVALID_ARGUMENT", "UTF-8"),
-        ("PERMISSION_DENIED", "admin"),
-        ("RESOURCE_EXHAUSTED", "1048576"),
-    ]
-    assert len(said) == len(expected) + 1
-    for line, (code, words) in zip(said, expected, strict=False):
+    calls = [f"await refused({call})" for call, _, _ in REFUSALS]
+    said = run(server, "\n".join([*calls, "print((await stub.ServerReady(pb.ServerReadyRequest())).ready)"]))
+    assert len(said) == len(REFUSALS) + 1
+    for line, (_, code, words) in zip(said, REFUSALS, strict=False):
         assert line.startswith(code + " "), line
         assert words in line
         assert "Traceback" not in line

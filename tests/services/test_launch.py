@@ -1,52 +1,16 @@
 """`mynah run` where things go wrong around the steps: foreign text on a terminal, killed processes, unusable paths."""
 
 import os
-import pty
 import signal
-import sqlite3
 import subprocess
-import sys
-import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.services.pipeline_runs import command, on_a_terminal, statuses, wait_until
+
 WINDOWS_TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"[bold red]it's {WINDOWS_TITLE}"  # rich's markup, a quote, and a command to the terminal
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "pipelines", *map(str, arguments)]
-
-
-def mynah(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
-
-
-def on_a_terminal(*arguments):
-    """Run mynah on a pseudo-terminal; its exit code and what the terminal was sent."""
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        said = b""
-        try:
-            while data := os.read(ours, 65536):
-                said += data
-        except OSError:  # EIO: the last process that had it open is gone
-            pass
-        finally:
-            os.close(ours)
-    return process.returncode, said.decode()
-
-
-def statuses(workdir):
-    """Status by step name of all runs in the store; the bot's name for a pipeline run."""
-    with closing(sqlite3.connect(workdir / "mlflow.db")) as store:
-        if not store.execute("SELECT * FROM sqlite_master WHERE name = 'runs'").fetchall():
-            return {}
-        return dict(store.execute("SELECT name, status FROM runs"))
 
 
 def processes_naming(folder):
@@ -58,13 +22,6 @@ def processes_naming(folder):
         except OSError:
             continue
     return found
-
-
-def wait_until(holds, within=30):
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -86,7 +43,7 @@ def test_a_terminal_gets_bars_and_foreign_text_as_it_is(tmp_path, hostile_source
     assert "needs 6,000 at the least" in said
 
 
-def test_a_short_wait_shows_on_a_terminal_alone(tmp_path):
+def test_a_short_wait_shows_on_a_terminal_alone(tmp_path, mynah):
     code, said = on_a_terminal("compile", "--out", tmp_path / "one.yaml")
     assert (code, "Compiling" in said) == (0, True)
     piped = mynah("compile", "--out", tmp_path / "two.yaml")
@@ -94,7 +51,7 @@ def test_a_short_wait_shows_on_a_terminal_alone(tmp_path):
     assert piped.stderr in ("", "Compiling …\n")  # said where it takes long
 
 
-def test_a_pipe_gets_lines_without_any_command_to_a_terminal(tmp_path, hostile_sources):
+def test_a_pipe_gets_lines_without_any_command_to_a_terminal(tmp_path, hostile_sources, mynah):
     found = mynah("run", "--name", "wren", *hostile_sources, "--workdir", tmp_path / "work")
     assert found.returncode == 2
     assert "[bold red]it's" in found.stderr
@@ -104,7 +61,7 @@ def test_a_pipe_gets_lines_without_any_command_to_a_terminal(tmp_path, hostile_s
 
 
 @pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none"])
-def test_a_work_folder_that_cannot_be_made(tmp_path, folder):
+def test_a_work_folder_that_cannot_be_made(tmp_path, folder, mynah):
     (tmp_path / "file").touch()
     found = mynah("run", "--name", "wren", "--from", "sample", "--workdir", tmp_path / folder)
     assert (found.returncode, found.stdout) == (3, "")
@@ -112,7 +69,7 @@ def test_a_work_folder_that_cannot_be_made(tmp_path, folder):
     assert len(found.stderr.splitlines()) == 2
 
 
-def test_a_path_that_kubeflow_would_misread_is_refused(tmp_path):
+def test_a_path_that_kubeflow_would_misread_is_refused(tmp_path, mynah):
     found = mynah("run", "--name", "wren", "--from", "sample", "--workdir", tmp_path / "{{$.inputs}}")
     assert found.returncode == 2
     assert "'{{$'" in found.stderr

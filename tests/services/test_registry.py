@@ -9,17 +9,18 @@ from collections import Counter
 from contextlib import closing
 
 import pytest
-from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register
+from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register, register_all
 
-from components.errors import InputError
-from components.files import digest
-from components.promote import promote
 from components.promote.compare import NATS
 from components.promote.compare import TOLERANCE as TOLERANCES
-from components.promote.history import events
-from components.register import by_hand
-from components.registry import Registry
-from components.store import BOT_TAG, open_store
+from components.promote.step import promote
+from components.register.step import register_folders
+from mynah.core.errors import InputError
+from mynah.core.files import digest
+from mynah.mlflow_client.store import BOT_TAG
+from mynah.registry.history import events
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
 
 TOLERANCE = TOLERANCES[NATS]
 
@@ -36,7 +37,7 @@ def registered(tmp_path_factory, outputs):
     workdir = tmp_path_factory.mktemp("registry") / "work"
     done = register(outputs, workdir)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "wren version 1 registered; `mynah promote wren` makes it serve\n"
+    assert done.stdout == "wren version 1 registered; `mynah promote wren` promotes it\n"
     assert done.stderr in ("", "Registering …\n")  # said where it takes long
     return workdir
 
@@ -59,6 +60,7 @@ def test_a_version_says_where_it_comes_from(registered, outputs):
         True,
         4.0,
     )
+    assert found.tags["mynah.base_license"] == "apache-2.0"
     assert len(found.tags["mynah.model_digest"]) == 64
 
 
@@ -113,7 +115,7 @@ def test_what_cannot_be_compared_is_refused_and_may_be_forced(workdir, mynah):
     number = add_version(workdir, 1.0, posts="c" * 64)
     client = Registry(open_store(workdir)).client
     run = next(run for run in client.search_runs(["1"]) if run.info.run_name == "filter")
-    # The copy's artifacts lie where the original's do: name the copy's run another step, as if nothing had been recorded.
+    # Name the copy's run another step, as if nothing had been recorded.
     client.set_tag(run.info.run_id, "mynah.step", "elsewhere")
     code, _, err = mynah("promote", "wren", "--workdir", workdir)
     assert (code, "cannot be compared with the champion (version 1) on the same posts" in err, len(err.splitlines())) == (
@@ -146,13 +148,25 @@ def test_promote_on_the_command_line(workdir, mynah):
         assert words in err
 
 
+AT_ONCE = """
+import os, sys
+import components.promote.step, mlflow
+from pipelines.cli.main import main
+*command, versions = sys.argv[1:]
+for version in versions.split():
+    if not os.fork():
+        sys.argv = ["mynah", *command, version]
+        main()
+for _ in versions.split():
+    assert os.wait()[1] == 0
+"""
+
+
 def test_five_promotions_at_once_end_as_if_one_after_the_other(workdir):
     versions = [1, *(add_version(workdir, 4.0) for _ in range(4))]
-    command = [sys.executable, "-m", "pipelines", "promote", "wren", "--workdir", str(workdir), "--version"]
-    processes = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE, text=True) for number in versions]
-    for process in processes:
-        assert process.communicate(timeout=120)[1] in ("", "Promoting …\n")
-        assert process.returncode == 0
+    command = ["promote", "wren", "--workdir", workdir, "--version", " ".join(map(str, versions))]
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, *command], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, set(done.stderr.splitlines()) <= {"Promoting …"}) == (0, True), done.stderr
     bot = Registry(open_store(workdir)).bot("wren")
     assert Counter(found.tags["mynah.promotion"] for found in bot.versions) == {"promoted": 5}
     history = events(bot)
@@ -167,7 +181,7 @@ def test_a_champion_whose_files_are_gone(workdir, mynah):
     promote("wren", store)
     client = Registry(store).client
     [model] = client.search_logged_models([client.get_experiment_by_name("mynah").experiment_id])
-    # The copy's files lie where the original's do, so take the registry's word away instead of the fixture's files.
+    # Take the registry's word away: it names a folder that does not exist.
     moved = json.dumps(f"{workdir}/gone")[1:-1]
     with closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
         database.execute("UPDATE logged_models SET artifact_location = ? WHERE model_id = ?", (moved, model.model_id))
@@ -202,15 +216,15 @@ def test_models_of_others_in_the_same_registry_are_no_bots(workdir, mynah):
 def test_a_wrong_folder_is_named_before_a_store_is_made(outputs, tmp_path, wrong, said):
     folders = {name: outputs / name for name in FOLDERS} | {wrong: tmp_path / "none"}
     with pytest.raises(InputError, match=said):
-        by_hand("wren", *folders.values(), tmp_path / "work")
+        register_folders("wren", *folders.values(), tmp_path / "work")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_without_the_loss_is_refused(outputs, tmp_path):
     shutil.copytree(outputs / "report", tmp_path / "report")
     (tmp_path / "report" / "metrics.json").write_text("{}")
-    with pytest.raises(InputError, match="not what its step writes: 'held_out_loss'"):
-        by_hand("wren", outputs / "model", outputs / "data", tmp_path / "report", outputs / "card", tmp_path / "work")
+    with pytest.raises(InputError, match=r"metrics\.json has no 'held_out_loss'"):
+        register_folders("wren", outputs / "model", outputs / "data", tmp_path / "report", outputs / "card", tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
@@ -221,7 +235,7 @@ def test_registering_leaves_the_model_folder_as_it_was(outputs, tmp_path):
     (tmp_path / "model" / "README.md").write_text("my own notes\n")
     (tmp_path / "card" / "config.json").write_text("{}")
     before = digest(tmp_path / "model")
-    assert register(tmp_path, tmp_path / "work").returncode == 0
+    register_all({"wren": tmp_path}, tmp_path / "work", promoted=False)
     assert digest(tmp_path / "model") == before
     registry = Registry(open_store(tmp_path / "work"))
     kept = registry.checkpoint(registry.bot("wren").versions[0])

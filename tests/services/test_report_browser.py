@@ -1,15 +1,13 @@
 """The report's pages in a real Chromium, with texts that would do harm: nothing runs, nothing is asked for, and all can be used."""
 
 import re
-import shutil
 from dataclasses import dataclass, field
 
 import pytest
 
-from components.evaluate.pages import write_pages
+from components.evaluate.report_html.pages import write_pages
 from tests.code.card_inputs import column
 from tests.code.report_inputs import METRICS, ReportInputs, check, funnel, verdict
-from tests.conftest import needs
 
 HOSTILE = [
     '</p></q></details><script>document.title="owned"</script><img src="https://evil.example/x" onerror="document.title=\'owned\'">',
@@ -19,17 +17,6 @@ HOSTILE = [
     "emoji 👩‍👩‍👧 🇩🇪, سلام, and Z̸̧̛̗̥͎̖a̷͉͆l̵̡̈́g̸̱̈́o̶͈͗",
     "line one\nline two",
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    needs(shutil.which("chromium") is not None, "Chromium is not installed (Debian's package chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +96,7 @@ def test_the_sheet_counts_what_was_told_once_each_text_has_an_answer(chromium, r
 
     page, watched = opened(chromium, report, "blind")
     expect(page.locator("#answers .answers")).to_be_hidden()
-    button = page.get_by_role("button", name="How many did I tell?")
+    button = page.get_by_role("button", name="Check my answers")
     page.get_by_role("radio", name="Real").first.check()
     button.click()
     expect(page.get_by_role("status")).to_have_text("19 of 20 have no answer yet.")
@@ -120,10 +107,10 @@ def test_the_sheet_counts_what_was_told_once_each_text_has_an_answer(chromium, r
         page.get_by_role("group", name=f"Text {place + 1} of 20").get_by_role("radio", name=told.capitalize()).check()
     button.click()
     expect(page.get_by_role("status")).to_have_text(
-        "You told 16 of 20; chance is 10. So good or better comes by tossing a coin in 0.6 % of tries."
+        "16 of 20 are correct; guessing gives 10. As good or better happens by guessing in 0.6 % of tries."
     )
-    expect(page.locator(".told", has_text="✓ it is")).to_have_count(16)
-    expect(page.locator(".told", has_text="✗ it is")).to_have_count(4)
+    expect(page.locator(".result", has_text="✓ it is")).to_have_count(16)
+    expect(page.locator(".result", has_text="✗ it is")).to_have_count(4)
     expect(page.locator("#answers .answers")).to_be_visible()
     assert watched.lines == []
     page.context.close()
@@ -139,6 +126,6 @@ def test_without_scripts_the_answers_unfold_by_hand(chromium, report):
     page.get_by_text("The answers, and what a score means").click()
     expect(page.locator(".answers")).to_be_visible()
     assert sorted(answers(page)) == ["generated"] * 10 + ["real"] * 10
-    expect(page.get_by_text("15 or more come so in 2 % of tries")).to_be_visible()
+    expect(page.get_by_text("15 or more happen")).to_be_visible()
     assert watched.lines == []
     page.context.close()

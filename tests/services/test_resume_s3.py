@@ -11,9 +11,9 @@ import time
 import pytest
 import torch
 
-from components.artifact_s3 import S3Place
-from components.errors import PlatformError, StoreRefused
-from components.finetune.states import State, States
+from mynah.core.errors import PlatformError, StoreRefused
+from mynah.storage.s3 import S3ArtifactStore
+from mynah.training.state_store import State, States
 from tests.model.conftest import data  # noqa: F401 - a fixture
 
 IDENTITY = {"data_digest": "0" * 64}
@@ -62,7 +62,7 @@ def test_fine_tuning_that_is_ended_goes_on_from_s3(place, tiny_checkpoint, data,
         assert process.returncode == code, told
     at = int(states_in(place)[-1].removeprefix("step-"))
     [announced] = re.findall(rf"saved at step {at} of (\d+)", told)
-    assert "going on at step" in told
+    assert "resuming at step" in told
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
@@ -116,7 +116,7 @@ def test_what_a_process_that_was_killed_left_goes_with_the_next_state(place, tmp
     again.save(state(4))
     assert states_in(place) == ["step-000001", "step-000004"]
     assert len(keys(place)) == 4
-    assert list(S3Place(name, "").uploads()) == []
+    assert list(S3ArtifactStore(name, "").uploads()) == []
     assert [path.name for path in workspace.iterdir()] == [".lock"]
 
 

@@ -8,10 +8,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from failing_server import Answer
 
-from components.posts import read_posts
+from mynah.data.posts import read_posts
 from scripts.services import s3 as s3_server
+from tests.http_fake import Answer
 
 TABLE = b"text,author\nHello,wren\n"
 EMPTY = (
@@ -99,12 +99,12 @@ def test_keys_that_are_wrong_or_missing(bucket, s3, fetched):
     _, name = bucket
     address, good = f"s3://{name}/a.csv", s3.environment
     wrong = fetched(address, **good | {"AWS_SECRET_ACCESS_KEY": "wrong-secret"})
-    refused(wrong, 3, "SignatureDoesNotMatch", "mend AWS_SECRET_ACCESS_KEY")
+    refused(wrong, 3, "SignatureDoesNotMatch", "correct AWS_SECRET_ACCESS_KEY")
     assert "wrong-secret" not in wrong.stderr
-    refused(fetched(address, **good | {"AWS_ACCESS_KEY_ID": "UNKNOWN"}), 3, "InvalidAccessKeyId", "mend AWS_ACCESS_KEY_ID")
+    refused(fetched(address, **good | {"AWS_ACCESS_KEY_ID": "UNKNOWN"}), 3, "InvalidAccessKeyId", "correct AWS_ACCESS_KEY_ID")
     none = {"AWS_ENDPOINT_URL_S3": s3.url, "AWS_DEFAULT_REGION": "us-east-1"}
     refused(fetched(address, **none), 3, "there are no credentials for S3", "Set AWS_ACCESS_KEY_ID")
-    refused(fetched(address, **none, AWS_ACCESS_KEY_ID="half"), 3, "credentials for S3 cannot be had", "Set AWS_ACCESS_KEY_ID")
+    refused(fetched(address, **none, AWS_ACCESS_KEY_ID="half"), 3, "cannot load the credentials for S3", "Set AWS_ACCESS_KEY_ID")
     refused(fetched(address, **none, AWS_PROFILE="nobody"), 3, "profile (nobody) could not be found", "Set AWS_ACCESS_KEY_ID")
     nowhere = {"AWS_DEFAULT_REGION": "no such one!", "AWS_ACCESS_KEY_ID": "NEW"}
     refused(fetched(address, **good | nowhere), 3, "'no such one!'", "such as eu-central-1")
@@ -118,13 +118,13 @@ def test_an_endpoint_that_is_away_or_is_none(s3, fetched):
     )
     for endpoint in ("http://ann:hunter2@127.0.0.1:9", "ann:hunter2@127.0.0.1:9"):
         done = fetched("s3://bucket/a.csv", **s3.environment | {"AWS_ENDPOINT_URL_S3": endpoint})
-        refused(done, 2, "AWS_ENDPOINT_URL_S3 holds a login", "Remove it")
+        refused(done, 2, "AWS_ENDPOINT_URL_S3 contains a login", "Remove it")
         assert "hunter2" not in done.stderr
 
 
 @pytest.mark.parametrize("address", ["s3://Bad Bucket/a.csv", "s3://arn:aws:s3:::x/a.csv", "s3://bucket/" + "k" * 1025])
 def test_an_address_that_is_none_is_refused_before_anything_is_asked(fetched, address):
-    refused(fetched(address), 2, "names no object", "s3://BUCKET/KEY")
+    refused(fetched(address), 2, "does not name an object", "s3://BUCKET/KEY")
 
 
 # --- what only Amazon answers ---------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ IN_FRANKFURT = {"x-amz-bucket-region": "eu-central-1"}
         (told(400, "ExpiredToken", "The provided token has expired."), 3, "Get a new AWS_SESSION_TOKEN"),
         (told(403, "RequestTimeTooSkewed", "The difference is too large."), 3, "Set this machine's clock."),
         (Answer(404, EMPTY.encode(), {"Content-Type": "application/xml"}), 3, "S3 failed"),
-        (Answer(200, b"<html>Please log in</html>", {"Content-Type": "text/html"}), 3, "it tells no length"),
+        (Answer(200, b"<html>Please log in</html>", {"Content-Type": "text/html"}), 3, "its response has no length"),
     ],
 )  # fmt: skip
 def test_what_amazon_refuses(fetched, answer, code, words):

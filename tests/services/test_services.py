@@ -16,7 +16,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from components.errors import InputError, PlatformError
+from mynah.core.errors import InputError, PlatformError
 from scripts.services import start_postgres, start_s3
 from scripts.services.__main__ import SERVERS, down, up
 from scripts.services.program import Program, find, free_port
@@ -182,7 +182,7 @@ def test_up_starts_what_a_shell_can_use_and_down_leaves_nothing(postgres, s3, tm
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="contains something other"):
         up(tmp_path)
     assert not down(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -2,18 +2,19 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
-from components.finetune.recipe import read
-from pipelines.search import show_search
-from tests.services.test_launch import command, statuses, wait_until
-from tests.services.test_submit import SUBMIT, kubeflow, refused
-
-__all__ = ["kubeflow"]
+from mynah.training.recipe import read
+from pipelines.cli.sweep import show_search
+from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.pipeline_runs import command, statuses, wait_until
 
 WHO, DOES, WHAT = (
     ("The bird", "A queen", "My neighbour", "The sea"),
@@ -97,6 +98,39 @@ def test_an_interrupt_ends_the_trial_and_begins_no_other(posts, tiny_checkpoint,
     assert list((workdir / "runs").iterdir()) == []
 
 
+def test_a_killed_sweep_goes_on_with_the_trials_that_finished(posts, tiny_checkpoint, tmp_path):
+    """SIGKILL to every process of it, in the second trial; the second time more trials are asked for."""
+    workdir = tmp_path / "work"
+    call = arguments(posts, tiny_checkpoint, workdir, "--set", "epochs=3", "--set", "patience=0", "--set", "batch_tokens=128")
+    with subprocess.Popen(command(*call, "--trials", "2"), stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: trial_states(workdir) == ["completed", "running"], within=150)
+        for each in [process, *psutil.Process(process.pid).children(recursive=True)]:
+            each.kill()
+    assert (statuses(workdir)["wren"], statuses(workdir)["trial-2"]) == ("RUNNING", "RUNNING")  # nobody could put anything away
+    lines = []
+    with subprocess.Popen(command(*call, "--trials", "3"), stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:  # what comes after the trials is as in any sweep
+            lines.append(line.rstrip())
+            if line.startswith("Choosing the recipe"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130, lines
+    assert "going on with an earlier search of the same inputs: 1 of its trials is kept" in lines
+    told = [line for line in lines if line.startswith("trial-")]
+    assert [line.endswith(", kept from an earlier search") for line in told] == [True, False, False]
+    assert trial_states(workdir) == ["completed", "running", "completed", "completed", "completed"]
+
+
+def trial_states(workdir):
+    """The states of all trials in the store, in their order."""
+    if not (workdir / "mlflow.db").exists():
+        return []
+    with closing(sqlite3.connect(workdir / "mlflow.db")) as store:
+        if not store.execute("SELECT * FROM sqlite_master WHERE name = 'tags'").fetchall():
+            return []
+        query = "SELECT value FROM tags JOIN runs USING (run_uuid) WHERE key = 'mynah.trial_state' ORDER BY start_time"
+        return [state for (state,) in store.execute(query)]
+
+
 def test_what_fails_every_trial_is_told_once(posts, tiny_checkpoint, tmp_path):
     workdir = tmp_path / "work"
     call = command(*arguments(posts, tiny_checkpoint, workdir, "--trials", "50", "--set", "block=65"))
@@ -177,7 +211,7 @@ def test_what_a_cluster_is_not_sent(mynah, kubeflow, more, said):
 @pytest.mark.parametrize("state", ["SUCCEEDED", "RUNNING"])
 def test_trials_are_followed_as_one_step(mynah, kubeflow, state):
     kubeflow.script = [
-        ("RUNNING", {"begin": "SUCCEEDED", "trial": state}),
+        ("RUNNING", {"start-run": "SUCCEEDED", "trial": state}),
         ("SUCCEEDED", {"trial": "SUCCEEDED", "choose": "SUCCEEDED"}),
     ]
     done = mynah(*SUBMIT, "--trials", "3")

@@ -1,21 +1,24 @@
-"""pipeline.png: the way from posts to a served bot, with the numbers of the run that made it."""
+"""Draw pipeline.png: the steps from posts to a served bot, with the numbers of the run.
+
+Only functions import Pillow, which is of the extra `card`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.card.facts import Facts
-from components.card.pictures import emoji
-from components.card.pictures.ink import draw_emoji, draw_line
-from components.card.pictures.passage import Passage
-from components.card.pictures.style import BACKGROUND, FAINT, INK, SOFT, WHITE, Colour, colour_of
-from components.files import storage_errors
+from components.card.inputs import CardInputs
+from mynah.core.files import storage_errors
+from mynah.drawing import emoji
+from mynah.drawing.style import BACKGROUND, FAINT, INK, SOFT, WHITE, Colour, colour_of
+from mynah.drawing.text_drawing import draw_emoji, draw_line
+from mynah.drawing.text_layout import Passage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH, HEIGHT = 1200, 428
-MARGIN, GAP = 36, 42  # around all boxes; between two of them
+MARGIN, GAP = 36, 42  # around all boxes; between two boxes
 COLUMNS = 4
 BOX_WIDTH, BOX_HEIGHT = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS, 150
 INSET = 20
@@ -23,8 +26,8 @@ GREEN, RED, LINE = (26, 127, 72), (190, 42, 42), (150, 152, 160)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A box: what is done, and what came of it."""
+class PipelineStep:
+    """A box of the picture: a step and its result."""
 
     icon: str
     title: str
@@ -34,17 +37,17 @@ class Step:
     reached: bool = True
 
 
-def draw_pipeline(facts: Facts, path: Path) -> None:
-    """Draw the pipeline to `path`, a PNG of 1200 x 428 pixels: a light sheet with transparent corners, for any background.
+def draw_pipeline(inputs: CardInputs, path: Path) -> None:
+    """Draw the pipeline to `path`, an RGBA PNG of 1200 x 428 pixels with transparent corners, for any background.
 
-    Raises PlatformError when `path` can't be written.
+    Raises PlatformError when `path` cannot be written.
     """
     from PIL import Image, ImageDraw
 
     image = Image.new("RGBA", (WIDTH, HEIGHT), (*BACKGROUND, 0))
     ImageDraw.Draw(image).rounded_rectangle((0, 0, WIDTH - 1, HEIGHT - 1), 24, fill=BACKGROUND, outline=FAINT, width=2)
-    accent = colour_of(facts.authors[0].handle if facts.authors else facts.name)
-    boxes = steps(facts)
+    accent = colour_of(inputs.authors[0].handle if inputs.authors else inputs.name)
+    boxes = steps(inputs)
     for number, box in enumerate(boxes):
         _draw_arrow(image, number, boxes)
         _draw_box(image, box, _corner(number), accent)
@@ -52,39 +55,38 @@ def draw_pipeline(facts: Facts, path: Path) -> None:
         image.save(path, format="PNG", optimize=True)
 
 
-def steps(facts: Facts) -> list[Step]:
-    """The boxes, in their order."""
-    table = dict(facts.funnel)
-    downloaded, kept = sum(table.get("Tweets downloaded", [])), sum(table.get("Tweets kept", []))
-    authors = [f"@{author.handle}" for author in facts.authors]
-    failed = sum(not check.passed for check in facts.checks)
+def steps(inputs: CardInputs) -> list[PipelineStep]:
+    """Return the boxes in order."""
+    funnel, verdict = inputs.funnel.counts(), inputs.verdict
+    downloaded, kept = funnel["downloaded"], funnel["kept"]
+    authors = [f"@{author.handle}" for author in inputs.authors]
     judged = (
-        f"checks: {len(facts.checks)} of {len(facts.checks)}"
-        if facts.passed
-        else f"checks failed: {failed} of {len(facts.checks)}"
+        f"checks: {len(verdict.checks)} of {len(verdict.checks)}"
+        if verdict.passed
+        else f"checks failed: {len(verdict.failures)} of {len(verdict.checks)}"
     )
     return [
-        Step("📥", "Fetch", f"{downloaded:,} posts", f"of {authors[0] if len(authors) == 1 else f'{len(authors)} authors'}"),
-        Step("🧹", "Filter", f"{kept:,} kept", f"of {downloaded:,} posts"),
-        Step("🎓", "Fine-tune", _losses(facts), f"held-out loss, {_base(facts)}"),
-        Step("⚖️", "Evaluate", "passed" if facts.passed else "did not pass", judged, GREEN if facts.passed else RED),
-        Step("🪪", "Card", "README.md", "and pictures"),
-        Step("📦", "Register", "a new version", "in MLflow"),
-        Step("🏆", "Promote", "champion" if facts.passed else "refused", "if it beats the last" if facts.passed else "by the gate",
-             reached=facts.passed),
-        Step("📡", "Serve", "KServe" if facts.passed else "not served", "v1, v2, gRPC, OpenAI" if facts.passed else "",
-             reached=facts.passed),
+        PipelineStep("📥", "Fetch", f"{downloaded:,} posts", f"of {authors[0] if len(authors) == 1 else f'{len(authors)} authors'}"),
+        PipelineStep("🧹", "Filter", f"{kept:,} kept", f"of {downloaded:,} posts"),
+        PipelineStep("🎓", "Fine-tune", _losses(inputs), f"held-out loss, {_base(inputs)}"),
+        PipelineStep("⚖️", "Evaluate", "passed" if verdict.passed else "did not pass", judged, GREEN if verdict.passed else RED),
+        PipelineStep("🪪", "Card", "README.md", "and pictures"),
+        PipelineStep("📦", "Register", "a new version", "in MLflow"),
+        PipelineStep("🏆", "Promote", "champion" if verdict.passed else "refused", "if it beats the last" if verdict.passed else "by the gate",
+             reached=verdict.passed),
+        PipelineStep("📡", "Serve", "KServe" if verdict.passed else "not served", "v1, v2, gRPC, OpenAI" if verdict.passed else "",
+             reached=verdict.passed),
     ]  # fmt: skip
 
 
-def _losses(facts: Facts) -> str:
-    before, after = facts.metrics.get("base_held_out_loss"), facts.metrics.get("held_out_loss")
+def _losses(inputs: CardInputs) -> str:
+    before, after = inputs.metrics.get("base_held_out_loss"), inputs.metrics.get("held_out_loss")
     return " → ".join("n/a" if value is None else f"{value:.2f}" for value in (before, after))
 
 
-def _base(facts: Facts) -> str:
-    """The base model by its own name: where it lies on the machine that made the bot is nobody's business."""
-    return Path(facts.training.base).name
+def _base(inputs: CardInputs) -> str:
+    """Return the base model's name without its folder, which is private."""
+    return Path(inputs.training.base_model.name).name
 
 
 def _corner(number: int) -> tuple[int, int]:
@@ -92,8 +94,15 @@ def _corner(number: int) -> tuple[int, int]:
     return MARGIN + column * (BOX_WIDTH + GAP), MARGIN + row * (BOX_HEIGHT + HEIGHT - 2 * MARGIN - 2 * BOX_HEIGHT)
 
 
-def _draw_box(image: "Image", box: Step, corner: tuple[int, int], accent: Colour) -> None:
-    """Draw a box from its upper left corner."""
+def _draw_box(image: "Image", box: PipelineStep, corner: tuple[int, int], accent: Colour) -> None:
+    """Draw a box.
+
+    Args:
+        image: The picture.
+        box: The step and its result.
+        corner: Its upper left corner (x, y), in pixels.
+        accent: The colour of its title.
+    """
     from PIL import ImageDraw
 
     left, top = corner
@@ -111,8 +120,8 @@ def _draw_box(image: "Image", box: Step, corner: tuple[int, int], accent: Colour
     draw_line(image, Passage.of(box.more), (left + INSET, top + 118), range(20, 14, -1), room, SOFT)
 
 
-def _draw_arrow(image: "Image", number: int, boxes: list[Step]) -> None:
-    """Draw the arrow that leads to a box: from the left, or from the end of the row above."""
+def _draw_arrow(image: "Image", number: int, boxes: list[PipelineStep]) -> None:
+    """Draw the arrow to a box, from the left or from the end of the row above."""
     from PIL import ImageDraw
 
     if not number:

@@ -1,24 +1,24 @@
 "use strict";
-// Counts what the person told right, once each text has an answer; the key lies in the page, folded. Text goes in as text only.
+// Counts the correct answers once each text has one; the key is in the page, folded. Text is inserted as text only.
 {
   const texts = [...document.querySelectorAll(".sheet > li")];
   const key = [...document.querySelectorAll(".answers li")].map((line) => line.textContent.trim());
   const chances = new Map([...document.querySelectorAll("#chances tr")].map((row) => [+row.cells[0].textContent, row.cells[1].textContent]));
-  const button = document.getElementById("tell");
+  const button = document.getElementById("check");
   const score = document.getElementById("score");
   const answer = (text) => text.querySelector("input:checked")?.value;
 
-  function show(text, place) {
-    const right = answer(text) === key[place];
-    const told = text.querySelector(".told");
+  function show(text, number) {
+    const right = answer(text) === key[number];
+    const result = text.querySelector(".result");
     text.classList.add(right ? "right" : "wrong");
-    told.textContent = `${right ? "✓" : "✗"} it is ${key[place]}`;
-    told.hidden = false;
+    result.textContent = `${right ? "✓" : "✗"} it is ${key[number]}`;
+    result.hidden = false;
     for (const input of text.querySelectorAll("input")) input.disabled = true;
     return right;
   }
 
-  function tell() {
+  function check() {
     const open = texts.filter((text) => !answer(text));
     if (open.length) {
       score.textContent = `${open.length} of ${texts.length} ${open.length === 1 ? "has" : "have"} no answer yet.`;
@@ -28,12 +28,12 @@
     const right = texts.map(show).filter(Boolean).length;
     const chance = chances.get(right);
     score.textContent =
-      `You told ${right} of ${texts.length}; chance is ${texts.length / 2}. ` +
-      (chance ? `So good or better comes by tossing a coin ${chance}.` : "That is no better than tossing a coin.");
+      `${right} of ${texts.length} are correct; guessing gives ${texts.length / 2}. ` +
+      (chance ? `As good or better happens by guessing ${chance}.` : "That is no better than guessing.");
     button.hidden = true;
     document.getElementById("answers").open = true;
   }
 
   button.hidden = false;
-  button.addEventListener("click", tell);
+  button.addEventListener("click", check);
 }

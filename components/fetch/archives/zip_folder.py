@@ -1,6 +1,6 @@
-"""Reading chosen members of a zip or a folder that a stranger made, without harm.
+"""Read chosen members of an untrusted zip or folder safely.
 
-Nothing is ever unpacked to disk: members are read in chunks, and only those that are asked for by name.
+Nothing is ever unpacked to disk: members are read in chunks, and only those requested by name.
 """
 
 import contextlib
@@ -13,19 +13,21 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from components.errors import InputError
 from components.fetch.sources import printable
+from mynah.core.errors import InputError
 
 CHUNK = 1 << 20  # bytes
-BOMB_RATIO = 200  # deflate reaches 1032:1 at most; the JSON of real exports lies near 10:1
-BOMB_SIZE = 16 << 20  # bytes; what is smaller may be as dense as it likes
-MOST_BYTES = 8 << 30  # of all members read together
-MOST_DIRECTORY = 64 << 20  # bytes of a zip's list of members: half a million of them, or 700 MB of memory at the worst
+BOMB_RATIO = 200  # deflate reaches 1032:1 at most; the JSON of real exports reaches about 10:1
+BOMB_SIZE = 16 << 20  # bytes; smaller members are not checked against BOMB_RATIO
+MAX_TOTAL_BYTES = 8 << 30  # of all members that are read
+MAX_DIRECTORY_BYTES = 64 << 20  # a zip's central directory: half a million members, at worst 700 MB of memory
 PROFILE_MEDIA = "profile_media"  # the folder of profile pictures within an export's data
+MAX_FOLDER_DEPTH, MAX_FOLDER_FILES = 8, 200_000  # of an unpacked export that are listed; a person may name any folder
+CLUTTER = re.compile(r"(?:.*/)?(?:__MACOSX/.*|\._[^/]*|\.DS_Store)", re.DOTALL)  # written by macOS beside the files of an archive
 
-AGAIN = "Download the archive again; if it was packed anew, pack it with an ordinary zip program, without a password."
-# What zipfile and zlib raise on damaged input; there is no common base.
-DAMAGE = (
+DOWNLOAD_AGAIN = "Download the archive again; if you repacked it, use an ordinary zip program and no password."
+# Raised by zipfile and zlib on damaged input; there is no common base class.
+DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -40,88 +42,102 @@ DAMAGE = (
 
 
 class Archive(Protocol):
-    """The members of an export, by names with forward slashes."""
+    """The members of an export, named with forward slashes."""
 
     label: str  # the zip's or folder's own name, for messages
     names: list[str]
 
     def size(self, member: str) -> int:
-        """Its size in bytes, uncompressed. Raises InputError when the member must not be read."""
+        """Return the uncompressed size of `member` in bytes. Raises InputError when the member must not be read."""
 
     def chunks(self, member: str) -> Generator[bytes, None, None]:
-        """Its bytes, 1 MiB at a time. Raises InputError when they are damaged."""
+        """Yield the bytes of `member`, 1 MiB at a time. Raises InputError when they are damaged."""
 
 
 @contextlib.contextmanager
 def open_archive(path: Path, label: str) -> Iterator[Archive]:
-    """Open the zip or folder at `path`; `label` names it in messages.
+    """Open a zip or a folder.
 
-    Raises InputError when it is neither, is damaged, or names a member outside of itself.
+    Args:
+        path: The zip or folder.
+        label: Its name in messages.
+
+    Yields:
+        The archive.
+
+    Raises:
+        InputError: `path` is neither, is damaged, or names a member outside of itself.
     """
     if path.is_dir():
         yield FolderArchive(path, label)
         return
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(_Bounded(path.open("rb", buffering=0)))
-            opened = stack.enter_context(zipfile.ZipFile(file))
-        except DAMAGE as error:
+            file = stack.enter_context(_BoundedReader(path.open("rb", buffering=0)))
+            zip_file = stack.enter_context(zipfile.ZipFile(file))
+        except DAMAGE_ERRORS as error:
             raise _not_a_zip(path, label, error) from error
-        yield ZipArchive(opened, label)
+        yield ZipArchive(zip_file, label)
 
 
-class _Bounded(io.BufferedReader):
-    """A zip's file that refuses to read a huge directory, which zipfile reads whole and makes an object of each member."""
+class _BoundedReader(io.BufferedReader):
+    """A zip's file that refuses to read a huge directory: zipfile reads it whole and creates an object for each member."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As its base has it. Raises BadZipFile."""
-        if size is not None and size > MOST_DIRECTORY:
-            raise zipfile.BadZipFile(f"its directory has {size:,} bytes, and {MOST_DIRECTORY:,} are read at most")
+        """Read like io.BufferedReader. Raises BadZipFile when zipfile asks for too large a directory."""
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile(f"its directory has {size:,} bytes; the limit is {MAX_DIRECTORY_BYTES:,}")
         return super().read(size)
 
 
 class ZipArchive:
-    """A zip whose members' names were all found safe."""
+    """A zip whose member names were all checked."""
 
-    def __init__(self, opened: zipfile.ZipFile, label: str) -> None:
+    def __init__(self, file: zipfile.ZipFile, label: str) -> None:
         self.label = label
-        self._zip = opened
-        self._members = {info.filename: info for info in opened.infolist()}
-        self._asked: dict[str, int] = {}
+        self._zip = file
+        # Windows PowerShell and old .NET write names with backslashes, against the zip specification (4.4.17).
+        named = ((info.filename.replace("\\", "/").removeprefix("./"), info) for info in file.infolist())
+        self._members = {name: info for name, info in named if not CLUTTER.fullmatch(name)}
+        self._sizes: dict[str, int] = {}
         self.names = list(self._members)
-        for info in opened.infolist():
+        for info in file.infolist():
             _refuse_unsafe_name(info.orig_filename, label)
 
     def size(self, member: str) -> int:
-        """Its size in bytes, uncompressed. Raises InputError for an encrypted member, an odd compression, or a zip bomb."""
+        """Return the uncompressed size of `member` in bytes.
+
+        Raises:
+            InputError: The member is encrypted, uses an unsupported compression, or looks like a zip bomb.
+        """
         info = self._members[member]
         where = f"{self.label}, {printable(member)}"
         if info.flag_bits & 0x1:
-            raise InputError(f"{where}: is encrypted", AGAIN)
+            raise InputError(f"{where}: is encrypted", DOWNLOAD_AGAIN)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{where}: is compressed by method {info.compress_type}, and only deflate is read", AGAIN)
+            raise InputError(f"{where}: is compressed by method {info.compress_type}, only deflate is supported", DOWNLOAD_AGAIN)
         if info.file_size > BOMB_SIZE and info.file_size > BOMB_RATIO * info.compress_size:
             packed = f"{info.file_size} bytes packed into {info.compress_size}"
-            raise InputError(f"{where}: looks like a zip bomb ({packed}); nothing was read", AGAIN)
-        self._asked[member] = info.file_size
-        total = sum(self._asked.values())
-        if total > MOST_BYTES:
-            raise InputError(f"{where}: brings the posts to {total} bytes, and {MOST_BYTES} are read at most", AGAIN)
+            raise InputError(f"{where}: looks like a zip bomb ({packed}); nothing was read", DOWNLOAD_AGAIN)
+        self._sizes[member] = info.file_size
+        total = sum(self._sizes.values())
+        if total > MAX_TOTAL_BYTES:
+            raise InputError(f"{where}: brings the total to {total} bytes; the limit is {MAX_TOTAL_BYTES}", DOWNLOAD_AGAIN)
         return info.file_size
 
     def chunks(self, member: str) -> Generator[bytes, None, None]:
-        """Its bytes, 1 MiB at a time; zipfile itself stops at the declared size. Raises InputError when they are damaged."""
+        """Yield the bytes of `member`, 1 MiB at a time; zipfile stops at the declared size. Raises InputError when they are damaged."""
         self.size(member)
         try:
-            with self._zip.open(self._members[member]) as file:
-                while chunk := file.read(CHUNK):
+            with self._zip.open(self._members[member]) as member_file:
+                while chunk := member_file.read(CHUNK):
                     yield chunk
-        except DAMAGE as error:
-            raise InputError(f"{self.label}, {printable(member)}: the zip is damaged here ({error})", AGAIN) from error
+        except DAMAGE_ERRORS as error:
+            raise InputError(f"{self.label}, {printable(member)}: the zip is damaged here ({error})", DOWNLOAD_AGAIN) from error
 
 
 class FolderArchive:
-    """An unpacked export; only its top, its `data` folder, the `data` of its sub-folders, and three folders there are listed."""
+    """An unpacked export: the folders where exports of X have their files, which may be links, and all others that are none."""
 
     def __init__(self, root: Path, label: str) -> None:
         self.label = label
@@ -132,10 +148,11 @@ class FolderArchive:
             listed = [item for folder in folders if folder.is_dir() for item in sorted(folder.iterdir())]
         except OSError as error:
             raise InputError(f"{label}: the folder cannot be listed ({error.strerror})", "Make it readable.") from error
-        self.names = [item.relative_to(root).as_posix() for item in listed]
+        names = dict.fromkeys([*(item.relative_to(root).as_posix() for item in listed), *_files_below(root)])
+        self.names = [name for name in names if not CLUTTER.fullmatch(name)]
 
     def size(self, member: str) -> int:
-        """Its size in bytes. Raises InputError when it is no plain file, or a link that leaves the folder."""
+        """Return the size of `member` in bytes. Raises InputError unless it is a regular file inside the folder."""
         where = f"{self.label}, {printable(member)}"
         try:
             path = (self._root / member).resolve()
@@ -146,11 +163,11 @@ class FolderArchive:
             return path.stat().st_size
         except OSError as error:
             raise InputError(f"{where}: cannot be read ({error.strerror})", "Make it readable.") from error
-        except RuntimeError as error:  # whose words hold the machine's path
+        except RuntimeError as error:  # its message contains the machine's path
             raise InputError(f"{where}: is a link to itself", "Put the file itself in its place.") from error
 
     def chunks(self, member: str) -> Generator[bytes, None, None]:
-        """Its bytes, 1 MiB at a time."""
+        """Yield the bytes of `member`, 1 MiB at a time. Raises InputError when they cannot be read."""
         self.size(member)
         try:
             with (self._root / member).open("rb") as file:
@@ -161,11 +178,29 @@ class FolderArchive:
             raise InputError(f"{where}: cannot be read ({error.strerror})", "Make it readable.") from error
 
 
+def _files_below(root: Path) -> Iterator[str]:
+    """Yield the names of the files below a folder, the higher ones first, without following links; of a huge folder only the first."""
+    level, count = [root], 0
+    for _ in range(MAX_FOLDER_DEPTH):
+        inner: list[Path] = []
+        for folder in level:
+            with contextlib.suppress(OSError):  # a folder that may not be listed
+                for item in sorted(folder.iterdir()):
+                    count += 1
+                    if count > MAX_FOLDER_FILES:
+                        return
+                    if item.is_dir() and not item.is_symlink():
+                        inner.append(item)
+                    else:
+                        yield item.relative_to(root).as_posix()
+        level = inner
+
+
 def _refuse_unsafe_name(name: str, label: str) -> None:
     parts = re.split(r"[/\\]", name)
     if not parts[0] or ".." in parts or re.match(r"[A-Za-z]:", name):
         problem = f"{label}: member {printable(name)[:200]!r} points outside the archive; nothing was read"
-        raise InputError(problem, "Such a zip is not X's own work: download the archive from X again.")
+        raise InputError(problem, "X does not write such a zip: download the archive from X again.")
 
 
 def _not_a_zip(path: Path, label: str, error: Exception) -> InputError:
@@ -175,9 +210,9 @@ def _not_a_zip(path: Path, label: str, error: Exception) -> InputError:
     except OSError as cause:
         return InputError(f"{label}: cannot be read ({cause.strerror})", "Make the file readable.")
     if not start:
-        return InputError(f"{label}: is empty (0 bytes)", AGAIN)
+        return InputError(f"{label}: is empty (0 bytes)", DOWNLOAD_AGAIN)
     if start.startswith(b"PK"):
-        return InputError(f"{label}: the zip is cut short or damaged ({error})", AGAIN)
+        return InputError(f"{label}: the zip is cut short or damaged ({error})", DOWNLOAD_AGAIN)
     return InputError(
         f"{label}: is not a zip (it begins with {start!r})",
         "Name the zip that X sent or its unpacked folder; a table must end in .csv, .jsonl, .ndjson or .parquet.",

@@ -1,10 +1,10 @@
-"""Pages of a timeline that were paid for, kept until the timeline is complete: a fetch that is cut off does not pay twice.
+"""Cache the pages of a timeline that were paid for until it is complete: an interrupted fetch does not pay twice.
 
-A private file (mode 0600) of JSON lines for each account, for a day: so long does X charge the same post but once, and so soon must
-what is deleted there be gone here. The first line is the account, each other one a page.
+The cache is a private file (mode 0600) of JSON lines for each account, kept for a day: X charges a post only once within that time, and
+posts that are deleted on X must soon be deleted here. The first line is the account, each other line a page.
 
-Where there is an installation's bucket (MYNAH_S3_BUCKET), a copy is kept in there: a pod's disk goes with it, and its next attempt is
-another pod. The copy is a help and no need: where S3 fails, that is told, and the fetch goes on.
+Where the installation has a bucket (MYNAH_S3_BUCKET), a copy is kept there: a pod's disk disappears with it, and the next attempt runs
+in another pod. The copy is optional: when S3 fails, a warning is printed and the fetch continues.
 """
 
 import contextlib
@@ -15,43 +15,39 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from components.errors import MynahError, PlatformError
-from components.events import say
-from components.fetch import shapes
-from components.files import make_folder, storage_errors
-from components.lineage import author_key
-
-if TYPE_CHECKING:
-    from components.artifact_s3 import S3Place
+from components.fetch import untrusted_json
+from mynah.core.caches import cache_folder
+from mynah.core.errors import MynahError, PlatformError
+from mynah.core.files import make_folder, set_mode, storage_errors
+from mynah.core.progress import notify
+from mynah.core.settings import MYNAH_S3_BUCKET
+from mynah.data.authors import author_key
+from mynah.storage.s3 import S3ArtifactStore, erase_upload, erase_version, s3_client, s3_errors
 
 SECONDS_KEPT = 86_400
-FOLDER = "x-pages"  # in the folder for caches, and in the bucket
-FINISHED = {"finished": True}  # the last line of a complete timeline; to read it on is to take it up again, for nothing
-NAME = "pages.jsonl"  # of the copy
-SINCE = "mynah_kept_since"  # in the first line: when it was written, a Unix time
+FOLDER = "x-pages"  # in the cache folder, and in the bucket
+FINISHED = {"finished": True}  # the last line of a complete timeline
+NAME = "pages.jsonl"  # of the copy in S3
+SINCE = "mynah_kept_since"  # in the first line: the Unix time at which it was written
 
 
 def pages_folder() -> Path:
-    """Where pages are kept: MYNAH_CACHE, else the user's own folder for caches. Raises PlatformError where nobody knows the latter."""
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    try:
-        return Path(os.environ.get("MYNAH_CACHE") or f"{caches}/mynah").expanduser() / FOLDER
-    except RuntimeError as error:  # a user without a home, as containers may have
-        raise PlatformError(f"there is no folder for caches: {error}", "Set MYNAH_CACHE to a folder.") from error
+    """Return the folder of kept pages. Raises PlatformError where no cache folder is known."""
+    return cache_folder(FOLDER)
 
 
-def kept_pages(author: str) -> Path:
-    """The file with pages of `author`, whether it is there or not; `mynah forget` erases it."""
+def pages_file(author: str) -> Path:
+    """Return the cache file of `author`, whether it exists or not; `mynah forget` erases it."""
     return pages_folder() / f"{_key(author)}.jsonl"
 
 
-def copied_pages(author: str) -> str:
-    """The address of their copy, s3://BUCKET/x-pages/…, whether anything is there or not; "" where there is no bucket."""
-    bucket = os.environ.get("MYNAH_S3_BUCKET", "")
+def pages_copy_uri(author: str) -> str:
+    """Return the URI of its copy, s3://BUCKET/x-pages/…, whether it exists or not; "" without a bucket."""
+    bucket = MYNAH_S3_BUCKET.get()
     return f"s3://{bucket}/{FOLDER}/{_key(author)}" if bucket else ""
 
 
@@ -59,17 +55,17 @@ def _key(author: str) -> str:
     return hashlib.sha256(author_key(author).encode()).hexdigest()[:32]
 
 
-class Pages:
-    """What is kept of one account. Read and written within `locked` alone."""
+class PageCache:
+    """The cached pages of one account. Read and write them only within `locked`."""
 
     def __init__(self, handle: str) -> None:
-        self._handle, self._path, self._copy = handle, kept_pages(handle), _Copy(copied_pages(handle))
-        self.account: dict[str, Any] = {}  # as X gives it; empty where nothing is kept
+        self._handle, self._path, self._copy = handle, pages_file(handle), _S3Copy(pages_copy_uri(handle))
+        self.account: dict[str, Any] = {}  # X's user object; empty where nothing is cached
         self.posts: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the account against other fetches of it, and read what is kept. Raises PlatformError while another holds it."""
+        """Lock the account against other fetches, and read its cache. Raises PlatformError while another fetch holds the lock."""
         make_folder(self._path.parent.parent)
         path = self._path.with_suffix(".lock")
         lock = FileLock(path, timeout=0)
@@ -81,7 +77,7 @@ class Pages:
             raise PlatformError(f"another mynah is fetching @{self._handle} from X", "Wait for it: both would pay.") from error
         try:
             with storage_errors(self._path):
-                self._copy.take(self._path)
+                self._copy.download(self._path)
                 self._drop_old()
             self._read()
             yield
@@ -90,22 +86,22 @@ class Pages:
             lock.release()
 
     def begin(self, account: dict[str, Any]) -> None:
-        """Keep the account itself."""
+        """Start the cache with the account itself."""
         self.account = {**account, SINCE: time.time()}
         self._add(self.account)
 
     def add(self, posts: list[dict[str, Any]]) -> None:
-        """Keep a page."""
+        """Append a page."""
         if posts:
             self.posts += posts
             self._add(posts)
 
     def finish(self) -> None:
-        """Note that the timeline is complete: its pages may go as soon as its posts are written elsewhere."""
+        """Mark the timeline as complete: its pages may be removed once its posts are written elsewhere."""
         self._add(FINISHED)
 
     def remove_finished(self) -> None:
-        """Keep nothing of a timeline that is complete; what another fetch holds stays."""
+        """Remove the cache of a complete timeline, unless another fetch holds it."""
         with contextlib.suppress(FileNotFoundError, Timeout), FileLock(self._path.with_suffix(".lock"), timeout=0):
             with storage_errors(self._path):
                 is_finished = self._path.read_bytes().endswith(b"\n" + json.dumps(FINISHED).encode() + b"\n")
@@ -120,86 +116,80 @@ class Pages:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "ab") as file:
                 file.write(json.dumps(value).encode() + b"\n")
-        self._copy.put(self._path)
+        self._copy.upload(self._path)
 
     def _read(self) -> None:
-        """Read the file up to its first line that is not whole: a kill may have cut the last one."""
+        """Read the file up to its first incomplete line, and truncate it there: a kill may have cut the last line."""
         self.account, self.posts = {}, []
-        whole = 0
+        length = 0
         with storage_errors(self._path), contextlib.suppress(FileNotFoundError), self._path.open("r+b") as file:
             for line in file:
                 value = _value(line)
-                if isinstance(value, dict) and not whole and value:
+                if isinstance(value, dict) and not length and value:
                     self.account = value
-                elif isinstance(value, list) and whole:
-                    self.posts += shapes.records(value)
+                elif isinstance(value, list) and length:
+                    self.posts += untrusted_json.records(value)
                 else:
                     break
-                whole += len(line)
-            file.truncate(whole)
+                length += len(line)
+            file.truncate(length)
 
     def _drop_old(self) -> None:
-        """Remove what was begun more than a day ago, of any account. Pages are only ever added, so the first one's age decides."""
+        """Remove the caches of any account that were begun more than a day ago. The first line's age decides, as pages are only appended."""
         for path in self._path.parent.glob("*.jsonl"):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                since = shapes.record(_value(file.readline())).get(SINCE)
+                since = untrusted_json.record(_value(file.readline())).get(SINCE)
                 if not isinstance(since, float) or not 0 <= time.time() - since < SECONDS_KEPT:
                     path.unlink()
 
 
-class _Copy:
-    """The copy in S3 at `address` ("": none), an object of the same bytes. Where S3 fails, a warning tells it, and no more is copied."""
+class _S3Copy:
+    """A copy of the file in S3 at `address` ("" for none). When S3 fails, a warning is printed, and copying stops."""
 
     def __init__(self, address: str) -> None:
         self._address, self._is_on = address, bool(address)
 
     @contextlib.contextmanager
-    def _place(self) -> Iterator["S3Place"]:
-        from components.artifact_s3 import S3Place
-
+    def _store(self) -> Iterator[S3ArtifactStore]:
         bucket, _, prefix = self._address.removeprefix("s3://").partition("/")
         try:
-            yield S3Place(bucket, prefix)
+            yield S3ArtifactStore(bucket, prefix)
         except (MynahError, ImportError) as error:  # also where boto3 is not installed
             reason = error.problem if isinstance(error, MynahError) else error
-            say(f"pages of X are kept on this machine alone, and maybe at {self._address}: {reason}", "warning")
+            notify(f"pages of X are cached only on this machine, and maybe at {self._address}: {reason}", "warning")
             self._is_on = False
 
-    def take(self, path: Path) -> None:
-        """Bring it to `path`, where nothing lies there; and erase the copies of any account that are older than a day."""
+    def download(self, path: Path) -> None:
+        """Download the copy to `path` unless a file exists there, and erase the copies of any account that are older than a day."""
         if self._is_on and not path.exists():
-            with self._place() as place:
-                _erase_old(place.bucket)
-                if NAME in place.files():
-                    place.get(NAME, path)
-                    path.chmod(0o600)
+            with self._store() as store:
+                _erase_old(store.bucket)
+                if NAME in store.files():
+                    store.get(NAME, path)
+                    set_mode(path, 0o600)
 
-    def put(self, path: Path) -> None:
-        """Make it what lies at `path`."""
+    def upload(self, path: Path) -> None:
+        """Replace the copy with the file at `path`."""
         if self._is_on:
-            with self._place() as place:
-                place.put(NAME, path)
+            with self._store() as store:
+                store.put(NAME, path)
 
     def remove(self) -> None:
-        """Erase it with its older versions, which a bucket may keep, and uploads of it that a kill cut off."""
+        """Erase the copy with its older versions, which a bucket may keep, and its interrupted uploads."""
         if self._address:
-            from components.artifact_s3 import erase_upload, erase_version
-
-            with self._place() as place:
-                for version in place.versions():
+            with self._store() as store:
+                for version in store.versions():
                     erase_version(version)
-                for upload in place.uploads():
+                for upload in store.uploads():
                     erase_upload(upload)
 
 
 def _erase_old(bucket: str) -> None:
-    from components.artifact_s3 import s3_client, s3_errors
-
-    client, begun = s3_client(), datetime.now(UTC) - timedelta(seconds=SECONDS_KEPT)
+    client, oldest = s3_client(), datetime.now(UTC) - timedelta(seconds=SECONDS_KEPT)
     with s3_errors(f"looking for old pages in s3://{bucket}/{FOLDER}"):
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{FOLDER}/"):
             for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                if item["LastModified"] < begun:
+                if item["LastModified"] < oldest:
                     client.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
 
 

@@ -1,4 +1,4 @@
-// The playground: choose a bot, ask it, share what was asked. The state lies in the URL's fragment, which no server sees.
+// The playground: choose a bot, query it, share the query. The state is in the URL's fragment, which is not sent to the server.
 
 import { chooser } from "./chooser.js";
 import { byId, clean, make } from "./dom.js";
@@ -10,8 +10,8 @@ const numbers = ["n", "max_tokens", "temperature", "top_p", "seed"];
 let bots = [];
 let chosen = "";
 let lastSeed = "";
-let running = null; // the AbortController of the answers that are being written
-let retry = null; // what waits for an API key
+let running = null; // the AbortController of the running request
+let retry = null; // the action that waits for an API key
 
 const choose = chooser((name) => select(name));
 const say = (text) => (byId("status").textContent = text);
@@ -42,19 +42,19 @@ function select(name) {
   byId("about-title").textContent = name ? `About ${clean(name)}` : "About the bot";
   byId("picture").hidden = true;
   byId("card").replaceChildren();
-  if (bot) tellAbout(name);
+  if (bot) showAbout(name);
   else complain(name ? `There is no bot named “${name.slice(0, 80)}” here.` : "There is no bot here yet.");
 }
 
-function tellAbout(name) {
+function showAbout(name) {
   const address = `page/bots/${encodeURIComponent(name)}`;
   request(`${address}/picture`).then((response) => showPicture(name, response)).catch(() => {}); // a bot may have none
   const show = (...nodes) => chosen === name && byId("card").replaceChildren(...nodes);
   const showProblem = (text) => show(make("p", { className: "soft" }, clean(text)));
-  guarded(async () => show(render(await (await request(`${address}/card`)).text())), () => tellAbout(name), showProblem);
+  guarded(async () => show(render(await (await request(`${address}/card`)).text())), () => showAbout(name), showProblem);
 }
 
-/** Drawn, not linked: a picture's address can't carry the API key, and the page's policy allows no other source. */
+/** Draw the picture on a canvas: an image's URL cannot carry the API key, and the page's policy allows no other source. */
 async function showPicture(name, response) {
   const image = await createImageBitmap(await response.blob());
   if (chosen !== name) return;
@@ -65,30 +65,30 @@ async function showPicture(name, response) {
 
 // The state and the link that carries it
 
-/** What the form says; only what differs from the defaults, so that links are short. */
+/** The form's values that differ from the defaults, so that links are short. */
 function state() {
-  const said = new URLSearchParams({ bot: chosen, prompt: form.elements.prompt.value });
+  const values = new URLSearchParams({ bot: chosen, prompt: form.elements.prompt.value });
   for (const name of numbers) {
     const field = form.elements[name];
     const value = name === "seed" ? field.value || lastSeed : field.value;
-    if (value !== field.defaultValue) said.set(name, value);
+    if (value !== field.defaultValue) values.set(name, value);
   }
-  if (comparing()) said.set("compare", "1");
-  return said;
+  if (comparing()) values.set("compare", "1");
+  return values;
 }
 
 const linked = () => location.hash.includes("="); // the skip link's #ask is no state
 const link = () => new URLSearchParams(linked() ? location.hash.slice(1) : "");
 
-/** Fill the form from the link; it never asks by itself, since any page can open a link. */
+/** Fill the form from the link, without sending a request, since any page can open a link. */
 function restore() {
-  const said = link();
-  for (const name of ["prompt", ...numbers]) form.elements[name].value = said.get(name) ?? form.elements[name].defaultValue;
-  byId("compare").checked = said.has("compare");
-  byId("settings").open ||= numbers.some((name) => said.has(name));
+  const values = link();
+  for (const name of ["prompt", ...numbers]) form.elements[name].value = values.get(name) ?? form.elements[name].defaultValue;
+  byId("compare").checked = values.has("compare");
+  byId("settings").open ||= numbers.some((name) => values.has(name));
 }
 
-/** Choose the link's bot, or the first, once it is known which there are. */
+/** Choose the link's bot, or the first one, once the bots are loaded. */
 function follow() {
   if (linked() && document.activeElement === document.body) byId("run").focus();
   select(link().get("bot") || chosen || bots[0]?.name || "");
@@ -103,27 +103,27 @@ async function run() {
   if (!form.checkValidity()) byId("settings").open = true;
   if (!form.reportValidity() || !bots.some((bot) => bot.name === chosen)) return;
   running?.abort();
-  const mine = (running = new AbortController());
+  const controller = (running = new AbortController());
   const seed = form.elements.seed.value || String(crypto.getRandomValues(new Uint32Array(1))[0]);
-  const asked = { prompt: form.elements.prompt.value, stream: true };
-  for (const name of numbers) asked[name] = Number(form.elements[name].value);
-  asked.seed = Number(seed);
+  const query = { prompt: form.elements.prompt.value, stream: true };
+  for (const name of numbers) query[name] = Number(form.elements[name].value);
+  query.seed = Number(seed);
   const addresses = comparing() ? [`${chosen}@champion`, `${chosen}@challenger`] : [chosen];
   lastSeed = seed;
   remember();
   complain("");
   busy(true);
   say(`${chosen} is writing …`);
-  const columns = addresses.map((address) => column(address, asked));
-  byId("answers").replaceChildren(...columns.map((made) => made.section));
-  const ends = await Promise.all(columns.map((made) => stream(made, mine.signal)));
-  if (running !== mine) return; // asked again meanwhile
+  const columns = addresses.map((address) => column(address, query));
+  byId("answers").replaceChildren(...columns.map(({ section }) => section));
+  const ends = await Promise.all(columns.map((target) => stream(target, controller.signal)));
+  if (running !== controller) return; // a newer request is running
   running = null;
   busy(false);
-  if (!byId("card").querySelector("h3")) tellAbout(chosen); // a bot's files may come with its first answer
+  if (!byId("card").querySelector("h3")) showAbout(chosen); // the first answer may have downloaded the bot's files
   const whole = ends.reduce((sum, count) => sum + count, 0);
-  const all = asked.n * columns.length;
-  const how = mine.signal.aborted ? "Stopped" : whole < all ? "Broken off" : "Done";
+  const all = query.n * columns.length;
+  const how = controller.signal.aborted ? "Stopped" : whole < all ? "Broken off" : "Done";
   say(`${how}: ${whole < all ? `${whole} of ` : ""}${all} ${all === 1 ? "answer" : "answers"}, seed ${seed}.`);
 }
 
@@ -133,13 +133,13 @@ function busy(now) {
   byId("stop").disabled = !now;
 }
 
-/** A heading and an empty place for each answer. */
-function column(address, asked) {
+/** Create a heading and an empty element for each answer. */
+function column(address, query) {
   const alias = address.split("@")[1];
   const title = make("h3", {}, alias ?? address);
-  const answers = Array.from({ length: asked.n }, (_, index) => place(asked.prompt, index));
+  const answers = Array.from({ length: query.n }, (_, index) => place(query.prompt, index));
   const section = make("section", { ariaLabel: `Answers of ${address}` }, title, make("ol", {}, ...answers.map((one) => one.item)));
-  return { address, asked, title, answers, section };
+  return { address, query, title, answers, section };
 }
 
 function place(prompt, index) {
@@ -151,12 +151,12 @@ function place(prompt, index) {
   return { text, note, item: make("li", { className: "writing" }, make("div", {}, words, note), button) };
 }
 
-/** Write a column's answers as they come; how many of them became whole. */
-async function stream({ address, asked, title, answers, section }, signal) {
+/** Write a column's answers as they arrive; return how many are complete. */
+async function stream({ address, query, title, answers, section }, signal) {
   let whole = 0;
   const show = (text) => section.append(make("p", { className: "problem", role: "alert" }, clean(text)));
   await guarded(async () => {
-    const response = await request("openai/v1/completions", { body: { model: address, ...asked }, signal });
+    const response = await request("openai/v1/completions", { body: { model: address, ...query }, signal });
     const version = response.headers.get("X-Mynah-Version")?.split(":")[1];
     if (version) title.append(make("span", { className: "soft" }, ` version ${clean(version)}`));
     for await (const { choices = [] } of events(response)) {
@@ -166,13 +166,13 @@ async function stream({ address, asked, title, answers, section }, signal) {
         if (!finish) continue;
         whole += 1;
         answer.item.classList.remove("writing");
-        if (finish === "length") answer.note.textContent = `cut after ${asked.max_tokens} tokens`;
+        if (finish === "length") answer.note.textContent = `cut after ${query.max_tokens} tokens`;
       }
     }
   }, run, show);
   for (const { item, text } of answers) {
     item.classList.remove("writing");
-    item.hidden = !text.data; // nothing came of it
+    item.hidden = !text.data; // no text arrived
   }
   return whole;
 }
@@ -189,9 +189,9 @@ async function copied(button, text) {
   setTimeout(() => (button.textContent = label), 1500);
 }
 
-// What goes wrong
+// Errors
 
-/** Do it; show what the server says against it, or ask for a key and do `again` with that. */
+/** Run `doing`; show the server's error, or ask for a key and run `again` with it. */
 async function guarded(doing, again, show = complain) {
   try {
     return await doing();
@@ -238,5 +238,5 @@ addEventListener("hashchange", () => {
   restore();
   follow();
 });
-if (linked()) restore(); // before the bots are here, so that nothing that is typed meanwhile gets lost
+if (linked()) restore(); // before the bots are loaded, so that text typed meanwhile is not lost
 load();

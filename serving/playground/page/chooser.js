@@ -1,10 +1,10 @@
-// The box that chooses a bot: a combobox with a list beneath it, as the ARIA Authoring Practices describe it.
+// The combobox for choosing a bot: https://www.w3.org/WAI/ARIA/apg/patterns/combobox/
 
 import { byId, clean, make } from "./dom.js";
 
-const MOST = 50; // options in the page at once; typing finds the others among thousands
+const MAX_OPTIONS = 50; // options in the page at once; typing finds others among thousands
 
-/** Make the box choose among `bots`; `chosen(name)` is called for every choice that a person makes. */
+/** Set up the combobox; `chosen(name)` is called for every choice of the user. */
 export function chooser(chosen) {
   const box = byId("bot");
   const list = byId("bots");
@@ -26,11 +26,11 @@ export function chooser(chosen) {
     const wanted = word.trim().toLowerCase();
     const first = bots.filter((bot) => bot.name.startsWith(wanted));
     const found = wanted ? [...first, ...bots.filter((bot) => bot.name.indexOf(wanted) > 0)] : bots;
-    list.replaceChildren(...found.slice(0, MOST).map(option));
+    list.replaceChildren(...found.slice(0, MAX_OPTIONS).map(option));
     const number = (count) => count.toLocaleString("en");
     byId("count").textContent = !found.length
       ? `No bot has “${clean(word).slice(0, 40)}” in its name.`
-      : found.length > MOST ? `${MOST} of ${number(found.length)} shown; type to find others` : `${number(found.length)} found`;
+      : found.length > MAX_OPTIONS ? `${MAX_OPTIONS} of ${number(found.length)} shown; type to find others` : `${number(found.length)} found`;
     byId("popup").hidden = false;
     box.setAttribute("aria-expanded", "true");
     activate(wanted ? 0 : Math.max(0, found.findIndex((bot) => bot.name === current)));
@@ -83,12 +83,12 @@ export function chooser(chosen) {
   });
 
   return {
-    /** The bots to choose among; an open list stays open. */
+    /** Set the bots to choose from; an open list stays open. */
     fill(known) {
       bots = known;
       box.placeholder = bots.length ? "Find a bot" : "There is no bot here";
     },
-    /** Show a choice that the page made. */
+    /** Show the page's choice. */
     show(name) {
       current = clean(name);
       box.value = current;

@@ -1,4 +1,4 @@
-// Nodes made of text, never of markup: nothing that a bot, a card or a link says is parsed as HTML anywhere on this page.
+// Creates nodes from text, never from markup: no text of a bot, a card or a link is parsed as HTML on this page.
 
 // Bidirectional controls reorder what a reader sees, and invisible characters hide text; new lines and tabs stay.
 const UNSEEN =
@@ -6,10 +6,10 @@ const UNSEEN =
 
 export const byId = (id) => document.getElementById(id);
 
-/** Text without characters that deceive. */
+/** Return text without misleading characters. */
 export const clean = (text) => String(text).replace(UNSEEN, "");
 
-/** An element with properties and children; strings become text. */
+/** Create an element with properties and children; strings become text nodes. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);

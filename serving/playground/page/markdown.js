@@ -1,9 +1,9 @@
-// The part of Markdown that model cards use, as nodes: headings, paragraphs, lists, tables, fences, code, bold, links.
-// Everything else stays the text it is; pictures are named and never fetched. Repetitions are bounded, so no card can hang the page.
+// Renders the part of Markdown that model cards use as nodes: headings, paragraphs, lists, tables, fences, code, bold, links.
+// Everything else stays text; pictures are named and never fetched. Repetitions are bounded, so that no card can hang the page.
 
 import { clean, make } from "./dom.js";
 
-const SECTION = "h4"; // what ## becomes beneath the headings of the page
+const SECTION = "h4"; // the level of ## below the page's own headings
 const HEADING = /^(#{1,6}) +(.*)/;
 const FENCE = /^(`{3,}|~{3,})/;
 const RULE = /^\|[\s:|-]+$/; // the second line of a table
@@ -13,7 +13,7 @@ const INLINE =
 const REFERENCE = /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|(amp|lt|gt|quot|nbsp));/g;
 const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', nbsp: "\u00a0" };
 
-/** The card as a fragment: its sections folded, without its front matter, which is for machines. */
+/** Return the card as a fragment, with folded sections and without its front matter. */
 export function render(source) {
   const lines = clean(source).split("\n");
   const out = document.createDocumentFragment();
@@ -74,7 +74,7 @@ function table(lines, at) {
   return [scrolled(make("table", {}, head, made), "Table"), at];
 }
 
-/** What may be wider than the page scrolls by itself, by keyboard too. */
+/** Wrap an element that can be wider than the page in its own scroll area, accessible by keyboard. */
 function scrolled(element, ariaLabel) {
   return make("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel }, element);
 }
@@ -94,7 +94,7 @@ function inline(text, parent) {
   return parent;
 }
 
-/** Text with its references resolved: after the structure is read they can't make any. */
+/** Resolve character references, after the structure was parsed, so that they cannot change it. */
 function words(text) {
   const resolved = text.replace(REFERENCE, (_, ten, sixteen, name) => NAMED[name] ?? character(parseInt(ten ?? sixteen, ten ? 10 : 16)));
   return resolved ? [clean(resolved)] : [];
@@ -102,7 +102,7 @@ function words(text) {
 
 const character = (code) => (code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? "\ufffd" : String.fromCodePoint(code));
 
-/** A link to the web that says which host it leads to; any other address is no link. */
+/** Return a web link followed by its host; other addresses are not linked. */
 function link(label, target) {
   const url = URL.parse?.(target) ?? null;
   if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password) return [label];

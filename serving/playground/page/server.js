@@ -1,8 +1,8 @@
-// Talking to the server: requests with the caller's key, its refusals in its own words, and answers as they are written.
+// Requests to the server with the caller's key, its error messages, and streamed answers.
 
 const KEY = "mynah-key"; // in sessionStorage: gone with the tab
 
-/** What went wrong in words for a reader; `status` is HTTP's, 0 where there was no answer. */
+/** An error with a message for the user; `status` is the HTTP status, 0 without a response. */
 export class Refused extends Error {
   constructor(message, status = 0) {
     super(message);
@@ -12,7 +12,7 @@ export class Refused extends Error {
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
-/** Send a request; the body as JSON where there is one. Throws Refused, or an AbortError where `signal` says so. */
+/** Send a request, with a body as JSON if there is one. Throws Refused, or an AbortError when `signal` aborts. */
 export async function request(path, { body, signal } = {}) {
   const headers = body ? { "Content-Type": "application/json" } : {};
   const key = sessionStorage.getItem(KEY);
@@ -26,19 +26,19 @@ export async function request(path, { body, signal } = {}) {
 
 async function refusal(response) {
   const text = await response.text().catch(() => "");
-  let said = "";
+  let problem = "";
   try {
     const { error, detail } = JSON.parse(text);
-    said = error?.message ?? error ?? detail;
+    problem = error?.message ?? error ?? detail;
   } catch {
-    // not JSON: a proxy's page, whose markup says nothing to a reader
+    // not JSON but a proxy's page, whose markup does not help the user
   }
-  const message = typeof said === "string" && said ? said.slice(0, 500) : `The server answered ${response.status}.`;
+  const message = typeof problem === "string" && problem ? problem.slice(0, 500) : `The server answered ${response.status}.`;
   const wait = Number(response.headers.get("Retry-After"));
   return new Refused(wait > 0 ? `${message} (try again in ${wait} s)` : message, response.status);
 }
 
-/** The JSON objects of a stream of server-sent events up to `[DONE]`. Throws Refused when it breaks off or tells an error. */
+/** Yield the JSON objects of a stream of server-sent events up to `[DONE]`. Throws Refused when it breaks off or sends an error. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const lost = "The connection broke off before the answers were whole.";

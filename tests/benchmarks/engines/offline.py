@@ -1,4 +1,4 @@
-"""Which engine: `python -m tests.benchmarks.engines`. Tokens a second of several on the same random-weight GPT-2 124M, no HTTP.
+"""Engines without HTTP: `python -m tests.benchmarks.engines offline`. Tokens a second of several on one random-weight GPT-2 124M.
 
 96 new tokens after a prompt of six (with the token that stands before a post), top-p 0.95, all sequences at once. CTranslate2 is
 measured where it is installed (`pip install ctranslate2`); nothing of Mynah needs it.
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.serving import make_gpt2
+from tests.benchmarks.gpt2 import make_gpt2
 
 TOKENS, BATCHES = 96, (1, 8, 32, 64)
 HEAD = f"""
@@ -58,19 +58,17 @@ names = ["<|endoftext|>", "The", "\\u0120sea", "\\u0120this", "\\u0120morning", 
 measure(lambda batch: generator.generate_batch([names] * batch, max_length=tokens, min_length=tokens, sampling_topk=0,
         sampling_topp=0.95, include_prompt_in_result=False, end_token=[]))
 """.replace("COMPUTE", '"float32"'),
-    "Mynah's slot decoder, bf16": """
+    "Mynah's slot decoder": """
 from pathlib import Path
-from components.generation import Sampling
-from serving.engine.ask import Ask
-from components.decoding.model import load_model
-from serving.engine.run import Run, Sample
-from serving.engine.stream import Stream
-model = load_model(Path(folder), "cpu")
+from mynah.models.sampling import Sampling
+from mynah.decoding.request import GenerationRequest
+from mynah.decoding.model import load_model
+from mynah.decoding.running_batch import RunningBatch, RunningSample
+model = load_model(Path(folder))
 def generate(batch):
-    run = Run(model, "")
-    ask = Ask(("",), Sampling(n=batch, min_tokens=tokens, max_tokens=tokens))
-    stream = Stream(1, batch, len(ids), lambda _: None)
-    run.add([ids], [[Sample.begin(stream, ask, model, 0, number, ids, allow_verbatim=True) for number in range(batch)]])
+    run = RunningBatch(model)
+    request = GenerationRequest(("",), Sampling(n=batch, min_tokens=tokens, max_tokens=tokens))
+    run.add([ids], [[RunningSample.begin(None, request, model, 0, number, ids, allow_verbatim=True) for number in range(batch)]])
     while run.size:
         run.step()
 measure(generate)
@@ -99,7 +97,3 @@ def main() -> None:
                 continue
             found = json.loads(done.stdout.strip().splitlines()[-1])
             print(f"| {name} | " + " | ".join(f"{found[str(batch)]:.0f}" for batch in BATCHES) + " |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,92 +1,33 @@
-"""k8s/: all that is rendered holds together, and each check sees what it is there for."""
+"""k8s/: all that is rendered holds together, and agrees with the server's options, the READMEs and the settings."""
 
 import base64
 import copy
 import dataclasses
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from manifest_mutations import MUTATIONS
 
-from components.errors import InputError
-from components.finetune.states import seconds_between_states
+from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
-from scripts.manifests.render import ROOT, build, choices, documented_secrets, render
-from serving.doors.key_file import read_keys
+from scripts.manifests.render import ROOT, choices, documented_secrets
+from serving.auth.key_file import read_keys
+from tests.code.manifests.overlays import EVERYTHING, container_of
 from tests.conftest import needs
 
-EVERYTHING = ("gateway", "keda", "mlflow-auth", "monitoring", "serve-in")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _kubectl():
-    needs(shutil.which("kubectl") is not None, "kubectl is not installed: k8s/README.md names its version")
-
-
-@pytest.fixture(scope="module")
-def rendered():
-    """Both overlays, with every component and a bot of its own."""
-    return {overlay: render(overlay, EVERYTHING, bot=True) for overlay in ("laptop", "gpu")}
-
-
-@pytest.fixture(scope="module")
-def plain():
-    """Both overlays as they are."""
-    return {overlay: render(overlay) for overlay in ("laptop", "gpu")}
-
-
-def container_of(manifests, owner, index=0):
-    pod = next(pod for pod in manifests.pods if pod.owner["metadata"]["name"] == owner)
-    return pod.spec["containers"][index]
-
-
+@pytest.mark.slow
 def test_every_overlay_with_every_choice_of_components_holds():
     done = subprocess.run([sys.executable, "-m", "scripts.manifests"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(choices())} renderings" in done.stdout
     assert f"{len(CHECKS)} checks: 0 faults" in done.stdout
     assert set(EVERYTHING) == {path.name for path in (ROOT / "k8s/components").iterdir()}
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: f"{each.check}: {each.kind} {each.name}, {each.told}")
-def test_what_is_broken_is_seen_by_its_check_alone(rendered, mutation):
-    faults = faults_of(mutation.applied(rendered[mutation.overlay]))
-    assert {fault.check for fault in faults} == {mutation.check}, "\n".join(map(str, faults))
-    assert all(fault.where and fault.problem and fault.fix for fault in faults)
-
-
-def test_every_check_has_a_mutation():
-    assert {mutation.check for mutation in MUTATIONS} == {check.__name__ for check in CHECKS}
-
-
-def test_a_fault_names_the_object_and_the_fix(rendered):
-    mutation = next(each for each in MUTATIONS if each.told == "no slash")
-    (fault,) = faults_of(mutation.applied(rendered["laptop"]))
-    assert str(fault) == (
-        "InferenceService/mynah/wren: the storageUri s3://mynah/bots/wren/1 has no last slash. "
-        "Write s3://mynah/bots/wren/1/. [kserve_can_download]"
-    )
-
-
-def test_an_undocumented_secret_is_seen(rendered):
-    untold = dataclasses.replace(rendered["gpu"], documented={})
-    told = [fault for fault in faults_of(untold) if "'keys.json'" in fault.problem]
-    assert {fault.where for fault in told} == {"InferenceService/mynah/aviary", "InferenceService/mynah/wren"}
-    assert {fault.check for fault in faults_of(untold)} == {"secrets_exist_or_are_documented"}
-
-
-def test_an_istio_that_restricted_namespaces_refuse_is_seen(rendered):
-    told = rendered["gpu"].told.replace("gateways.seccompProfile", "gateways.profile")
-    (fault,) = faults_of(dataclasses.replace(rendered["gpu"], told=told))
-    assert (fault.check, fault.where) == ("pods_are_restricted", "Gateway/mynah/mynah")
 
 
 def test_runs_change_nothing_in_mynah_but_with_serve_in(plain, rendered):
@@ -207,7 +148,7 @@ def test_the_server_takes_the_options_that_the_manifests_give(rendered, owner):
 
 
 def test_the_laptops_key_in_the_readme_opens_its_server(plain):
-    told = re.search(r"Bearer (mynah_\S+)'", plain["laptop"].told)[1]
+    told = re.search(r"Bearer (mynah_\S+)'", plain["laptop"].readme)[1]
     key = read_keys(ROOT / "k8s/overlays/laptop/keys.json").find(told)
     assert key is not None
     assert key.bots == ("*",)
@@ -218,7 +159,7 @@ def test_the_laptops_key_in_the_readme_opens_its_server(plain):
 def test_the_readmes_run_from_this_machine_reaches_the_laptops_services(plain):
     """Its ports, key, bucket and names are those of overlays/laptop, and its commands are ours."""
     laptop = plain["laptop"]
-    block = laptop.told.partition("### A run, from this machine")[2].partition("`mynah submit` starts")[0]
+    block = laptop.readme.partition("### A run, from this machine")[2].partition("`mynah submit` starts")[0]
     exported = dict(re.findall(r"([A-Z][A-Z0-9_]+)=(\S+)", block))
     forwarded = {
         (namespace, service, local): port
@@ -300,21 +241,3 @@ def test_secrets_that_a_readme_makes():
         kubectl create secret tls t --namespace n --cert=c --key=k
     """
     assert documented_secrets(told) == {("n", "a"): {"K", "f.json"}, ("n", "t"): {"tls.crt", "tls.key"}}
-
-
-def test_without_kubectl_it_says_what_is_missing():
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.manifests"],
-        cwd=ROOT,
-        env=os.environ | {"PATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "kubectl is not installed" in done.stderr
-
-
-def test_what_kubectl_refuses_is_told_in_its_words(tmp_path: Path):
-    (tmp_path / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
-    with pytest.raises(InputError, match=r"missing\.yaml"):
-        build(tmp_path)

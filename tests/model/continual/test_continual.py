@@ -1,66 +1,26 @@
-"""Going on from a fine-tuned model with new posts: what is learnt, kept and forgotten, beside starting over; and what is refused."""
+"""Going on from a fine-tuned model with new posts: what is learnt, kept and forgotten, beside starting over."""
 
 import json
-import shutil
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import checkpoint
-from components.checkpoint import check_folder
-from components.errors import InputError
-from components.evaluate import EvaluateSettings, evaluate
-from components.files import digest
-from components.filter import FilterSettings, filter_posts, read_by_author, read_texts
-from components.finetune import FinetuneSettings, finetune
-from components.finetune.ancestor import Ancestor, by_hand
-from components.finetune.continual import gentler, go_on
-from components.finetune.plan import derive
-from components.finetune.recipe import Recipe, build
+from components.evaluate.step import EvaluateSettings, evaluate
+from components.filter.step import FilterSettings, filter_posts
+from components.finetune.continue_training import continue_training
+from components.finetune.parent_model import ParentModel, parent_from_folder
 from components.finetune.replay import characters, count, partition
-from components.posts import Post, read_posts, write_posts
-from components.scoring import score
-from components.seen import key, read_seen
-from components.verbatim import ngrams, read_bloom, words
-
-RECIPE = {"epochs": 4, "patience": 0, "learning_rate": 5e-3, "batch_tokens": 256}
-DAYS, PLACES, LATE = (
-    ("on monday", "last week", "this time"),
-    ("leeds", "york", "hull", "crewe", "derby"),
-    ("two", "five", "nine", "ten"),
-)
-TRAINS = [
-    f"{day} the train from {place} came {late} late {end}"
-    for day in DAYS for place in PLACES for late in LATE for end in ("with no heat", "and full", "once again")
-]  # fmt: skip
-
-
-def filtered(folder, posts):
-    (folder / "raw").mkdir(parents=True)
-    write_posts(folder / "raw", posts)
-    filter_posts(folder / "raw", folder / "data", FilterSettings("default,-near-duplicates"))
-    return folder / "data"
-
-
-@pytest.fixture(scope="module")
-def champion(tiny_checkpoint, data, tmp_path_factory):
-    """A model of the narrow style."""
-    out = tmp_path_factory.mktemp("champion") / "model"
-    finetune(data, out, FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE)))
-    return out
-
-
-@pytest.fixture(scope="module")
-def later(data, tmp_path_factory):
-    """The same author's posts and 180 of another style."""
-    posts = [Post(f"train-{number}", "ann", text) for number, text in enumerate(TRAINS)]
-    return filtered(tmp_path_factory.mktemp("later"), [*read_posts(data.parent / "raw"), *posts])
-
-
-def settings(base, **changes):
-    return FinetuneSettings(str(base), build("default", {**RECIPE, **changes}))
+from components.finetune.settings import FinetuneSettings
+from mynah.core.files import digest
+from mynah.data.datasets import read_by_author, read_texts
+from mynah.data.text_digests import key, read_seen
+from mynah.data.verbatim_filter import ngrams, read_bloom, words
+from mynah.models import checkpoint
+from mynah.models.scoring import score
+from mynah.training.recipe import Recipe, build
+from mynah.training.training_record import TrainingRecord
+from tests.model.continual.continued_models import RECIPE, TRAINS, settings
 
 
 def test_with_a_replay_both_styles_are_known_and_without_the_old_one_is_forgotten(
@@ -68,43 +28,34 @@ def test_with_a_replay_both_styles_are_known_and_without_the_old_one_is_forgotte
 ):
     losses = {}
     for replay in (0.0, 1.0):
-        record = go_on(later, tmp_path / "model", settings(tiny_checkpoint, replay=replay), by_hand(champion, data))
-        losses[replay] = record["continual"]["loss"]
+        record = continue_training(
+            later, tmp_path / "model", settings(tiny_checkpoint, replay=replay), parent_from_folder(champion, data)
+        )
+        losses[replay] = record.continual.loss
     assert losses[1.0]["champion"] > 2  # it knows the old style alone
     assert losses[1.0]["continue"] < 0.8  # of both, so neither is unknown
     assert losses[0.0]["continue"] > 1.5
     assert losses[0.0]["start over"] == losses[1.0]["start over"] < 0.8
 
 
-@pytest.fixture(scope="module")
-def went_on(champion, tiny_checkpoint, data, later, tmp_path_factory):
-    """In one epoch starting over comes not as far."""
-    out = tmp_path_factory.mktemp("went-on") / "model"
-    steps = []
-    short = settings(tiny_checkpoint, epochs=1)
-    return go_on(later, out, short, by_hand(champion, data), lambda step, metrics: steps.append((step, metrics))), out, steps
-
-
 def test_the_better_one_is_kept_with_its_lineage(went_on, champion, tiny_checkpoint, data, later):
     record, out, _ = went_on
-    found = record["continual"]
-    assert (found["chosen"], found["beats"], found["from"], found["authors"]) == ("continue", True, "model", ["ann"])
-    assert found["loss"]["continue"] < found["loss"]["start over"]
-    assert found["loss"]["champion"] == pytest.approx(
-        score(checkpoint.load(champion), read_texts(later, "held_out")).loss, abs=1e-4
-    )
-    assert record == json.loads((out / "training.json").read_text())
+    found = record.continual
+    assert (found.chosen, found.beats, found.parent, found.authors) == ("continue", True, "model", ("ann",))
+    assert found.loss["continue"] < found.loss["start over"]
+    assert found.loss["champion"] == pytest.approx(score(checkpoint.load(champion), read_texts(later, "held_out")).loss, abs=1e-4)
+    assert record == TrainingRecord.read(out)
     # The base model is the champion's own, and the texts are all of today's: so evaluation, registry and card take it for what it is.
-    assert record["base_model"] == json.loads((champion / "training.json").read_text())["base_model"]
-    assert record["data_digest"] == digest(later / "train.jsonl")
-    assert record["held_out_digest"] == digest(later / "held_out.jsonl")
-    assert record["continued_from"] == digest(champion)
-    assert record["posts"] == found["new_posts"] + found["replayed_posts"]
-    assert (record["recipe"]["learning_rate"], record["posts"]) == (
+    assert record.base_model == TrainingRecord.read(champion).base_model
+    assert record.data_digest == digest(later / "train.jsonl")
+    assert record.held_out_digest == digest(later / "held_out.jsonl")
+    assert record.continued_from == digest(champion)
+    assert record.posts == found.new_posts + found.replayed_posts
+    assert (record.recipe["learning_rate"], record.posts) == (
         5e-3,
         count(read_by_author(later, "train")),
     )  # all are replayed
-    assert score(checkpoint.load(out), read_texts(later, "held_out")).loss == pytest.approx(found["loss"]["continue"], abs=1e-4)
+    assert score(checkpoint.load(out), read_texts(later, "held_out")).loss == pytest.approx(found.loss["continue"], abs=1e-4)
     assert read_seen(out) == {key(text) for text in read_texts(data, "train")}
     assert [path.name for path in out.parent.iterdir()] == ["model"]
 
@@ -123,8 +74,8 @@ def test_both_curves_are_told_by_their_names(went_on):
         for name in ("continue/held_out_loss", "start_over/held_out_loss")
     }
     assert [len(curve) for curve in curves.values()] == [2, 2]
-    assert min(curves["continue/held_out_loss"]) == record["continual"]["loss"]["continue"]
-    assert min(curves["start_over/held_out_loss"]) == record["continual"]["loss"]["start over"]
+    assert min(curves["continue/held_out_loss"]) == record.continual.loss["continue"]
+    assert min(curves["start_over/held_out_loss"]) == record.continual.loss["start over"]
 
 
 def test_what_the_champion_was_trained_on_judges_nobody(champion, tiny_checkpoint, data, later, went_on, tmp_path):
@@ -135,16 +86,18 @@ def test_what_the_champion_was_trained_on_judges_nobody(champion, tiny_checkpoin
     held_out = read_texts(tmp_path / "data", "held_out")
     fair = [text for text in held_out if text.casefold() not in known]
     assert 5 < len(fair) < len(held_out) - 5
-    record = go_on(tmp_path / "data", tmp_path / "model", settings(tiny_checkpoint, epochs=1), by_hand(champion, data))
-    found = record["continual"]
-    assert (found["held_out_posts"], found["held_out_left_out"]) == (len(fair), len(held_out) - len(fair))
-    assert found["chosen"] == "continue"
+    record = continue_training(
+        tmp_path / "data", tmp_path / "model", settings(tiny_checkpoint, epochs=1), parent_from_folder(champion, data)
+    )
+    found = record.continual
+    assert (found.held_out_posts, found.held_out_left_out) == (len(fair), len(held_out) - len(fair))
+    assert found.chosen == "continue"
     evaluate(tmp_path / "model", tmp_path / "data", tmp_path / "report", EvaluateSettings(str(tiny_checkpoint), samples=5))
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert metrics["held_out_loss"] == pytest.approx(found["loss"]["continue"], abs=1e-4)
+    assert metrics["held_out_loss"] == pytest.approx(found.loss["continue"], abs=1e-4)
     # And so on: who goes on from it knows what the champion knew.
-    again = by_hand(tmp_path / "model", tmp_path / "data")
-    assert again.seen == {key(text) for text in [*read_texts(data, "train"), *read_texts(tmp_path / "data", "train")]}
+    again = parent_from_folder(tmp_path / "model", tmp_path / "data")
+    assert again.seen_digests == {key(text) for text in [*read_texts(data, "train"), *read_texts(tmp_path / "data", "train")]}
 
 
 WORDS = st.lists(st.sampled_from(["a", "bb", "Ccc", "ccc", "dddd", "BB"]), min_size=1, max_size=4).map(" ".join)
@@ -160,8 +113,8 @@ def test_the_parts_are_apart(train, held_out, earlier, replay, seed):
     assert fold(parts.new).isdisjoint(known)
     assert fold(parts.replayed) <= known & fold(train)
     assert fold(parts.held_out).isdisjoint(known)
-    assert count(parts.held_out) + parts.left_out == count(held_out)
-    assert parts.gone == len(known - fold(train) - fold(held_out))
+    assert count(parts.held_out) + parts.excluded == count(held_out)
+    assert parts.removed == len(known - fold(train) - fold(held_out))
     for author, theirs in train.items():
         both = [*parts.new[author], *parts.replayed[author]]
         assert sorted(text for text in theirs if text.casefold() not in known) == sorted(parts.new[author])
@@ -177,7 +130,7 @@ def test_the_parts_are_apart(train, held_out, earlier, replay, seed):
 def Ancestor_of(texts):  # noqa: N802
     from pathlib import Path
 
-    return Ancestor(Path("/nowhere"), texts, frozenset({"ann"}), "a model")
+    return ParentModel(Path("/nowhere"), texts, frozenset({"ann"}), "a model")
 
 
 def test_the_authors_of_a_blend_share_the_replay(champion, data):
@@ -189,70 +142,11 @@ def test_the_authors_of_a_blend_share_the_replay(champion, data):
     assert lengths == pytest.approx([0.75 * characters(parts.new), 0.25 * characters(parts.new)], abs=60)
 
 
-def test_it_goes_on_gently(champion, tmp_path):
-    model = shutil.copytree(champion, tmp_path / "model")
-    training = json.loads((model / "training.json").read_text())
-    (model / "training.json").write_text(json.dumps({**training, "recipe": {**training["recipe"], "batch_tokens": 1024}}))
-    ancestor = Ancestor(model, [], frozenset(), "a model")
-    recipe, train = Recipe(epochs=5, weights={"ann": 0.5, "bob": 0.5}), {"ann": ["a few words", "more"], "bob": ["five!"]}
-    made = gentler(recipe, ancestor, {"ann": ["more", "seven.."]}, train)
-    derived = derive(recipe, SimpleNamespace(**check_folder(model)), 1, None, "fp32")
-    assert (made.batch_tokens, derived.batch_tokens, made.epochs) == (1024, 256, 3)
-    assert made.learning_rate == pytest.approx(derived.learning_rate * 11 / 20, rel=0.01)
-    assert gentler(recipe, ancestor, {"ann": ["more"]}, train).weights == {"ann": 0.5}
-    assert gentler(Recipe(batch_tokens=512), ancestor, train, train).batch_tokens == 512
-
-
-def test_another_base_model_is_refused_with_both_names(champion, long_checkpoint, data, later, tmp_path):
-    said = f"was made from wren, and this training is to start from {long_checkpoint.name}"
-    with pytest.raises(InputError, match=said):
-        go_on(later, tmp_path / "model", settings(long_checkpoint), by_hand(champion, data), lambda *_: pytest.fail("it trained"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_base_model_whose_tokenizer_was_changed_is_refused(champion, tiny_checkpoint, data, later, tmp_path):
-    base = shutil.copytree(tiny_checkpoint, tmp_path / "base")
-    tokenizer = json.loads((base / "tokenizer.json").read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    first, second = sorted(vocabulary, key=vocabulary.get)[40:42]
-    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
-    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(InputError, match="has another tokenizer than base"):
-        go_on(later, tmp_path / "model", settings(base), by_hand(champion, data))
-
-
-def test_nothing_new_trains_nothing(champion, tiny_checkpoint, data, tmp_path):
-    posts = list(read_posts(data.parent / "raw"))
-    fewer = filtered(tmp_path, [post for post in posts if post.text not in read_texts(data, "train")[:7]])
-    shutil.copyfile(data / "held_out.jsonl", fewer / "held_out.jsonl")  # else some of the others are now in it
-    lines = (data / "train.jsonl").read_text().splitlines(keepends=True)
-    (fewer / "train.jsonl").write_text("".join(lines[7:]))
-    with pytest.raises(
-        InputError, match=r"no post is new to .*, and 7 that it learnt from are gone: there is nothing to continue with"
-    ):
-        go_on(fewer, tmp_path / "model", settings(tiny_checkpoint), by_hand(champion, data), lambda *_: pytest.fail("it trained"))
-    assert not (tmp_path / "model").exists()
-
-
-def test_without_a_fair_post_nothing_is_judged(champion, tiny_checkpoint, data, later, tmp_path):
-    shutil.copytree(later, tmp_path / "data")
-    shutil.copyfile(data / "train.jsonl", tmp_path / "data" / "held_out.jsonl")
-    with pytest.raises(InputError, match="was trained on all 450 posts that are held out now"):
-        go_on(tmp_path / "data", tmp_path / "model", settings(tiny_checkpoint), by_hand(champion, data))
-
-
-def test_the_posts_named_must_be_those_it_was_trained_on(champion, later, tiny_checkpoint, data):
-    with pytest.raises(InputError, match=r"was not trained on .*: train\.jsonl has another digest"):
-        by_hand(champion, later)
-    with pytest.raises(InputError, match=r"training\.json"):
-        by_hand(tiny_checkpoint, data)
-
-
 def test_both_share_the_time(champion, tiny_checkpoint, data, later, tmp_path):
     hurried = FinetuneSettings(str(tiny_checkpoint), build("default", RECIPE), seconds=0.0)
-    record = go_on(later, tmp_path / "model", hurried, by_hand(champion, data))
-    assert record["out_of_time"]
-    assert max(record["continual"]["tokens"].values()) < 1000  # a step each
+    record = continue_training(later, tmp_path / "model", hurried, parent_from_folder(champion, data))
+    assert record.out_of_time
+    assert max(record.continual.tokens.values()) < 1000  # a step each
 
 
 @pytest.mark.parametrize("where", ["continue", "start_over"])
@@ -261,23 +155,23 @@ def test_interrupted_in_either_it_goes_on_in_that_one(where, champion, tiny_chec
     kept = FinetuneSettings(
         str(tiny_checkpoint), build("default", {**RECIPE, "epochs": 1}), None, str(tmp_path / "states" / "wren"), 0.0
     )
-    ancestor = Ancestor(champion, read_texts(data, "train"), frozenset({"ann", "ben"}), "version 1 of wren", 1)
+    ancestor = ParentModel(champion, read_texts(data, "train"), frozenset({"ann", "ben"}), "version 1 of wren", 1)
 
     def interrupt(step, metrics):
         if step == 5 and f"{where}/train_loss" in metrics:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go_on(later, tmp_path / "model", kept, ancestor, interrupt)
+        continue_training(later, tmp_path / "model", kept, ancestor, interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["states"]
     (states,) = (tmp_path / "states" / "wren").iterdir()  # where `mynah forget` looks, and of this training alone
     authors = json.loads((states / "step-000004" / "state.json").read_text())["values"]["authors"]
     assert authors == (["ann", "ben"] if where == "continue" else ["ann"])
     told = []
-    record = go_on(later, tmp_path / "model", kept, ancestor, lambda step, metrics: told.append((step, *metrics)))
+    record = continue_training(later, tmp_path / "model", kept, ancestor, lambda step, metrics: told.append((step, *metrics)))
     assert (1, "continue/held_out_loss") not in told
-    assert record["continual"]["loss"] == whole["continual"]["loss"]
-    assert record["resumed_at"] == ([4] if where == "continue" else [])
+    assert record.continual.loss == whole.continual.loss
+    assert record.resumed_at == ((4,) if where == "continue" else ())
     assert digest(tmp_path / "model" / "model.safetensors") == digest(model / "model.safetensors")
     assert not list((tmp_path / "states").glob("wren/*"))
 
@@ -308,11 +202,11 @@ def test_by_hand_on_the_command_line(champion, tiny_checkpoint, data, later, tmp
     record = json.loads(done.stdout)
     assert record == json.loads((tmp_path / "model" / "training.json").read_text())
     lines = done.stderr.splitlines()
-    assert f"going on from {champion}: 162 new posts, 450 old ones replayed, judged on 68 held-out posts" in lines
+    assert f"continuing from {champion}: 162 new posts, 450 old ones replayed, judged on 68 held-out posts" in lines
     loss = record["continual"]["loss"]
     assert any(
         line.startswith(
-            f"going on from {champion} wins: held-out loss {loss['continue']:.3f} against {loss['start over']:.3f} of starting over"
+            f"continuing from {champion} wins: held-out loss {loss['continue']:.3f} against {loss['start over']:.3f} of starting over"
         )
         for line in lines
     )

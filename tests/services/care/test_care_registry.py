@@ -1,83 +1,58 @@
-"""Taking care of bots in a work folder: promotions killed between two calls, rollback, show, diff, prune and the doctor."""
+"""Bots in a work folder, cared for: promotions killed between two calls, rollback, show, diff, the doctor, and forgetting."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import warnings
-from contextlib import closing
 
 import pytest
-from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
+from fake_kubernetes import SERVICES
 from PIL import Image
 from registry_inputs import FOLDERS, add_version, aliases, make_outputs, register_all
 
-from components.fetch import fetch
-from components.filter import FilterSettings, filter_posts
-from components.lineage import record_data, record_sources
-from components.promote import promote
-from components.promote.history import events
-from components.register import _fluent
-from components.register import register as register_version
-from components.registry import Registry
-from components.store import client, open_store
-from components.tracking import end_run, start_parent, step_run
+from components.fetch.step import fetch
+from components.filter.step import FilterSettings, filter_posts
+from components.promote.step import promote
+from components.register.step import register as register_version
+from mynah.decoding.kernels import chosen
+from mynah.mlflow_client.client import client
+from mynah.registry.history import events
+from mynah.registry.lineage import record_data, record_sources
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
+from mynah.tracking.runs import end_run, start_parent, step_run
+from tests.services.care.served_bots import serve
+from tests.services.killed_commands import KilledCommands
 
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_checkpoint):
-    """A work folder with wren, whose version 1 is the champion."""
-    folder = tmp_path_factory.mktemp("made")
-    register_all({"wren": make_outputs(folder / "wren", tiny_checkpoint)}, folder / "work")
-    return folder / "work"
-
-
-@pytest.fixture
-def workdir(made, tmp_path):
-    """A copy with artifacts of its own."""
-    shutil.copytree(made, tmp_path / "work")
-    with closing(sqlite3.connect(tmp_path / "work" / "mlflow.db")) as database, database:
-        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("experiments", "artifact_location"),
-                              ("model_versions", "storage_location")):  # fmt: skip
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(made), str(tmp_path / "work")))
-    return tmp_path / "work"
-
-
-# Kills the process for real before the N-th call that writes to the registry.
-KILL = """
-import os, signal, sys
-from mlflow.tracking._model_registry.client import ModelRegistryClient as MlflowClient
-count = int(sys.argv.pop(1))
-def killing(write):
-    def call(*args, **kwargs):
-        global count
-        if count == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count -= 1
-        return write(*args, **kwargs)
-    return call
-for name in ("set_registered_model_tag", "set_model_version_tag", "set_registered_model_alias"):
-    setattr(MlflowClient, name, killing(getattr(MlflowClient, name)))
-from pipelines.cli import main
-main()
+# Kills the process before the N-th call that writes to the registry.
+PROMOTING = """
+from mlflow.tracking._model_registry.client import ModelRegistryClient
+def patch():
+    for name in ("set_registered_model_tag", "set_model_version_tag", "set_registered_model_alias"):
+        setattr(ModelRegistryClient, name, killing(getattr(ModelRegistryClient, name)))
 """
 
 
-def test_a_promotion_killed_between_any_two_calls_is_completed_by_the_next(workdir, tmp_path):
+@pytest.fixture
+def killed():
+    with contextlib.closing(KilledCommands(PROMOTING)) as commands:
+        yield commands.run
+
+
+def test_a_promotion_killed_between_any_two_calls_is_completed_by_the_next(workdir, tmp_path, killed):
     number = add_version(workdir, 3.0)
     calls = 0
     while True:
         copy = tmp_path / f"copy-{calls}"
         shutil.copytree(workdir, copy)
-        killed = subprocess.run(
-            [sys.executable, "-c", KILL, str(calls), "promote", "wren", "--workdir", copy], capture_output=True
-        )
-        if killed.returncode == 0:
+        code = killed(calls, "promote", "wren", "--workdir", copy)
+        if code == 0:
             break
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert code == -signal.SIGKILL
         # What comes next, a refused promotion, finds the aliases as before or as after, never in between.
         promote("wren", open_store(copy), add_version(copy, 9.0))
         bot = Registry(open_store(copy)).bot("wren")
@@ -151,114 +126,6 @@ def test_hostile_tags_are_shown_as_text(workdir, mynah):
     assert [event.number for event in events(Registry(open_store(workdir)).bot("wren"))] == [1, 10]
 
 
-def version_with_files(workdir, outputs):
-    register_all({"wren": outputs}, workdir, promoted=False)
-    return Registry(open_store(workdir)).bot("wren").versions[0]
-
-
-def test_prune_never_takes_what_an_alias_refers_to(workdir, tmp_path, tiny_checkpoint, mynah):
-    outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
-    versions = [version_with_files(workdir, outputs) for _ in range(4)]  # 2 to 5
-    promote("wren", open_store(workdir), 3)  # so 3 is the champion, 1 previous, 5 challenger
-    registry = Registry(open_store(workdir))
-    places = {version.version: registry.files(version) for version in registry.bot("wren").versions}
-    dry = mynah("prune", "--keep", "1", "--dry-run", "--workdir", workdir)
-    assert "would remove version wren 4" in dry.stdout
-    assert len(registry.bot("wren").versions) == 5
-    assert "Nothing to remove." in mynah("prune", "--keep", "1", "--days", "1", "--workdir", workdir).stdout
-    done = json.loads(mynah("prune", "--keep", "1", "--workdir", workdir, "--json").stdout)
-    assert [each["name"] for each in done] == ["wren 4", "wren 2"]
-    assert [version.version for version in registry.bot("wren").versions] == [5, 3, 1]
-    for number, place in places.items():
-        assert bool(place.files()) == (number in (1, 3, 5))
-    assert mynah("doctor", "--deep", "--workdir", workdir).returncode == 0
-    assert len(versions) == 4
-
-
-def test_prune_takes_models_and_runs_that_nothing_needs_any_more(workdir, tmp_path, tiny_checkpoint, mynah):
-    outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
-    old = [version_with_files(workdir, outputs) for _ in range(2)]
-    store = open_store(workdir)
-    registry = Registry(store)
-    orphan = registry.files(old[0])
-    registry.client.delete_model_version("wren", "2")  # as somebody does on MLflow's page: its files stay
-    assert orphan.files()
-    assert "Nothing to remove." in mynah("prune", "--keep", "2", "--workdir", workdir).stdout  # it may be at work
-    with closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
-        for column in ("creation_timestamp_ms", "last_updated_timestamp_ms"):
-            database.execute(f"UPDATE logged_models SET {column} = {column} - 100000000")
-        database.execute("UPDATE runs SET start_time = start_time - 100000000, end_time = end_time - 100000000")
-    done = json.loads(mynah("prune", "--keep", "2", "--workdir", workdir, "--json").stdout)
-    assert [each["kind"] for each in done] == ["model"]
-    assert orphan.files() == {}
-    done = json.loads(mynah("prune", "--keep", "1", "--workdir", workdir, "--json").stdout)
-    assert [each["kind"] for each in done] == ["run"]  # the run of version 2; 1 and 3 have aliases
-    assert sorted(version.version for version in registry.bot("wren").versions) == [1, 3]
-    assert mynah("doctor", "--workdir", workdir).returncode == 0
-
-
-@pytest.mark.parametrize("folder", ["..", ".", "../runs", "/", ""])
-def test_a_runs_tag_is_no_path(workdir, tmp_path, tiny_checkpoint, mynah, folder):
-    store = open_store(workdir)
-    for _ in range(2):
-        run = start_parent(store, "wren", {"mynah.folder": folder})
-        end_run(store, run, "FAILED")
-    (workdir / "runs" / "mine").mkdir(parents=True)
-    with closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
-        database.execute("UPDATE runs SET start_time = start_time - 100000000, end_time = end_time - 100000000")
-    done = mynah("prune", "--keep", "0", "--workdir", workdir)
-    assert (done.returncode, "removing run" in done.stdout) == (0, True), done.stderr
-    assert (workdir / "mlflow.db").exists()
-    assert (workdir / "runs" / "mine").exists()
-    assert mynah("doctor", "--deep", "--workdir", workdir).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "how", [lambda _, version: version.source, lambda registry, version: registry.uri(version)], ids=["model", "address"]
-)
-def test_prune_leaves_the_files_that_another_version_has_too(workdir, tmp_path, tiny_checkpoint, mynah, how):
-    """Whatever way it names them: MLflow's page copies versions between models."""
-    outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
-    version = version_with_files(workdir, outputs)
-    version_with_files(workdir, outputs)
-    registry = Registry(open_store(workdir))
-    registry.client.create_registered_model("prod", tags={"mynah.bot": "prod"})
-    with _fluent(registry.store.tracking_uri):
-        registry.client.create_model_version("prod", how(registry, version))
-    assert "removing version wren 2" in mynah("prune", "wren", "--keep", "0", "--workdir", workdir).stdout
-    assert registry.files(registry.bot("prod").versions[0]).files()
-
-
-@pytest.fixture
-def kubernetes(tmp_path, monkeypatch):
-    """A cluster that serves wren from wherever `serve` says; in the kubeconfig it is called `fake`."""
-    fake = FakeKubernetes()
-    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
-    yield fake
-    fake.stop()
-
-
-def serve(kubernetes, name, uri, **labels):
-    kubernetes.put(SERVICES, "bots", name, metadata={"labels": labels}, spec={"predictor": {"model": {"storageUri": uri}}})
-
-
-def test_prune_never_takes_what_an_inference_service_refers_to(workdir, tmp_path, tiny_checkpoint, mynah, kubernetes):
-    outputs = make_outputs(tmp_path / "outputs", tiny_checkpoint)
-    version = version_with_files(workdir, outputs)
-    version_with_files(workdir, outputs)
-    registry = Registry(open_store(workdir))
-    serve(kubernetes, "wren-old", registry.uri(version) + "/model/")
-    prune = ["prune", "wren", "--keep", "0", "--context", "fake", "--workdir", workdir]
-    assert mynah(*prune).stdout == "Nothing to remove.\n"
-    kubernetes.forbidden.add(("list", SERVICES))
-    assert mynah(*prune).returncode == 3  # what cannot be seen is not taken for unused
-    kubernetes.forbidden.clear()
-    kubernetes.objects.clear()
-    assert "removing version wren 2" in mynah(*prune).stdout
-    done = mynah("prune", "--workdir", workdir, "--context", "other")
-    assert (done.returncode, "fake" in done.stderr) == (2, True)
-
-
 def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernetes):
     registry = Registry(open_store(workdir))
     serve(kubernetes, "one", registry.uri(registry.bot("wren").champion) + "/model/")
@@ -266,7 +133,7 @@ def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernete
     serve(kubernetes, "three", "s3://elsewhere/", **{"mynah.dev/bot": "heron"})
     assert "it serves s3://elsewhere/, which no version has" in mynah("doctor", "--context", "fake", "--workdir", workdir).stdout
     before = dict(kubernetes.objects)
-    done = mynah("forget", "wren", "--context", "fake", "--workdir", workdir, "--json")
+    done = mynah("forget", "--yes", "wren", "--context", "fake", "--workdir", workdir, "--json")
     assert done.returncode == 0, done.stderr
     items = json.loads(done.stdout)["items"]
     assert [item["address"] for item in items if item["kind"] == "endpoint"] == ["bots/one", "bots/two"]
@@ -282,7 +149,7 @@ def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernete
 
 
 def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny_checkpoint, mynah, monkeypatch):
-    monkeypatch.setattr("components.tracking.PATIENCE", 2.0)  # the store itself lies on that disk, and stays away
+    monkeypatch.setattr("mynah.tracking.runs.SECONDS_TO_SEND", 2.0)  # the store itself lies on that disk, and stays away
     disk, outputs = small_disk(2600), make_outputs(tmp_path / "outputs", tiny_checkpoint)
     folders = [outputs / each for each in FOLDERS]
     open_store(disk / "work")  # the database itself takes a megabyte
@@ -300,6 +167,7 @@ def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny
 def test_what_the_doctor_sees(workdir, mynah):
     well = mynah("doctor", "--workdir", workdir)
     assert (well.returncode, "FAIL" in well.stdout) == (0, False)
+    assert f"ok    the decoder's kernels: {chosen().name} (" in well.stdout
     place = Registry(open_store(workdir)).files(Registry(open_store(workdir)).bot("wren").champion)
     (place.folder / "model" / "config.json").write_text("{}")
     (place.folder / "model" / "tokenizer.json").unlink()
@@ -342,7 +210,7 @@ def test_a_blend_is_made_again_without_the_author_who_left(tmp_path, tiny_checkp
     end_run(store, parent, "FINISHED")
     promote("duo", store)
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "forget", "@ann_author", "--blends", "retrain", "--workdir", workdir],
+        [sys.executable, "-m", "pipelines", "forget", "--yes", "@ann_author", "--blends", "retrain", "--workdir", workdir],
         capture_output=True, text=True, env=os.environ, timeout=200,
     )  # fmt: skip
     assert done.returncode in (0, 4), done.stderr  # trained; whether the gate likes so little is another matter

@@ -5,35 +5,21 @@ import time
 
 import pytest
 from fake_kserve import FakeKServe
-from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
+from fake_kubernetes import SERVICES
 from fake_prometheus import Traffic, fake_prometheus, real_prometheus
 
-from components.cluster import Cluster
-from components.deploy import Patience, Plan, Serving, Wanted, deploy
 from components.deploy.canary import shortcomings
 from components.deploy.prometheus import Prometheus
 from components.deploy.prometheus import Traffic as Measured
-from components.errors import GateRefused, InputError, PlatformError
+from components.deploy.step import DeploySettings, Plan, Serving, WaitLimits, deploy
+from mynah.core.errors import GateRefused, InputError, PlatformError
 
-QUICK = Patience(timeout=5, poll=0.01, trouble=0.03, answer=0.05)
-PLAN = Plan(seconds=0.1, least_requests=20)
+QUICK = WaitLimits(timeout=5, poll=0.01, trouble=0.03, answer=0.05)
+PLAN = Plan(seconds=0.1, min_requests=20)
 
 
 def serving(version):
     return Serving("wren", version, f"s3://b/m-{version}/artifacts/model/", 8 << 20, f"m-{version}")
-
-
-@pytest.fixture
-def kubernetes(tmp_path, monkeypatch):
-    fake = FakeKubernetes()
-    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
-    yield fake
-    fake.stop()
-
-
-@pytest.fixture
-def cluster(kubernetes):
-    return Cluster.connect("fake")
 
 
 @pytest.fixture(params=["Standard", "Knative"])
@@ -47,7 +33,7 @@ def standard(kubernetes):
 
 
 def go(cluster, version, percent=0, **settings):
-    return deploy(serving(version), cluster, Wanted(percent=percent, patience=QUICK, plan=PLAN, **settings))
+    return deploy(serving(version), cluster, DeploySettings(percent=percent, wait_limits=QUICK, plan=PLAN, **settings))
 
 
 def spec(kserve):
@@ -96,7 +82,7 @@ CANARY = {"Standard": "wren-v2-predictor-", "Knative": "wren-predictor-00002-dep
 def test_a_canary_serves_beside_the_stable_version(kserve, cluster):
     go(cluster, 1)
     done = go(cluster, 2, 10)
-    assert (done.action, done.former, done.said) == ("canary", 1, "My dream is is to fly.")
+    assert (done.action, done.former, done.answer) == ("canary", 1, "My dream is is to fly.")
     if kserve.mode == "Standard":
         assert spec(kserve)["predictor"]["model"]["storageUri"].startswith("s3://b/m-1/")
         (canary,) = spec(kserve)["canary"]
@@ -150,11 +136,11 @@ def test_a_canary_that_keeps_to_the_plan_is_promoted_step_by_step(kserve, cluste
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"errors": 30}, "15.0% of its answers are errors, where 2.0% may be"),
+        ({"errors": 30}, "15.0% of its answers are errors, and the limit is 2.0%"),
         ({"seconds": 0.9}, "its 95th percentile is 0.90 s, and the stable version's 0.20 s"),
-        ({"requests": 3}, "3 requests reached it, and fewer than 20 decide nothing"),
+        ({"requests": 3}, "only 3 requests reached it, and a decision needs 20"),
         ({"requests": None}, "0 requests reached it"),
-        ({"seconds": math.nan}, "nothing tells how long its answers take"),
+        ({"seconds": math.nan}, "the latency of its answers is unknown"),
     ],
 )
 def test_a_canary_that_does_not_is_taken_back(kserve, cluster, values, said):
@@ -181,10 +167,10 @@ def test_a_prometheus_that_breaks_is_no_promotion(standard, cluster):
 
 def test_a_prometheus_that_is_away_is_told_before_anything_is_applied(standard, cluster):
     go(cluster, 1)
-    with pytest.raises(PlatformError, match=r"127\.0\.0\.1:9 cannot be asked"):
+    with pytest.raises(PlatformError, match=r"127\.0\.0\.1:9 failed"):
         go(cluster, 2, 10, prometheus="http://127.0.0.1:9")
     assert "canary" not in spec(standard)
-    with pytest.raises(InputError, match="no address of a Prometheus"):
+    with pytest.raises(InputError, match="is not a URL of Prometheus"):
         go(cluster, 2, 10, prometheus="file:///etc/passwd")
 
 
@@ -218,9 +204,7 @@ def test_a_canary_in_standard_mode_needs_the_gateway_api(standard, cluster, kube
     assert "cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "settings", [{"steps": (50, 10)}, {"steps": ()}, {"steps": (0, 100)}, {"seconds": 0}, {"most_errors": 2}]
-)
+@pytest.mark.parametrize("settings", [{"steps": (50, 10)}, {"steps": ()}, {"steps": (0, 100)}, {"seconds": 0}, {"max_errors": 2}])
 def test_a_plan_that_makes_no_sense(settings):
     with pytest.raises(InputError):
         Plan(**settings)

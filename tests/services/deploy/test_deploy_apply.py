@@ -1,6 +1,5 @@
-"""Bots on KServe: applied, waited for, asked and put back, over real HTTP with the real client of Kubernetes."""
+"""Bots on KServe, applied with the real client of Kubernetes: what is waited for, what others set, and the manifest."""
 
-import _thread
 import json
 import subprocess
 import sys
@@ -8,47 +7,13 @@ import sys
 import pytest
 import yaml
 from fake_kserve import FakeKServe
-from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
+from fake_kubernetes import SERVICES
 
-from components.cluster import Cluster
-from components.deploy import Patience, Serving, Wanted, deploy
 from components.deploy.manifest import KNATIVE, STANDARD, inference_service
-from components.deploy.server_side import apply
-from components.errors import InputError, PlatformError
-
-QUICK = Patience(timeout=5, poll=0.01, trouble=0.03, answer=0.05)
-
-
-def serving(version, name="wren", **parts):
-    return Serving(name, version, f"s3://b/mlflow/1/models/m-{version}/artifacts/model", 8 << 20, f"m-{version}", **parts)
-
-
-@pytest.fixture
-def kubernetes(tmp_path, monkeypatch):
-    monkeypatch.delenv("MYNAH_API_KEY", raising=False)
-    fake = FakeKubernetes()
-    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
-    yield fake
-    fake.stop()
-
-
-@pytest.fixture
-def kserve(kubernetes):
-    return FakeKServe(kubernetes)
-
-
-@pytest.fixture
-def cluster(kubernetes):
-    return Cluster.connect("fake")
-
-
-def go(cluster, version, **settings):
-    return deploy(serving(version), cluster, Wanted(patience=QUICK, **settings))
-
-
-def uri(kserve):
-    return kserve.predictor()["model"]["storageUri"]
-
+from components.deploy.server_side_apply import apply
+from components.deploy.step import DeploySettings, deploy
+from mynah.core.errors import PlatformError
+from tests.services.deploy.deployments import QUICK, go, serving, uri
 
 # The way that goes well
 
@@ -56,7 +21,7 @@ def uri(kserve):
 def test_a_version_is_applied_waited_for_and_asked(kubernetes, kserve, cluster):
     done = go(cluster, 1)
     assert (done.action, done.version, done.former) == ("deployed", 1, 0)
-    assert done.said == "My dream is is to fly."
+    assert done.answer == "My dream is is to fly."
     assert done.url == "http://wren.mynah.example.com"
     assert uri(kserve) == "s3://b/mlflow/1/models/m-1/artifacts/model/"  # with its last slash
     assert ("wren-predictor", "/v2/models/wren/infer", "") in kserve.asked
@@ -83,7 +48,7 @@ def test_a_rolling_update_is_not_taken_for_ready(kserve, cluster):
     """Ready stays true while the pods of the version before serve: it is asked when the new one's alone do, and not before."""
     go(cluster, 1)
     kserve.looks, kserve.overlap, kserve.asked = 12, 20, []
-    assert go(cluster, 2).said
+    assert go(cluster, 2).answer
     assert len(kserve.asked) == 1
 
 
@@ -102,8 +67,8 @@ def test_an_evicted_pod_of_the_version_before_is_not_waited_for(kubernetes, kser
 def test_a_dry_run_lets_the_cluster_check_and_changes_nothing(kubernetes, kserve, cluster):
     go(cluster, 1)
     version = kubernetes.objects[SERVICES, "mynah", "wren"]["metadata"]["resourceVersion"]
-    done = deploy(serving(2), cluster, Wanted(patience=QUICK), dry_run=True)
-    from components.deploy.show import difference
+    done = deploy(serving(2), cluster, DeploySettings(wait_limits=QUICK), dry_run=True)
+    from components.deploy.diff_text import difference
 
     assert done.action == "would deploy"
     assert "-      storageUri: s3://b/mlflow/1/models/m-1/artifacts/model/" in difference(done)
@@ -146,170 +111,10 @@ def test_a_conflict_names_the_field_and_its_manager(kubernetes, kserve, cluster)
 
 
 def test_what_is_applied_no_more_goes(kubernetes, kserve, cluster):
-    deploy(serving(1, forced="they asked for it"), cluster, Wanted(patience=QUICK))
+    deploy(serving(1, forced="they asked for it"), cluster, DeploySettings(wait_limits=QUICK))
     assert kubernetes.objects[SERVICES, "mynah", "wren"]["metadata"]["annotations"]["mynah.dev/forced"] == "they asked for it"
     go(cluster, 2)
     assert "mynah.dev/forced" not in kubernetes.objects[SERVICES, "mynah", "wren"]["metadata"]["annotations"]
-
-
-# What goes wrong, and is put back
-
-
-@pytest.mark.parametrize(
-    ("fate", "said"),
-    [
-        ("image", ["ImagePullBackOff", 'pulling image "mynah-serve:0.2.0"', "kubectl describe pod wren-predictor-"]),
-        ("crash", ["CrashLoopBackOff", "RuntimeError: no checkpoint", "kubectl logs wren-predictor-", "-c kserve-container"]),
-        ("init", ["storage-initializer", "(403) when calling the HeadObject", "-c storage-initializer"]),
-        ("quota", ["exceeded quota", "kubectl describe resourcequota -n mynah"]),
-        ("mute", ["does not answer as it should", "(500)"]),
-        ("other", ["version 99 answers, and not 2"]),
-        ("empty", ["its answer is empty"]),
-    ],
-)
-def test_a_version_that_does_not_serve_is_rolled_back(kserve, cluster, fate, said):
-    go(cluster, 1)
-    kserve.fates["2"] = fate
-    with pytest.raises(PlatformError) as raised:
-        go(cluster, 2)
-    for each in [*said, "Rolled back: mynah/wren serves version 1 again"]:
-        assert each in str(raised.value)
-    assert uri(kserve).endswith("m-1/artifacts/model/")
-    assert go(cluster, 1).action == "unchanged"
-
-
-@pytest.mark.parametrize(
-    ("fate", "said"), [("no node", "Unschedulable: 0/3 nodes are available"), ("hangs", "PredictorReady is False")]
-)
-def test_what_may_still_come_is_waited_for_until_the_deadline(kserve, cluster, capsys, fate, said):
-    kserve.fates["1"] = fate
-    with pytest.raises(PlatformError) as raised:
-        deploy(serving(1), cluster, Wanted(patience=Patience(timeout=0.3, poll=0.01, trouble=0.03)))
-    assert "did not become ready within 0.3 s" in str(raised.value) and said in str(raised.value)
-    assert capsys.readouterr().err.count(said) == 1  # told once while it waits
-
-
-def test_the_first_one_that_fails_is_deleted_again(kubernetes, kserve, cluster):
-    kserve.fates["1"] = "image"
-    with pytest.raises(PlatformError, match="mynah/wren was deleted again"):
-        go(cluster, 1)
-    assert (SERVICES, "mynah", "wren") not in kubernetes.objects
-
-
-def test_what_somebody_else_applied_meanwhile_is_left(kubernetes, kserve, cluster):
-    kserve.fates["1"] = "hangs"
-    other = inference_service(serving(7), "mynah", STANDARD)
-
-    def react():
-        if len(kubernetes.asked("get")) > 8:
-            kubernetes.reactions.remove(react)
-            kubernetes.edit(SERVICES, "mynah", "wren", "argocd", lambda each: each.update(spec=other["spec"]))
-
-    kubernetes.reactions.append(react)
-    with pytest.raises(PlatformError, match=r"(?s)somebody else changed.*is left as it is"):
-        go(cluster, 1)
-    assert uri(kserve).endswith("m-7/artifacts/model/")
-
-
-def test_an_interrupt_puts_back_what_served(kubernetes, kserve, cluster, capsys):
-    go(cluster, 1)
-    kserve.fates["2"] = "hangs"
-
-    def react():
-        if uri(kserve).endswith("m-2/artifacts/model/"):
-            kubernetes.reactions.remove(react)
-            _thread.interrupt_main()
-
-    kubernetes.reactions.append(react)
-    with pytest.raises(KeyboardInterrupt):
-        go(cluster, 2)
-    assert uri(kserve).endswith("m-1/artifacts/model/") and "Rolled back to version 1" in capsys.readouterr().err
-
-
-def test_a_service_of_others_is_put_back_as_it_was(kubernetes, kserve, cluster):
-    """Applied by kubectl, without a version or a digest of ours."""
-    found = {"predictor": {"model": {"modelFormat": {"name": "huggingface"}, "storageUri": "s3://b/old/"}, "minReplicas": 2}}
-    metadata = {"annotations": {"serving.kserve.io/deploymentMode": "Standard"}, "labels": {}}
-    kubernetes.put(SERVICES, "mynah", "wren", metadata=metadata, spec=json.loads(json.dumps(found)))
-    kserve.fates["2"] = "mute"
-    with pytest.raises(PlatformError, match="serves what it served before again"):
-        go(cluster, 2)
-    assert kserve.predictor() == found["predictor"]
-
-
-def test_a_webhook_that_refuses(kubernetes, kserve, cluster):
-    from fake_kubernetes import Refusal
-
-    def refuse(_new, _old):
-        raise Refusal(400, "BadRequest", 'admission webhook "policy.example" denied the request: no bots on Fridays')
-
-    kubernetes.admission = refuse
-    with pytest.raises(PlatformError, match="no bots on Fridays"):
-        go(cluster, 1)
-
-
-# Keys and addresses
-
-
-def test_a_server_that_asks_for_a_key(kserve, cluster, monkeypatch, capsys):
-    kserve.fates["1"] = kserve.fates["2"] = "key"
-    done = go(cluster, 1)
-    assert (done.action, done.said) == ("deployed", "")
-    assert "MYNAH_API_KEY" in capsys.readouterr().err
-    assert kserve.asked[-1][1] == "/v2/models/wren/versions/1/ready"
-    monkeypatch.setenv("MYNAH_API_KEY", "mynah_right")
-    assert go(cluster, 2).said == "My dream is is to fly."
-    monkeypatch.setenv("MYNAH_API_KEY", "mynah_wrong")
-    with pytest.raises(PlatformError, match=r"(?s)401.*Rolled back"):
-        go(cluster, 1)
-
-
-# What the cluster lacks
-
-
-def test_without_kserve(kubernetes, cluster):
-    kubernetes.kinds.discard(SERVICES)
-    with pytest.raises(InputError, match=r"KServe is not installed there\nInstall KServe 0\.20 or 0\.21"):
-        go(cluster, 1)
-
-
-def test_a_namespace_that_is_not_there(kserve, cluster):
-    with pytest.raises(InputError, match="no namespace 'nowhere'"):
-        go(cluster, 1, namespace="nowhere")
-
-
-def test_an_expired_token(kserve, kubernetes, cluster):
-    kubernetes.token = "another"
-    with pytest.raises(PlatformError, match="log in again"):
-        go(cluster, 1)
-
-
-def test_a_right_that_is_missing(kserve, kubernetes, cluster):
-    kubernetes.forbidden.add(("patch", SERVICES))
-    with pytest.raises(PlatformError, match=r"Give that user this RBAC rule: .*inferenceservices.*patch"):
-        go(cluster, 1)
-
-
-def test_a_quota_of_services(kserve, kubernetes, cluster):
-    from fake_kubernetes import Refusal
-
-    def refuse(_new, _old):
-        raise Refusal(403, "Forbidden", "exceeded quota: mynah, requested: count/inferenceservices.serving.kserve.io=1, used: 5")
-
-    kubernetes.admission = refuse
-    with pytest.raises(PlatformError, match="kubectl describe resourcequota"):
-        go(cluster, 1)
-
-
-def test_an_old_kserve_that_knows_no_such_field(kserve, kubernetes, cluster):
-    from fake_kubernetes import Refusal
-
-    def refuse(_new, _old):
-        raise Refusal(400, "BadRequest", 'strict decoding error: unknown field "spec.canary"')
-
-    kubernetes.admission = refuse
-    with pytest.raises(InputError, match=r"does not know spec\.canary\nIt is too old"):
-        go(cluster, 1)
 
 
 # The manifest

@@ -1,4 +1,4 @@
-"""`mynah deploy` and `mynah preflight` as people call them: a registry with S3 behind it, an API server, and our real server in a pod."""
+"""`mynah deploy` as people call it: a registry with S3 behind it, an API server, and our real server in a pod."""
 
 import json
 import os
@@ -8,36 +8,17 @@ import urllib.request
 import pytest
 import yaml
 from fake_kserve import FakeKServe
-from fake_kubernetes import SERVICES, FakeKubernetes, write_kubeconfig
-from registry_inputs import add_version, make_outputs, register_all
+from fake_kubernetes import SERVICES, FakeKubernetes
+from registry_inputs import add_version, register_all
 
-from components.cluster import Cluster
-from components.deploy.gitops import with_entry
-from components.errors import InputError
-from components.registry import Registry
-from components.store import open_store
+from components.deploy.gitops import add_entry
+from mynah.core.errors import InputError
+from mynah.kubernetes.cluster import Cluster
+from mynah.registry.registry import Registry
+from mynah.tracking.open import open_store
+from tests.services.deploy.deployments import refused
 
 QUICK = ("--poll", "0.01", "--trouble", "0.05", "--timeout", "5", "--context", "fake")
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory, tiny_checkpoint):
-    return make_outputs(tmp_path_factory.mktemp("outputs"), tiny_checkpoint, "ann_author")
-
-
-@pytest.fixture
-def kubernetes(tmp_path, monkeypatch):
-    for name in ("MYNAH_API_KEY", "MYNAH_KUBE_CONTEXT"):
-        monkeypatch.delenv(name, raising=False)
-    fake = FakeKubernetes()
-    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.url)))
-    yield fake
-    fake.stop()
-
-
-@pytest.fixture
-def kserve(kubernetes):
-    return FakeKServe(kubernetes)
 
 
 @pytest.fixture
@@ -47,13 +28,6 @@ def wren(request, outputs, tmp_path):
     name, workdir = f"wren-{os.urandom(3).hex()}", tmp_path / "work"
     register_all({name: outputs}, workdir)
     return name, workdir
-
-
-def refused(done, code, *said):
-    assert (done.returncode, done.stdout) == (code, ""), done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    for text in said:
-        assert text in done.stderr
 
 
 @pytest.mark.parametrize("wren", ["on_server", "on_proxied"], indirect=True)
@@ -74,7 +48,7 @@ def test_a_champion_is_deployed_from_where_it_lies_in_s3(kubernetes, kserve, wre
     metadata = kubernetes.objects[SERVICES, "mynah", name]["metadata"]
     assert metadata["annotations"]["mynah.dev/model-id"] == version.model_id
     again = mynah("deploy", name, *QUICK, "--workdir", workdir)
-    assert again.stdout == f"mynah/{name} serves version 1 already; nothing to do\nURL  http://{name}.mynah.example.com\n"
+    assert again.stdout == f"mynah/{name} already serves version 1; nothing to do\nURL  http://{name}.mynah.example.com\n"
     endpoints = Cluster.connect("fake").endpoints()
     forgotten = mynah("forget", name, "--dry-run", "--json", "--context", "fake", "--workdir", workdir, **s3.environment)
     assert forgotten.returncode == 0, forgotten.stderr
@@ -126,9 +100,9 @@ def test_gitops_writes_the_manifest_and_the_entry(wren, mynah, tmp_path, kuberne
 def test_files_that_no_cluster_can_read(wren, mynah, kserve, monkeypatch):
     command = ("deploy", wren[0], *QUICK, "--workdir", wren[1])
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "/srv/artifacts")
-    refused(mynah(*command), 2, "lie in /srv/artifacts/", "where no cluster can read them", "keeps artifacts in S3")
+    refused(mynah(*command), 2, "are in /srv/artifacts/", "which no cluster can read", "keeps artifacts in S3")
     monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
-    refused(mynah(*command), 2, "nothing tells in which bucket", "Set MLFLOW_ARTIFACTS_DESTINATION")
+    refused(mynah(*command), 2, "in an unknown bucket", "Set MLFLOW_ARTIFACTS_DESTINATION")
     assert kserve.asked == []
 
 
@@ -137,7 +111,7 @@ def test_files_that_no_cluster_can_read(wren, mynah, kserve, monkeypatch):
     [
         (["--prometheus", "http://p"], "--prometheus is for a canary"),
         (["--canary", "10", "--gitops", "."], "--gitops writes files"),
-        (["--address", "file:///etc"], "is no address"),
+        (["--address", "file:///etc"], "is not a URL"),
     ],
 )
 def test_options_that_do_not_go_together(mynah, tmp_path, options, said):
@@ -146,7 +120,7 @@ def test_options_that_do_not_go_together(mynah, tmp_path, options, said):
 
 def test_the_real_server_answers_the_smoke_test(kubernetes, kserve, tmp_path, server):
     """What stands in the pod is `serve` itself: its v2 answer is what the smoke test wants, through the proxy and by an address."""
-    from components.deploy import Patience, Serving, Wanted, deploy
+    from components.deploy.step import DeploySettings, Serving, WaitLimits, deploy
 
     def pod(version, method, path, headers, body):
         data = json.dumps(body).encode() if body else None
@@ -158,13 +132,13 @@ def test_the_real_server_answers_the_smoke_test(kubernetes, kserve, tmp_path, se
             return error.code, json.loads(error.read())
 
     kserve.real = pod
-    cluster, quick = Cluster.connect("fake"), Patience(timeout=20, poll=0.01, trouble=0.05, answer=0.1)
+    cluster, quick = Cluster.connect("fake"), WaitLimits(timeout=20, poll=0.01, trouble=0.05, answer=0.1)
     served = Serving("wren", 3, "s3://b/m-3/artifacts/model/", 8 << 20)
-    assert deploy(served, cluster, Wanted(patience=quick)).said.startswith("My dream is")
+    assert deploy(served, cluster, DeploySettings(wait_limits=quick)).answer.startswith("My dream is")
     again = Serving("wren", 3, "s3://b/m-33/artifacts/model/", 8 << 20)
-    assert deploy(again, cluster, Wanted(patience=quick, address=server.url)).said.startswith("My dream is")
+    assert deploy(again, cluster, DeploySettings(wait_limits=quick, address=server.url)).answer.startswith("My dream is")
     with pytest.raises(Exception, match="version 3 answers, and not 4"):
-        deploy(Serving("wren", 4, "s3://b/m-4/artifacts/model/", 8 << 20), cluster, Wanted(patience=quick))
+        deploy(Serving("wren", 4, "s3://b/m-4/artifacts/model/", 8 << 20), cluster, DeploySettings(wait_limits=quick))
 
 
 # kustomization.yaml
@@ -182,99 +156,13 @@ def test_the_real_server_answers_the_smoke_test(kubernetes, kserve, tmp_path, se
     ],
 )
 def test_an_entry_keeps_the_order_and_all_else(tmp_path, before, after):
-    assert with_entry(before, "m.yaml", tmp_path) == after
+    assert add_entry(before, "m.yaml", tmp_path) == after
 
 
 @pytest.mark.parametrize("text", ["resources: [a.yaml, z.yaml]\n", "[]", "resources: 7", "a: ["])
 def test_a_kustomization_that_cannot_be_added_to(tmp_path, text):
     with pytest.raises(InputError):
-        with_entry(text, "m.yaml", tmp_path)
-
-
-# preflight
-
-
-@pytest.fixture
-def whole(kubernetes, kserve):
-    """A cluster that has all."""
-    kubernetes.kinds |= {"scheduledworkflows.kubeflow.org", "workflows.argoproj.io"}
-    kubernetes.put("servingruntimes.serving.kserve.io", "mynah", "mynah")
-    kubernetes.put("serviceaccounts", "mynah", "mynah-serve")
-    kubernetes.put("secrets", "mynah", "mynah-s3", data={"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="})
-    kubernetes.put("secrets", "mynah", "mynah-keys", data={"keys.json": "e30="})
-    put_node(kubernetes, "gpu-1", {"nvidia.com/gpu": "2"})
-    return kubernetes
-
-
-def put_node(kubernetes, name, allocatable):
-    kubernetes.put("nodes", "", name, metadata={"labels": {"mynah.dev/pool": "gpu"}}, status={"allocatable": allocatable})
-
-
-def test_a_cluster_that_has_all(whole, mynah):
-    done = mynah("preflight", "--context", "fake")
-    assert done.returncode == 0, done.stdout + done.stderr
-    for text in ("Kubernetes v1.34.1", "GPU node pool (mynah.dev/pool=gpu): 1 nodes with 2 GPUs", "KServe", "Secret mynah-s3"):
-        assert text in " ".join(done.stdout.split())
-
-
-def drop(key):
-    return lambda kubernetes: kubernetes.objects.pop(key)
-
-
-@pytest.mark.parametrize(
-    ("breakage", "about", "said"),
-    [
-        (lambda it: it.kinds.discard(SERVICES), "KServe", "kubectl get crd inferenceservices.serving.kserve.io"),
-        (lambda it: it.kinds.discard("scheduledworkflows.kubeflow.org"), "Kubeflow Pipelines", "k8s/README.md"),
-        (drop(("nodes", "", "gpu-1")), "GPU node pool", "kubectl get nodes -l mynah.dev/pool=gpu"),
-        (lambda it: put_node(it, "gpu-1", {"cpu": "8"}), "GPU node pool", "device plugin"),
-        (drop(("servingruntimes.serving.kserve.io", "mynah", "mynah")), "ServingRuntime mynah/mynah", "kubectl get servingruntimes -n mynah"),
-        (drop(("serviceaccounts", "mynah", "mynah-serve")), "ServiceAccount mynah-serve", "kubectl get serviceaccounts"),
-        (drop(("secrets", "mynah", "mynah-keys")), "Secret mynah-keys", "kubectl describe secret mynah-keys -n mynah"),
-        (lambda it: it.objects["secrets", "mynah", "mynah-s3"]["data"].pop("AWS_SECRET_ACCESS_KEY"), "Secret mynah-s3", "kubectl describe"),
-        (lambda it: it.forbidden.add(("create", "services/proxy")), "your rights in namespace mynah", "kubectl auth can-i --list -n mynah"),
-    ],
-)  # fmt: skip
-def test_each_thing_that_is_missing_is_named(whole, mynah, breakage, about, said):
-    breakage(whole)
-    done = mynah("preflight", "--context", "fake", "--json")
-    assert done.returncode == 3
-    (ill,) = [each for each in json.loads(done.stdout) if not each["is_well"]]
-    assert ill["about"].startswith(about) and said in ill["fix"] and "\n" not in ill["problem"] + ill["fix"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda it: it.put("configmaps", "kube-system", "cluster-autoscaler-status"), "the cluster autoscaler may make one"),
-        (lambda it: it.kinds.add("nodepools.karpenter.sh"), "Karpenter may make one"),
-        (lambda it: it.forbidden.add(("list", "nodes")), "nodes cannot be looked at"),
-    ],
-)
-def test_a_pool_without_nodes_is_well_where_something_makes_them(whole, mynah, change, said):
-    whole.objects.pop(("nodes", "", "gpu-1"))
-    change(whole)
-    done = mynah("preflight", "--context", "fake", "--json")
-    assert done.returncode == 0 and said in done.stdout
-
-
-def test_an_identity_of_the_cloud_needs_no_key(whole, mynah):
-    whole.objects.pop(("secrets", "mynah", "mynah-s3"))
-    whole.put(
-        "serviceaccounts",
-        "mynah",
-        "mynah-serve",
-        metadata={"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
-    )
-    assert mynah("preflight", "--context", "fake").returncode == 0
-
-
-def test_a_cluster_that_is_away_or_lets_nobody_in(whole, mynah, monkeypatch):
-    whole.token = "another"
-    refused(mynah("preflight", "--context", "fake"), 3, "(401)", "log in again")
-    refused(mynah("preflight"), 2, "no cluster is named")
-    whole.stop()
-    refused(mynah("preflight", "--context", "fake"), 3, "cannot be reached")
+        add_entry(text, "m.yaml", tmp_path)
 
 
 # The step
@@ -296,10 +184,10 @@ def test_the_step_does_nothing_where_there_is_nothing_to_do(monkeypatch):
 def test_the_step_deploys_what_was_promoted(wren, tmp_path, monkeypatch):
     """In a pod: by its service account, over TLS, and the bot is asked at its own address."""
     from fake_prometheus import http_server
-    from test_cluster import self_signed
 
-    from components import cluster as cluster_module
     from components.deploy.component import deploy
+    from mynah.kubernetes import cluster as cluster_module
+    from tests.services.certificates import self_signed
 
     name, workdir = wren
     (tmp_path / "account").mkdir()

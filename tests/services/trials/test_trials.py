@@ -1,78 +1,23 @@
 """A sweep's trials against real MLflow: each is a nested run, sees its siblings, stops early, fails alone; the choice among them."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import replace
 
 import pytest
 
-from components.errors import InputError, MynahError, PlatformError
-from components.files import write_lines
-from components.finetune.recipe import build
-from components.store import Store, client, open_store
-from components.sweep.choose import choose
-from components.sweep.records import COMPLETED, FAILED, PRUNED, RUNNING, SKIPPED, TRIAL_TAG, tell_now, trials_of
-from components.sweep.trial import TrialSettings, space_of, trial
-from components.tracking import end_run, start_parent, step_run, steps_of
-
-QUICK = {"epochs": 2, "block": 32}
-LONG = {"epochs": 4, "patience": 0, "block": 32, "batch_tokens": 128}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One for all sweeps here: to make one takes seconds."""
-    return open_store(tmp_path_factory.mktemp("work"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """What the filter step leaves, as far as training looks at it."""
-    folder = tmp_path_factory.mktemp("data")
-    texts = [f"{who} {does} {what}." for who in ("The bird", "A queen") for does in ("sings to", "forgets") for what in WHAT]
-    for part, some in (("train", texts[:40]), ("held_out", texts[40:])):
-        write_lines(folder / f"{part}.jsonl", [{"text": text, "author": "ann"} for text in some])
-    return folder
-
-
-WHAT = (
-    "the rain",
-    "an old garden",
-    "the moon",
-    "a letter",
-    "nothing",
-    "the sea",
-    "her song",
-    "a cat",
-    "the night",
-    "my neighbour",
-    "it",
-)
-
-
-class Sweeping:
-    """A sweep by hand: its pipeline run, and its trials one by one."""
-
-    def __init__(self, store, data, base_model, changes=QUICK, **settings):
-        self.store, self.data = store, data
-        self.settings = {"base_model": str(base_model), "recipe": build("default", changes)} | settings
-        self.parent = start_parent(store, "wren", {})
-
-    def run(self, number, **settings):
-        with step_run(f"trial-{number}", self.store, self.parent) as run:
-            return trial(self.data, TrialSettings(number, **{**self.settings, **settings}), self.store, run)
-
-    def runs(self):
-        return steps_of(self.store, self.parent)
+from components.sweep.best_trial import choose
+from components.sweep.trial import TrialSettings, search_space_for
+from components.sweep.trial_records import COMPLETED, FAILED, PRUNED, SKIPPED, TRIAL_TAG, trials_of
+from mynah.core.errors import InputError, MynahError, PlatformError
+from mynah.mlflow_client.client import client
+from mynah.training.recipe import build
+from tests.services.trials.trial_runs import LONG, QUICK, Sweeping
 
 
 def test_trials_are_nested_runs_that_the_next_ones_learn_from(store, data, tiny_checkpoint, tmp_path):
     sweeping = Sweeping(store, data, tiny_checkpoint)
     done = [sweeping.run(number) for number in (1, 2, 3)]
     assert [each.state for each in done] == [COMPLETED] * 3
-    assert done[0].built() == space_of(data, TrialSettings(1, **sweeping.settings)).recipe
+    assert done[0].built() == search_space_for(data, TrialSettings(1, **sweeping.settings)).recipe
     assert len({json.dumps(dict(each.params)) for each in done}) == 3
     assert {each.recipe["epochs"] for each in done} == {2}  # what was set
     for number, each in enumerate(done, 1):
@@ -152,35 +97,6 @@ def test_what_would_fail_every_trial_ends_the_sweep(store, data, tiny_checkpoint
     assert sweeping.runs()["trial-1"].info.status == "FAILED"
 
 
-def test_an_attempt_after_one_that_was_killed_takes_the_same_parameters(store, data, tiny_checkpoint):
-    sweeping = Sweeping(store, data, tiny_checkpoint)
-    sweeping.run(1)
-    wanted = sweeping.run(2)
-    other = Sweeping(store, data, tiny_checkpoint)
-    with pytest.raises(KeyboardInterrupt), step_run("trial-2", store, other.parent) as run:
-        tell_now(run, begun(wanted, 2))
-        raise KeyboardInterrupt
-    assert other.run(2).losses == wanted.losses
-    assert other.runs()["trial-2"].data.tags["mynah.attempts"] == "2"
-
-
-def begun(done, number):
-    """The trial as it was when it began."""
-    return replace(done, number=number, state=RUNNING, losses=(), before=None)
-
-
-def test_a_trial_that_ends_its_pod_again_and_again_is_given_up(store, data, tiny_checkpoint, tmp_path):
-    sweeping = Sweeping(store, data, tiny_checkpoint)
-    done = sweeping.run(1)
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt), step_run("trial-2", store, sweeping.parent) as run:
-            tell_now(run, begun(done, 2))
-            raise KeyboardInterrupt
-    assert choose(tmp_path / "search", store, sweeping.parent).trials[1].cause == "it was ended from outside"
-    given_up = sweeping.run(2)
-    assert (given_up.state, "3 times" in given_up.cause) == (FAILED, True)
-
-
 @pytest.mark.parametrize("limit", [{"minutes": 1e-9}, {"budget": 1e-9}])
 def test_no_trial_begins_when_the_rest_is_needed(store, data, tiny_checkpoint, tmp_path, monkeypatch, limit):
     monkeypatch.setenv("MYNAH_NODE_KIND", "gpu")
@@ -192,7 +108,7 @@ def test_no_trial_begins_when_the_rest_is_needed(store, data, tiny_checkpoint, t
     assert choose(tmp_path / "search", store, sweeping.parent).best.number == 1
     none = Sweeping(store, data, tiny_checkpoint, **limit)
     none.run(1)
-    with pytest.raises(MynahError, match="no room for a single trial"):
+    with pytest.raises(MynahError, match="did not suffice for a single trial"):
         choose(tmp_path / "none", store, none.parent)
 
 
@@ -214,35 +130,3 @@ def test_foreign_runs_and_tags_do_no_harm(store, data, tiny_checkpoint, tmp_path
     assert sweeping.run(1).state == COMPLETED
     assert sweeping.run(7).state == COMPLETED  # its own run, whatever stands in it
     assert [each.number for each in choose(tmp_path / "search", store, sweeping.parent).trials] == [1, 7]
-
-
-RACE = """
-import sys
-from pathlib import Path
-from components.finetune.recipe import build
-from components.store import Store
-from components.sweep.trial import TrialSettings, trial
-from components.tracking import step_run
-
-number, parent, data, base = int(sys.argv[1]), *sys.argv[2:]
-store = Store.from_environment()
-with step_run(f"trial-{number}", store, parent) as run:
-    found = trial(Path(data), TrialSettings(number, base_model=base, recipe=build("default", {"epochs": 2, "block": 32})), store, run)
-print(found.state)
-"""
-
-
-def test_trials_at_the_same_time_see_one_another(on_server, data, tiny_checkpoint, tmp_path):
-    """Two processes, one MLflow server over PostgreSQL: different parameters, both recorded, none in the other's way."""
-    store = Store.from_environment()
-    parent = start_parent(store, "wren", {})
-    commands = [[sys.executable, "-c", RACE, str(number), parent, str(data), str(tiny_checkpoint)] for number in (2, 3)]
-    racing = [
-        subprocess.Popen(each, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for each in commands
-    ]
-    assert [each.communicate(timeout=120)[0].strip() for each in racing] == ["completed"] * 2
-    first, second = trials_of(store, parent)
-    assert first.params != second.params
-    end_run(store, parent, "FINISHED")
-    chosen = choose(tmp_path / "search", store, parent)
-    assert {each.number for each in chosen.trials} == {2, 3}

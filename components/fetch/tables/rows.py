@@ -1,0 +1,289 @@
+"""Convert the rows of a table to posts, and report what could not be read or was assumed."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields as fields_of
+from datetime import datetime
+from typing import Any
+
+from components.fetch import untrusted_json
+from components.fetch.sources import printable
+from components.fetch.tables.column_names import Role, flat, key_of, role_of
+from components.fetch.tables.findings import Findings
+from components.fetch.tables.other_columns import OtherColumns
+from components.fetch.tables.row_kind import kind_of, referenced, tweet_kind
+from components.fetch.tables.settings import Table
+from components.fetch.tables.times import DateOrders, is_clock
+from components.fetch.tables.values import FIX, NOTHING, is_empty, mark, says_nothing, typed, was_decimal, whole
+from components.fetch.x.export_tweets import client_of
+from mynah.core.errors import InputError
+from mynah.core.names import author_name
+from mynah.core.progress import notify
+from mynah.data.authors import author_key
+from mynah.data.posts import Entity, Kind, Post, versions_of
+
+MAX_ID_CHARACTERS = 200
+TWEETS_CSV = {"tweet_id", "timestamp", "text", "retweeted_status_id"}  # the columns of X's own tweets.csv (to 2019)
+# What Mynah itself writes; older files have only the first seven fields.
+POST_FIELDS = [field.name for field in fields_of(Post)]
+REQUIRED_FIELDS, ALL_FIELDS = set(POST_FIELDS[:7]), set(POST_FIELDS)
+MAX_PLANS = 1000  # rows of JSONL may all have other columns
+ENTITY_KINDS = {"url", "mention", "hashtag", "media"}
+STRICT_AUTHORS = {"author", "username", "screenname"}  # of other columns what is not text, such as a number, is passed over
+WHOLE_TEXTS = {"extendedtweetfulltext", "notetweettext", "fulltext", "rawcontent"}
+QUOTED_ID = re.compile(
+    r'(?:="?|\'|x(?=[0-9]{15}))([0-9]{1,40})"?'
+)  # what keeps a spreadsheet from rounding an id: ="123", '123, rtweet's x123
+STATUS_LINK = re.compile(
+    r"https?://(?:www\.|mobile\.)?(?:twitter|x)\.com/(\w{1,15})/status(?:es)?/([0-9]{1,20})(?:[/?#].*)?", re.I
+)
+
+Row = Mapping[str, Any]
+Fields = dict[Role, list[tuple[str, Any]]]
+
+
+class RowReader:
+    """Converts the rows of one table.
+
+    Args:
+        table: The table.
+        reader: Post.source for rows that Mynah did not write: tweets-csv, csv, jsonl or parquet.
+        rows: Yields all rows once more: only the dates of the whole table show whether 1/3/2021 is in January.
+    """
+
+    def __init__(self, table: Table, reader: str, rows: Callable[[], Iterable[Row]]) -> None:
+        self.table, self.reader = table, reader
+        self.findings = Findings(table.label)
+        self.others = OtherColumns(table.settings.forgotten)
+        self._orders = DateOrders(lambda: (dict(self._fields(row).get(Role.TIME, ())) for row in rows()))
+        self._named = {key_of(name): Role(role) for role, name in table.settings.columns.to_record().items()}
+        self._seen: set[Role] = set()  # of the named columns
+        self._plans: dict[tuple[str, ...], list[tuple[Role, str]]] = {}
+        self._link_author = ""
+
+    def post(self, row: Row, place: str, number: int) -> Post:
+        """Convert a row.
+
+        Args:
+            row: The values by column.
+            place: File and line, for messages.
+            number: The row's number, counted from 1.
+
+        Returns:
+            The post.
+
+        Raises:
+            InputError: A value has the wrong type; the message names `place`.
+        """
+        # Only in a file that Mynah wrote does `source` mean the reader of a post; elsewhere it is an app or a site.
+        own = REQUIRED_FIELDS <= row.keys() <= ALL_FIELDS and isinstance(row["source"], str)
+        fields = self._fields(row)
+        text = self._text(fields, row, place)
+        kind = tweet_kind(row) if self.reader == "tweets-csv" else kind_of(fields, text, place)
+        reply_to = _bounded(printable(str(row.get("reply_to") or ""))) if own else self._reply_to(fields, place)
+        own_id, author = self._identity(fields, place, number), self._author(fields, kind, place)
+        answers_itself = kind is Kind.REPLY and any(
+            author_key(value) == author_key(author)
+            for _, value in fields.get(Role.ANSWERED, ())
+            if isinstance(value, str) and value
+        )
+        client = _first(fields, Role.CLIENT)
+        return Post(
+            id=own_id,
+            author=author,
+            text=text,
+            created_at=self._time(fields, place),
+            kind=kind,
+            language=printable(typed(_first(fields, Role.LANGUAGE) or "", str, "language", place)),
+            source=printable(str(row["source"])) if own else self.reader,
+            entities=_entities(row.get("entities"), text) if own else (),
+            reply_to=reply_to,
+            reply_to_self=row.get("reply_to_self") is True if own else answers_itself or self._answers_account(row),
+            client=printable(str(row.get("client") or "")) if own else client_of(client),
+            versions=versions_of(row.get("versions")) if own else (),
+            edited_at=self._orders.parse("edited_at", row["edited_at"]) if own and row.get("edited_at") else None,
+        )
+
+    def finish(self) -> None:
+        """Report what was found.
+
+        Raises:
+            InputError: A row named somebody who asked to be forgotten, a named column was in no row, or times cannot be read although only
+                the newest posts are wanted.
+        """
+        self.others.require_consent()
+        label, settings = self.table.label, self.table.settings
+        missing = [role for role in self._named.values() if role not in self._seen]
+        if missing:
+            name = settings.columns.to_record()[missing[0]]
+            raise InputError(f"{label}: no row has the column {name!r}", f"Name one of its columns with --{missing[0]}-column.")
+        times = self.findings.unread_times
+        if settings.needs_times and times.count:
+            number = "1 time" if times.count == 1 else f"{times.count:,} times"
+            raise InputError(
+                f"{label}, {times.place}: {number} cannot be read ({times.value!r}), so that the newest posts cannot be told",
+                "Write times as 2021-03-01T10:00:00Z, name another column with --time-column, or leave out --limit.",
+            )
+        for column, (value, order) in self._orders.shown.items():
+            spelled = "/".join({"d": "day", "m": "month", "y": "year"}[letter] for letter in order)
+            notify(f"{label}: the dates in {column!r}, such as {value!r}, are read as {spelled}")
+        self.findings.report()
+        without = self.findings.without_author
+        if without.count:
+            is_one = without.count == 1
+            number = "1 post names" if is_one else f"{without.count:,} posts name"
+            notify(
+                f"{label}: {number} no author that is read, and count{'s' if is_one else ''} as @{self.table.account.author}'s, after the file's name"
+            )
+        self.others.report(label, self._named.values())
+
+    def _fields(self, row: Row) -> Fields:
+        """Return the columns that have a value by what they hold, the preferred ones first."""
+        if any(isinstance(value, dict) for value in row.values()):
+            row = dict(flat(row))
+        columns = tuple(row)
+        plan = self._plans.get(columns)
+        if plan is None:
+            plan = self._plan(columns)
+            if len(self._plans) < MAX_PLANS:
+                self._plans[columns] = plan
+        fields: Fields = {}
+        for role, name in plan:
+            value = row[name]
+            if role is Role.TEXT or not is_empty(value):
+                fields.setdefault(role, []).append((name, value))
+        return fields
+
+    def _plan(self, columns: tuple[str, ...]) -> list[tuple[Role, str]]:
+        """Return what the columns of a row hold, the preferred ones first. Most rows of a table have the same columns."""
+        ranked = []
+        for name in columns:
+            role, rank = role_of(name)
+            if self._named:
+                role, rank = self._chosen(name, role, rank)
+            ranked.append((rank, role, name))
+        return [(role, name) for _, role, name in sorted(ranked, key=_rank)]
+
+    def _chosen(self, name: str, role: Role, rank: int) -> tuple[Role, int]:
+        """Return the role of a column where a person named some: no other column has the role of a named one."""
+        named = self._named.get(key_of(name))
+        if named:
+            self._seen.add(named)
+            return named, 0
+        return (Role.OTHER, 0) if role in self._named.values() else (role, rank)
+
+    def _text(self, fields: Fields, row: Row, place: str) -> str:
+        found = fields.get(Role.TEXT, [])
+        name, text = next(((name, value) for name, value in found if value and isinstance(value, str)), ("", None))
+        if text is None:
+            text = next((value for name, value in found if key_of(name) == "text" or Role.TEXT in self._named.values()), None)
+            text = "" if text is None and any(value == "" for _, value in found) else text
+        if text is None:
+            names = ", ".join(untrusted_json.message_text(column)[:40] for column in list(row)[:20])
+            other = f"; --text-column names another column, and the row has {names}" if names else ""
+            raise InputError(f"{place}: text is missing, and should be text{other}", FIX)
+        if key_of(name) not in WHOLE_TEXTS and any(mark(value) for _, value in fields.get(Role.TRUNCATED, ())):
+            self.findings.add(self.findings.cut_texts, place)
+        return printable(typed(text, str, "text", place))
+
+    def _identity(self, fields: Fields, place: str, number: int) -> str:
+        found = [value for _, value in fields.get(Role.ID, ()) if not _is_nothing(value)]
+        if not found:
+            self.others.missing.add(Role.ID)
+            link = next((match for match in self._links(fields)), None)
+            return link[2] if link else f"row-{number}"
+        own_id = whole(_without_quotes(found[0]))
+        if own_id is None:
+            own_id = typed(found[0], str, "id", place)  # which raises the error
+        if not own_id:
+            self.findings.add(self.findings.lost_ids, place, found[0])
+            return f"row-{number}"
+        if was_decimal(found[0]):
+            self.findings.add(self.findings.repaired_ids, place, found[0])
+        if len(own_id) > MAX_ID_CHARACTERS:
+            raise InputError(
+                f"{place}: the id has {len(own_id)} characters; the limit is {MAX_ID_CHARACTERS}", "Shorten or remove it."
+            )
+        return own_id.strip() or f"row-{number}"
+
+    def _author(self, fields: Fields, kind: Kind, place: str) -> str:
+        self.others.look_at(fields, place)
+        for name, value in fields.get(Role.AUTHOR, ()):
+            is_strict = key_of(name) in STRICT_AUTHORS or Role.AUTHOR in self._named.values()
+            author = typed(value, str, "the author", place) if is_strict else value
+            if isinstance(author, str) and author.strip():
+                return author_name(printable(author))
+            self.others.note(name, Role.AUTHOR)
+        if self.table.is_export:
+            return self.table.account.author
+        for link in self._links(fields):
+            if kind is not Kind.REPOST:  # the link of a repost leads to the shared post
+                self._link_author = link[1]
+        if self._link_author:
+            return author_name(self._link_author)
+        self.others.missing.add(Role.AUTHOR)
+        self.findings.add(self.findings.without_author, place)
+        return self.table.account.author
+
+    def _links(self, fields: Fields) -> Iterator[re.Match[str]]:
+        """Yield the addresses of the row's own post. A column `url` may hold a link of the text, unless it ends in the row's id."""
+        ids = {whole(value) for _, value in fields.get(Role.ID, ())}
+        for name, value in fields.get(Role.LINK, ()):
+            match = STATUS_LINK.fullmatch(value.strip()[:300]) if isinstance(value, str) else None
+            if match and (match[2] in ids or (not ids and key_of(name) != "url")):
+                yield match
+
+    def _time(self, fields: Fields, place: str) -> datetime | None:
+        found = [(name, value) for name, value in fields.get(Role.TIME, ()) if not _is_nothing(value)]
+        clock = next((str(value) for _, value in found if is_clock(value)), "")
+        for name, value in found:
+            if clock and isinstance(value, str) and ":" not in value and (when := self._orders.parse(name, f"{value} {clock}")):
+                return when
+            if when := self._orders.parse(name, value):
+                return when
+        if found:
+            self.findings.add(self.findings.unread_times, place, found[0][1])
+        else:
+            self.others.missing.add(Role.TIME)
+        return None
+
+    def _reply_to(self, fields: Fields, place: str) -> str:
+        found = [value for _, value in fields.get(Role.REPLY_TO, ()) if not says_nothing(value)]
+        value = found[0] if found else referenced(fields, "replied_to")
+        number = whole(_without_quotes(value))
+        if number == "" and value != "":
+            self.findings.add(self.findings.lost_replies, place, value)
+        return _bounded(number or "")
+
+    def _answers_account(self, row: Row) -> bool:
+        number = self.table.account.number
+        return bool(number) and str(row.get("in_reply_to_user_id") or "") == number
+
+
+def _rank(found: tuple[int, Role, str]) -> int:
+    return found[0]
+
+
+def _first(fields: Fields, role: Role) -> Any:  # noqa: ANN401 - a cell has any type
+    return next((value for _, value in fields.get(role, ())), None)
+
+
+def _bounded(number: str) -> str:
+    return number.strip() if len(number) <= MAX_ID_CHARACTERS else ""
+
+
+def _is_nothing(value: object) -> bool:
+    return isinstance(value, str) and value.strip().casefold() in NOTHING
+
+
+def _without_quotes(value: object) -> object:
+    match = QUOTED_ID.fullmatch(value.strip()) if isinstance(value, str) else None
+    return match[1] if match else value
+
+
+def _entities(value: object, text: str) -> tuple[Entity, ...]:
+    spans = (
+        (untrusted_json.number(span.get("start")), untrusted_json.number(span.get("end")), untrusted_json.text(span.get("kind")))
+        for span in untrusted_json.records(value)
+    )
+    return untrusted_json.entities((span for span in spans if span[2] in ENTITY_KINDS and span[0] >= 0), len(text))

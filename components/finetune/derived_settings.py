@@ -1,0 +1,95 @@
+"""Derives the settings that a recipe leaves open from the model, the texts and the machine."""
+
+import math
+from dataclasses import replace
+
+from mynah.core.errors import InputError
+from mynah.models.architecture import Architecture
+from mynah.training.recipe import Recipe
+
+DEFAULT_BLOCK = 128  # tokens per row: a few posts, and attention stays cheap
+TARGET_STEPS_PER_EPOCH = 32  # approximate: with fewer, a few posts teach too little; with more, the machine idles
+MIN_BATCH_TOKENS, MAX_BATCH_TOKENS = 256, 2048  # per step
+# The learning rate for a model of this width, measured on the fledgling. It scales with 1 / width: Yang et al. 2022, "Tensor Programs V",
+# https://arxiv.org/abs/2203.03466
+REFERENCE_LEARNING_RATE, REFERENCE_WIDTH = 1e-3, 192
+# That of large models, whose pre-training is worth keeping, measured on SmolLM2-135M with three authors: of 1e-4, 1.5e-4 and 2e-4 the best
+# differs with the number of posts and the seed, and 1.5e-4 is within 1 % of it on average (docs/base-models.md).
+LARGE = 50_000_000  # parameters
+LARGE_LEARNING_RATE, LARGE_WIDTH = 1.5e-4, 576
+LORA_RATE_FACTOR = 5.0  # factor on the learning rate for adapters, which start at zero
+# Bytes that a training step keeps per token, layer and width, measured with GPT-2 124M; and per weight: gradient, two moments, bf16 copies
+# of weight and gradient, and the best epoch's weight.
+ACTIVATION_BYTES = {"bf16": 60, "fp32": 110}
+BYTES_PER_WEIGHT = 20
+USABLE_MEMORY_SHARE = 0.8
+
+
+def derive(recipe: Recipe, architecture: Architecture, tokens: int, free_bytes: int | None, precision: str) -> Recipe:
+    """Return `recipe` with all derived settings filled in.
+
+    Args:
+        recipe: the recipe; its nonzero settings are kept.
+        architecture: the base model's.
+        tokens: predicted tokens per epoch.
+        free_bytes: memory available for training, in bytes; None where unknown.
+        precision: "bf16" or "fp32".
+
+    Returns:
+        The recipe with block, batch, micro-batch and learning rate set.
+
+    Raises:
+        InputError: the block is longer than the model's context.
+    """
+    context, width = architecture.context, architecture.width
+    if recipe.block > context:
+        raise InputError(
+            f"recipe: block is {recipe.block}, and the model's context has {context} tokens", f"Use at most {context}."
+        )
+    block = recipe.block or (context if recipe.packing == "stream" else min(DEFAULT_BLOCK, context))
+    power = round(math.log2(max(1, tokens) / TARGET_STEPS_PER_EPOCH)) if tokens > TARGET_STEPS_PER_EPOCH else 0
+    batch = recipe.batch_tokens or min(max(2**power, MIN_BATCH_TOKENS), MAX_BATCH_TOKENS)
+    is_large = architecture.parameters >= LARGE
+    rate = LARGE_LEARNING_RATE * LARGE_WIDTH / width if is_large else REFERENCE_LEARNING_RATE * REFERENCE_WIDTH / width
+    rate *= LORA_RATE_FACTOR if recipe.lora_rank else 1.0
+    return replace(
+        recipe, block=block, batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
+        micro_batch_tokens=recipe.micro_batch_tokens or _micro_batch(batch, block, architecture, free_bytes, precision),
+    )  # fmt: skip
+
+
+def _micro_batch(batch: int, block: int, architecture: Architecture, free_bytes: int | None, precision: str) -> int:
+    """Return how many tokens of a batch fit into memory at once: the batch halved until it fits, one block at least."""
+    if free_bytes is None:
+        return batch
+    of = architecture
+    tokens = (free_bytes * USABLE_MEMORY_SHARE - of.parameters * BYTES_PER_WEIGHT) / (
+        ACTIVATION_BYTES[precision] * of.layers * of.width
+    )
+    micro_batch = batch
+    while micro_batch > tokens and micro_batch > block:
+        micro_batch = max(block, micro_batch // 2)
+    return micro_batch
+
+
+def describe(recipe: Recipe, steps: int, precision: str, processes: int) -> str:
+    """Return a one-line description of the training run for the user.
+
+    Args:
+        recipe: the recipe with all derived settings filled in.
+        steps: optimizer steps per epoch.
+        precision: "bf16" or "fp32".
+        processes: processes that train together.
+    """
+    tokens = f"{recipe.batch_tokens:,} tokens a step"
+    if recipe.micro_batch_tokens < recipe.batch_tokens:
+        tokens += f" ({recipe.micro_batch_tokens:,} at once)"
+    parts = [
+        f"effort {recipe.effort}" if recipe.preset == "default" else f"preset {recipe.preset}",
+        f"{recipe.epochs} epochs of {steps:,} steps", tokens,
+        f"learning rate {recipe.learning_rate:g} ({recipe.schedule}, warm-up {recipe.warmup:.0%})",
+        f"ends after {recipe.patience} epochs without gain" if recipe.patience else "no early end",
+        precision, f"LoRA of rank {recipe.lora_rank}" if recipe.lora_rank else "all weights",
+        *([f"{processes} processes"] if processes > 1 else []),
+    ]  # fmt: skip
+    return ", ".join(parts)

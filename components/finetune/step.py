@@ -1,0 +1,214 @@
+"""The finetune step: train a base model on the filtered texts and write a Hugging Face checkpoint.
+
+The output folder loads with `transformers.pipeline("text-generation", model=FOLDER)`. Besides the checkpoint it holds
+training.json (recipe, history, digests: the record that the card quotes) and steps.jsonl (metrics per step).
+"""
+
+import importlib.metadata
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.finetune.base_memory import require_memory
+from components.finetune.data_packing import shares
+from components.finetune.settings import FinetuneSettings
+from components.finetune.torchrun_launch import finetune_with_torchrun, gpu_count, under_torchrun
+from mynah.core.errors import InputError
+from mynah.core.files import (
+    atomic_folder,
+    digest,
+    refuse_foreign_folder,
+    require_space,
+    set_mode,
+    write_lines,
+)
+from mynah.core.machine import require_instructions
+from mynah.core.progress import notify, waiting
+from mynah.data.datasets import HELD_OUT_FILE, TRAIN_FILE, read_by_author
+from mynah.data.scripts import write_scripts
+from mynah.data.verbatim_filter import write_bloom
+from mynah.models import canaries, checkpoint
+from mynah.models.base_models import BaseModel, named_path, resolve
+from mynah.models.checkpoint import Checkpoint, weight_files
+from mynah.models.licenses import license_files
+from mynah.training.recipe import Recipe
+from mynah.training.state_store import States, state_folders
+from mynah.training.training_record import STEPS_FILE, BaseModelRecord, CanariesRecord, TrainingRecord
+
+if TYPE_CHECKING:
+    from components.finetune.trainer import TrainingResult
+    from mynah.training.state_store import States
+
+
+def finetune(
+    data: Path, out: Path, settings: FinetuneSettings, on_step: Callable[[int, dict[str, float]], None] | None = None
+) -> TrainingRecord:
+    """Fine-tune `settings.base_model` on the texts of `data`, write the checkpoint and return its record.
+
+    Args:
+        data: the folder that the filter step wrote, with train.jsonl and held_out.jsonl.
+        out: the folder for the checkpoint; it is created only when training succeeds.
+        settings: base model, recipe, time limit and where training states are kept.
+        on_step: called as `on_step(step, metrics)` after every optimizer step and every evaluation.
+
+    Returns:
+        The content of the checkpoint's training.json.
+
+    Raises:
+        InputError: the data or the base model cannot be used, or `out` overlaps them or must not be replaced.
+        PlatformError: the disk is too small (checked before the first step) or the hub is unreachable.
+        MynahError: the loss diverges.
+    """
+    require_instructions()
+    folders, around = (data, *named_path(settings.base_model)), state_folders(settings.checkpoints)
+    refuse_foreign_folder(out, folders, around)
+    if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
+        resolve(settings.base_model)  # downloads the model once, before the processes start
+        return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)
+    deadline = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
+    train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
+    shares(list(train), settings.recipe.weights)  # raises for a weight of an author without posts
+    base = resolve(settings.base_model)
+    require_memory(base, settings.recipe)
+    require_space(out.parent, 2 * _weight_bytes(base), "writing the fine-tuned model")
+    with waiting(f"Loading {base.name}"):
+        from components.finetune.process_group import ProcessGroup
+        from components.finetune.trainer import Trainer  # imports torch (2 s): after every check that needs no torch
+
+        loaded, group = checkpoint.load(base.folder), ProcessGroup.join()
+    training = Trainer(loaded, train, held_out, settings.recipe, group, settings.parent_authors)
+    inputs = _inputs(data, base, loaded, training.recipe, sum(map(len, train.values())))
+    states = States(settings.checkpoints, inputs.identity()) if settings.checkpoints else None
+    result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)
+    record = _record(inputs, result)
+    if not group.is_first:
+        return record
+    _notify_result(result)
+    with atomic_folder(out, folders, around) as folder:
+        save(loaded, folder)
+        for kept_as, path in license_files(base.folder).items():
+            shutil.copyfile(path, folder / kept_as)
+        _write_guards(folder, [text for author_texts in train.values() for text in author_texts], inputs.canaries)
+        record.write(folder)
+        write_lines(folder / STEPS_FILE, training.log)
+    if states:
+        states.clear()
+    return record
+
+
+def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, posts: int) -> "_Inputs":
+    """Return what a training run starts from, for its record and the identity of its states.
+
+    Args:
+        data: the folder that the filter step wrote.
+        base: the base model.
+        loaded: the same, loaded.
+        recipe: with all derived settings filled in.
+        posts: the number of training posts.
+    """
+    return _Inputs(
+        recipe=recipe,
+        base_model=BaseModelRecord(base.name, base.weights_digest, base.revision, base.license, loaded.architecture.family),
+        data_digest=digest(data / TRAIN_FILE),
+        held_out_digest=digest(data / HELD_OUT_FILE),
+        posts=posts,
+        canaries=CanariesRecord(recipe.canaries, recipe.seed),
+        versions={name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
+    )
+
+
+def _write_guards(folder: Path, texts: Sequence[str], planted: CanariesRecord) -> None:
+    """Write what the server needs to keep answers from repeating posts, and to the scripts of their authors."""
+    write_bloom(folder, [*texts, *canaries.texts(planted.count, planted.seed)])
+    write_scripts(folder, texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a training run is made from; the names are those of TrainingRecord."""
+
+    recipe: Recipe  # with nothing left open
+    base_model: BaseModelRecord
+    data_digest: str
+    held_out_digest: str
+    posts: int
+    canaries: CanariesRecord
+    versions: Mapping[str, str]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells the states of this training run from those of others: another recipe, base model or text is another run.
+
+        What memory allows is no part of it: a run may resume where there is less. What the base model's digest implies is none either.
+        """
+        base = {"name": self.base_model.name, "digest": self.base_model.digest, "revision": self.base_model.revision}
+        return {**asdict(self), "base_model": base, "recipe": {**self.recipe.to_record(), "micro_batch_tokens": 0}}
+
+
+def _record(inputs: _Inputs, result: "TrainingResult") -> TrainingRecord:
+    return TrainingRecord(
+        recipe=result.recipe.to_record(),
+        base_model=inputs.base_model,
+        data_digest=inputs.data_digest,
+        held_out_digest=inputs.held_out_digest,
+        posts=inputs.posts,
+        canaries=inputs.canaries,
+        versions=inputs.versions,
+        history=tuple(result.history),
+        best_epoch=result.best_epoch,
+        steps=result.steps,
+        tokens=result.tokens,
+        seconds=round(result.seconds, 2),
+        tokens_per_second=round(result.tokens / result.seconds, 1),
+        device=result.device,
+        precision=result.precision,
+        flops_utilisation=result.flops_utilisation,
+        memory_gb=result.memory_gb,
+        processes=result.processes,
+        out_of_time=result.out_of_time,
+        stopped_early=result.stopped_early,
+        resumed_at=tuple(result.resumed_at),
+    )
+
+
+def _notify_result(result: "TrainingResult") -> None:
+    if result.out_of_time:
+        notify(f"the time limit for fine-tuning was reached at step {result.steps}: the best model until then is kept", "warning")
+    if result.best_epoch == 0:
+        notify(
+            "fine-tuning did not lower the held-out loss: the checkpoint is the model that it started from, unchanged", "warning"
+        )
+    if result.stopped_early:
+        notify(f"stopped after epoch {len(result.history) - 1}: the held-out loss was lowest after epoch {result.best_epoch}")
+
+
+def save(loaded: Checkpoint, folder: Path) -> None:
+    """Write weights, tokenizer and generation defaults to `folder`, so that a plain transformers pipeline samples posts.
+
+    The generation defaults are those of huggingtweets' demo (https://github.com/borisdayma/huggingtweets).
+    """
+    from transformers import GenerationConfig
+
+    loaded.model.generation_config = GenerationConfig(
+        do_sample=True, temperature=1.0, top_p=0.95, top_k=0, min_new_tokens=10, max_new_tokens=160,
+        bos_token_id=loaded.begin, eos_token_id=loaded.end, pad_token_id=loaded.end,
+    )  # fmt: skip
+    # transformers' pipeline puts this prefix before every prompt, so that each generation starts where a post starts. Where the tokenizer
+    # has a token for that, it puts it there by itself.
+    prefix = loaded.tokenizer.convert_ids_to_tokens(loaded.end) if loaded.begin == loaded.end else ""
+    loaded.model.config.task_specific_params = {"text-generation": {"prefix": prefix}}
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        set_mode(path, 0o644)  # transformers makes weights readable by their owner only, and the server runs as another user
+
+
+def _weight_bytes(base: BaseModel) -> int:
+    """Return the size of the weights on disk in bytes; an fp32 checkpoint takes at most twice the size of a half-precision base."""
+    size = sum(path.stat().st_size for path in weight_files(base.folder))
+    if not size:
+        raise InputError(f"the weights in {base.folder} are empty", "Fetch the base model again.")
+    return size

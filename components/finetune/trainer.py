@@ -1,0 +1,352 @@
+"""The training loop."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from components.finetune import derived_settings
+from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
+from components.finetune.forward import TrainingForward
+from components.finetune.optimizer_step import Optimizer
+from components.finetune.process_group import ProcessGroup
+from components.finetune.signal_handling import SignalGuard
+from components.finetune.throughput import Utilisation, flops_per_token, memory_gb
+from mynah.core.errors import InputError, MynahError, PlatformError
+from mynah.core.machine import free_memory
+from mynah.core.progress import notify, progress
+from mynah.models import canaries
+from mynah.models.checkpoint import Checkpoint
+from mynah.models.sampling import encode
+from mynah.models.scoring import token_rows, total_nats
+from mynah.training.recipe import Recipe
+from mynah.training.state_store import State
+from mynah.training.training_record import EpochLosses
+
+if TYPE_CHECKING:
+    from mynah.training.state_store import State, States
+
+OnStep = Callable[[int, dict[str, float]], None]
+Texts = Mapping[str, Sequence[str]]  # by author
+NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.-]")  # MLflow refuses the @ of ann@example.org
+DIVERGED = 2.0  # times the loss of a uniform distribution over the vocabulary, or of the base model where that is higher
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far training is: the part of the training state that is not tensors, as JSON holds it."""
+
+    history: list[EpochLosses] = field(default_factory=list)
+    epoch: int = 1
+    batch: int = 0  # batches of the epoch that are done
+    step: int = 0
+    epoch_nats: float = 0.0
+    epoch_tokens: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    resumed_at: list[int] = field(default_factory=list)  # steps
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the progress as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Progress":
+        """Return the progress that `to_record` wrote."""
+        return cls(**{**record, "history": [EpochLosses(**epoch) for epoch in record["history"]]})
+
+    @property
+    def best(self) -> EpochLosses:
+        """The epoch with the lowest held-out loss, the earliest of equal ones."""
+        return min(self.history, key=lambda past: past.held_out_loss)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The outcome of a training run."""
+
+    recipe: Recipe  # with all derived settings filled in
+    history: Sequence[EpochLosses]
+    best_epoch: int
+    steps: int
+    tokens: int  # predicted in training, all epochs
+    seconds: float  # training only, without the held-out evaluations
+    device: str
+    precision: str
+    flops_utilisation: float  # of the device's peak, see throughput.py; 0 where unknown
+    memory_gb: float  # peak memory, in 10^9 bytes
+    processes: int
+    out_of_time: bool  # training ended at its deadline, before the recipe's last step
+    stopped_early: bool  # the held-out loss did not fall for `patience` epochs
+    resumed_at: Sequence[int]  # the steps at which training resumed after an interruption
+
+
+class Trainer:
+    """Trains `checkpoint.model` in place; `run` does the training.
+
+    A run is reproducible for a seed on one machine, unless it ends at its deadline.
+
+    Args:
+        checkpoint: model and tokenizer.
+        train: the training texts, by author.
+        held_out: the held-out texts, by author.
+        recipe: the recipe; derived settings may be left open.
+        group: the processes that train together.
+        parent_authors: authors that the base model was fine-tuned on, for the record in the training state.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, group: ProcessGroup,
+        parent_authors: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        torch.manual_seed(recipe.seed)
+        self._checkpoint, self._group = checkpoint, group
+        self._held_out = {author: token_rows(checkpoint, author_texts) for author, author_texts in held_out.items()}
+        self._authors = sorted({*train, *held_out, *parent_authors})
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        checkpoint.model.to(device)
+        bf16 = recipe.bf16 and computes_in_bf16(device.type)
+        self._precision = "bf16" if bf16 else "fp32"
+        texts, architecture = encode_texts(checkpoint, train), checkpoint.architecture
+        tokens = sum(len(text.ids) + 1 for author_texts in texts.values() for text in author_texts)
+        free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else free_memory()
+        self.recipe = derived_settings.derive(recipe, architecture, tokens, free, self._precision)
+        canary_ids = [encode(checkpoint, text) for text in canaries.texts(recipe.canaries, recipe.seed)]
+        self._epochs = Epochs(texts, self.recipe, checkpoint.begin, checkpoint.end, checkpoint.context, canary_ids)
+        self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16)
+        self._optimizer = Optimizer(self._forward, self.recipe, group)
+        self._steps = self._epochs.steps * recipe.epochs
+        flops = flops_per_token(architecture, self.recipe.block, adapters=bool(self.recipe.lora_rank))
+        self._utilisation = Utilisation(flops, device, torch.bfloat16 if bf16 else torch.float32, group.size)
+        self._progress = Progress()
+        self._best = self._optimizer.weights()
+        self._out_of_time = self._interrupted = False
+        self.log: list[dict[str, float]] = []  # the metrics passed to `on_step`, each with its step
+
+    def run(
+        self, on_step: OnStep, deadline: float = math.inf, states: "States | None" = None, save_seconds: float = math.inf
+    ) -> TrainingResult:
+        """Train, and leave the model at the epoch with the lowest held-out loss.
+
+        Args:
+            on_step: called as `on_step(step, metrics)` after every optimizer step, and with the held-out loss before the first step and
+                after each epoch.
+            deadline: the time of `time.monotonic` at which training ends: after one step at least, early enough to evaluate and save.
+            states: where training states are kept. Training resumes from the newest state of the same inputs.
+            save_seconds: seconds between two training states.
+
+        Returns:
+            The outcome of training.
+
+        Raises:
+            MynahError: the loss is no longer finite, or diverges.
+            InputError: the base model's own loss is not finite.
+            KeyboardInterrupt: after SIGTERM or Ctrl-C, once the state is saved.
+        """
+        self._on_step, self._states, self._save_seconds, self._last_save = on_step, states, save_seconds, time.monotonic()
+        if states:
+            states.require_space(self._optimizer.state_bytes())
+            self._resume(states.newest())
+        started = time.monotonic()
+        if not self._progress.history:
+            self._evaluate_base_model()
+        self._deadline = deadline - 2 * (time.monotonic() - started)  # leaves time to evaluate the last epoch and to save
+        if self._group.is_first:
+            notify(derived_settings.describe(self.recipe, self._epochs.steps, self._precision, self._group.size))
+        with (
+            SignalGuard(defer=states is not None) as self._signal_guard,
+            progress("Fine-tuning", self._steps, "steps") as self._advance,
+        ):
+            self._advance(self._progress.step)
+            for number, batches in zip(range(1, self.recipe.epochs + 1), self._epochs, strict=False):
+                if number >= self._progress.epoch and not self._should_stop():
+                    self._train_epoch(batches)
+                    self._end_epoch()
+        self._optimizer.load_weights(self._best)
+        return self._result(self._forward.finish())
+
+    def _evaluate_base_model(self) -> None:
+        self._progress.history.append(self._evaluate(None))
+
+    def _train_epoch(self, batches: Sequence[PackedBatch]) -> None:
+        """Train on the remaining batches of an epoch."""
+        self._checkpoint.model.train()
+        for batch in batches[self._progress.batch :]:
+            started, count, current = time.monotonic(), predicted_tokens(batch), self._progress
+            learning_rate = self.recipe.learning_rate * learning_rate_factor(self.recipe, current.step, self._steps)
+            nats, norm = self._optimizer.step(batch, count, learning_rate)
+            loss = self._require_sane_loss(nats / count, current.step, learning_rate)
+            seconds = time.monotonic() - started
+            current.step += 1
+            current.batch += 1
+            current.tokens += count
+            current.seconds += seconds
+            current.epoch_nats += nats
+            current.epoch_tokens += count
+            self._report_step(loss, learning_rate, norm, count / seconds)
+            self._sync_stop_flags()
+            self._save_if_due()
+            if self._out_of_time:
+                break
+
+    def _end_epoch(self) -> None:
+        current = self._progress
+        epoch = self._evaluate(current.epoch_nats / current.epoch_tokens)
+        current.history.append(epoch)
+        current.epoch, current.batch, current.epoch_nats, current.epoch_tokens = current.epoch + 1, 0, 0.0, 0
+        if current.best is epoch:
+            self._optimizer.copy_weights(self._best)
+        self._sync_stop_flags()
+        self._save_if_due()
+
+    def _should_stop(self) -> bool:
+        """Whether training ends before the recipe's last epoch."""
+        return self._out_of_time or self._patience_exhausted()
+
+    def _patience_exhausted(self) -> bool:
+        return bool(self.recipe.patience) and self._progress.epoch - 1 - self._progress.best.epoch >= self.recipe.patience
+
+    def _sync_stop_flags(self) -> None:
+        """Share two flags among all processes, so that all stop at the same step: the deadline, by the first one's clock, and interruption."""
+        out_of_time = self._group.is_first and self._progress.step > 0 and time.monotonic() >= self._deadline
+        flags = torch.tensor(
+            [out_of_time, self._signal_guard.interrupted], dtype=torch.float32, device=self._checkpoint.model.device
+        )
+        self._out_of_time, self._interrupted = (flag > 0 for flag in self._group.sum(flags).tolist())
+
+    def _evaluate(self, train_loss: float | None) -> EpochLosses:
+        """Compute and record the held-out loss, overall and per author."""
+        nats = {
+            author: total_nats(self._checkpoint, self._group.share(author_texts))
+            for author, author_texts in self._held_out.items()
+        }
+        summed = self._group.sum(
+            torch.tensor(list(nats.values()), dtype=torch.float32, device=self._checkpoint.model.device)
+        ).tolist()
+        tokens = [sum(len(row) - 1 for row in author_texts) for author_texts in self._held_out.values()]
+        by_author = (
+            {author: total / count for author, total, count in zip(nats, summed, tokens, strict=True)} if len(nats) > 1 else {}
+        )
+        epoch = EpochLosses(len(self._progress.history), train_loss, sum(summed) / sum(tokens), by_author)
+        self._check_held_out(epoch.held_out_loss)
+        losses = {f"held_out_loss/{NOT_IN_A_METRIC.sub('-', author)}": loss for author, loss in by_author.items()}
+        self._record_metrics(self._progress.step, {"held_out_loss": epoch.held_out_loss, **losses})
+        return epoch
+
+    def _record_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._group.is_first:
+            self.log.append({"step": step, **metrics})
+            self._on_step(step, dict(metrics))
+
+    def _check_held_out(self, loss: float) -> None:
+        """Check the held-out loss, which shows the effect of the last update first, and before any step a broken base model."""
+        if self._progress.history:
+            last_factor = learning_rate_factor(self.recipe, self._progress.step - 1, self._steps)
+            self._require_sane_loss(loss, self._progress.step, self.recipe.learning_rate * last_factor)
+        elif not math.isfinite(loss):
+            raise InputError(f"the base model's loss is {loss} before any training: its weights are broken", "Use another.")
+
+    def _require_sane_loss(self, loss: float, step: int, learning_rate: float) -> float:
+        lower = "Lower it, for example with --set learning_rate=1e-4."
+        if not math.isfinite(loss):
+            raise MynahError(f"the loss is no longer a number at step {step} (learning rate {learning_rate:.3g})", lower)
+        baseline = max(self._progress.history[0].held_out_loss, math.log(self._checkpoint.architecture.vocabulary))
+        if loss > DIVERGED * baseline:
+            raise MynahError(f"the loss diverges: {loss:,.1f} at step {step} (learning rate {learning_rate:.3g})", lower)
+        return loss
+
+    def _report_step(self, loss: float, learning_rate: float, norm: float, speed: float) -> None:
+        metrics = {"train_loss": loss, "learning_rate": learning_rate, "grad_norm": norm, "tokens_per_second": speed}
+        share = self._utilisation.share(speed)
+        metrics |= {"flops_utilisation": share} if share is not None else {}
+        metrics |= {"memory_gb": memory_gb(self._checkpoint.model.device)}
+        self._record_metrics(self._progress.step, metrics)
+        self._advance(1, f"epoch {self._progress.epoch}/{self.recipe.epochs}, loss {loss:.3f}, {speed:,.0f} tokens/s")
+
+    def _resume(self, state: "State | None") -> None:
+        if not state:
+            return
+        self._progress = Progress.from_record(state.values["progress"])
+        self._progress.resumed_at.append(self._progress.step)
+        self._best = self._optimizer.restore(state.tensors) or self._best
+        for line in state.values["log"]:  # a new MLflow run has the whole curve too
+            self._record_metrics(int(line["step"]), {key: value for key, value in line.items() if key != "step"})
+        if self._group.is_first:
+            notify(
+                f"resuming at step {self._progress.step} of {self._steps}, where an earlier run of the same inputs was interrupted"
+            )
+
+    def _save_if_due(self) -> None:
+        """Save the state when it is due or the process was interrupted; raise KeyboardInterrupt in the latter case."""
+        if (
+            self._states
+            and self._group.is_first
+            and (self._interrupted or time.monotonic() - self._last_save >= self._save_seconds)
+        ):
+            best = self._best if self._progress.best.epoch else None  # the base model's weights need no copy
+            values = {"progress": self._progress.to_record(), "authors": self._authors, "log": self.log}
+            try:
+                self._states.save(State(self._progress.step, self._optimizer.state(best), values))
+            except PlatformError as error:  # an unreachable store costs the state, not the training run
+                if self._interrupted:
+                    raise
+                notify(f"the training state of step {self._progress.step} could not be saved: {error.problem}", "warning")
+            else:
+                at = f"step {self._progress.step} of {self._steps}"
+                notify(f"saved at {at}: the same command resumes there" if self._interrupted else f"the state of {at} is saved")
+            self._last_save = time.monotonic()
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _result(self, model: Any) -> TrainingResult:  # noqa: ANN401
+        current, device = self._progress, model.device
+        memory = memory_gb(device)
+        model.to("cpu").eval()
+        return TrainingResult(
+            recipe=replace(self.recipe, micro_batch_tokens=self._optimizer.micro_batch_tokens),
+            history=current.history,
+            best_epoch=current.best.epoch,
+            steps=current.step,
+            tokens=current.tokens,
+            seconds=current.seconds,
+            device=device.type,
+            precision=self._precision,
+            flops_utilisation=round(self._utilisation.share(current.tokens / current.seconds) or 0.0, 4),
+            memory_gb=round(memory, 3),
+            processes=self._group.size,
+            out_of_time=self._out_of_time and current.step < self._steps,
+            stopped_early=self._patience_exhausted() and current.step < self._steps,
+            resumed_at=current.resumed_at,
+        )
+
+
+def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the factor on the recipe's learning rate at a step: linear warm-up, then the schedule.
+
+    Args:
+        recipe: its warm-up and schedule.
+        step: from 0.
+        steps: steps of the whole training run.
+    """
+    warmup = round(recipe.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    remaining = 1 - (step - warmup) / max(1, steps - warmup)
+    if recipe.schedule == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * remaining))
+    return remaining if recipe.schedule == "linear" else 1.0
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Whether the device multiplies bf16 matrices in hardware; without that, bf16 is slower than fp32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        # On macOS torch's own bf16 product is slow, whatever the processor supports.
+        return False
+    can = torch.cpu.get_capabilities()
+    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

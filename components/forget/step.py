@@ -1,0 +1,319 @@
+"""forget: erase everything of an author or a bot from every store and endpoint, with a verifiable receipt.
+
+The order survives a kill at any point: first a journal with the digests, then the mark of the author, then everything that `find` lists,
+with the rows that lead to the rest last. Running it again continues; the journal is removed once the receipt is written.
+"""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
+
+from components.fetch.x.api_pages import pages_folder
+from components.forget.inventory import Inventory, Subject, find
+from components.forget.known import require_known
+from components.forget.places import SEARCHED, erasable_places, in_folder, recorded_folder
+from components.forget.receipt import Erased, require_place, signed, signing_key
+from components.forget.shared_runs import remove_saved, save_remaining, saved_remaining
+from components.forget.summary import Forgotten, planned
+from components.forget.uploads import bucket_of_uploads
+from mynah.core.erasing import erase, is_below
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.files import make_folder, set_mode, storage_errors, write_json
+from mynah.core.names import BOT_NAME
+from mynah.core.progress import notify, progress
+from mynah.maintenance.erasers import ErasableItem, Eraser, require_erasable
+from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.store import Store, public
+from mynah.registry.forgotten_authors import mark_forgotten
+from mynah.registry.locks import alias_lock
+from mynah.storage.work_folder import require_own_parts
+from mynah.tracking.database import Database
+from mynah.tracking.moved_folder import left_behind
+from mynah.training.state_store import state_locations
+
+if TYPE_CHECKING:
+    from mynah.kubernetes.cluster import Cluster
+
+Blends = Literal["", "remove", "retrain"]
+
+
+def preview(subject: Subject, store: Store, cluster: "Cluster | None") -> Forgotten:
+    """Return what `forget` would erase; changes nothing.
+
+    Args:
+        subject: The author or bot.
+        store: The tracking store.
+        cluster: The cluster whose endpoints to search, or None.
+
+    Returns:
+        What would be erased.
+
+    Raises:
+        PlatformError: A place cannot be searched.
+    """
+    journal = _journal(subject, store)
+    with closing(Database(store)) as database:
+        inventory = _find(subject, store, database, cluster)
+        require_known(subject, bool(inventory.items or journal["items"]), store, database)
+    return planned(subject, _union(journal["items"], inventory.items), _blends(subject, inventory), inventory)
+
+
+def bar(subject: Subject, store: Store) -> str:
+    """Mark an author as forgotten without erasing anything, so that no run fetches them; return the day since when.
+
+    Raises:
+        InputError: `subject` is a bot.
+    """
+    if not subject.is_author:
+        raise InputError(
+            f"{subject} is a bot, and only an author can be barred", f"Write mynah forget @{subject} --tombstone-only."
+        )
+    return mark_forgotten(store, subject.name)
+
+
+def _find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Inventory:
+    """Find everything of a subject. Raises InputError when some of it lies outside the work folder, before anything is erased."""
+    require_own_parts(store)
+    inventory = find(subject, store, database, cluster)
+    require_erasable(inventory.items, erasable_places(store))
+    return inventory
+
+
+def forget(
+    subject: Subject,
+    store: Store,
+    cluster: "Cluster | None",
+    blends: Blends,
+    receipt: Path | None = None,
+    confirm: Callable[[Forgotten], None] | None = None,
+) -> Forgotten:
+    """Erase everything of a subject, check that it is gone, and write a signed receipt.
+
+    Args:
+        subject: The author or bot.
+        store: The tracking store.
+        cluster: The cluster whose endpoints to erase, or None.
+        blends: For bots that also used other authors, whose versions and runs are erased in any case: "retrain" saves the other authors'
+            posts to train them again, "remove" does not.
+        receipt: The file to write; by default in the work folder.
+        confirm: Called with what would be erased before anything is; it raises to prevent that. None erases without a question.
+
+    Returns:
+        What was erased.
+
+    Raises:
+        InputError: There are blends and `blends` is "", nothing knows the subject, some of it lies outside the work folder, or `receipt`
+            would replace something else or would be erased itself.
+        PlatformError: Something cannot be erased; fix that and run it again.
+    """
+    folder = _work_folder(store)
+    make_folder(folder)
+    with storage_errors(folder):
+        set_mode(folder, 0o700)  # journals contain file names
+    try:
+        with FileLock(folder / ".lock", timeout=1), closing(Database(store)) as database:
+            return _forget(subject, store, database, cluster, _Choices(blends, receipt, confirm))
+    except Timeout as error:
+        raise PlatformError("another `mynah forget` is running in this work folder", "Wait for it, and run again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    blends: Blends
+    receipt: Path | None
+    confirm: Callable[[Forgotten], None] | None
+
+
+def _forget(subject: Subject, store: Store, database: Database, cluster: "Cluster | None", choices: _Choices) -> Forgotten:
+    journal, blends = _journal(subject, store), choices.blends
+    _require_same_database(store, database)
+    inventory = _find(subject, store, database, cluster)
+    require_known(subject, bool(inventory.items or journal["items"]), store, database)
+    key = signing_key(_work_folder(store).parent)  # fails before anything is erased
+    blended = _blends(subject, inventory)
+    if blended and not blends:
+        raise InputError(
+            f"{', '.join(blended)} {'was' if len(blended) == 1 else 'were'} made from posts of @{subject.name} and of others",
+            "State what becomes of the blends: --blends retrain trains them again without these posts, --blends remove does not.",
+        )
+    for path in (outside := left_behind(store, [uri for run in inventory.runs for uri in run.artifact_uris])):
+        notify(f"{path} is of {subject} too, but lies outside the work folder: it is not erased", "warning")
+    to_erase = _union(journal["items"], inventory.items)
+    path = choices.receipt or _default_receipt(subject, store)
+    require_place(path, to_erase)
+    if choices.confirm:
+        choices.confirm(planned(subject, to_erase, blended, inventory))
+    _prepare_blends(subject, inventory, store, blends)
+    blended = sorted({*journal["blends"], *blended})
+    record = {**journal, "folder": str(store.folder), "blends": blended, "items": [asdict(item) for item in to_erase]}
+    write_json(_journal_file(subject, store), record)
+    day = mark_forgotten(store, subject.name) if subject.is_author else ""
+    with contextlib.ExitStack() as locks:
+        for bot in sorted(filter(BOT_NAME.fullmatch, {*inventory.bots, *(run.bot for run in inventory.runs)})):
+            locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to be erased
+        to_erase = _union(to_erase, find(subject, store, database, cluster).items)
+        erased = _erase_all(Eraser(store, database, cluster, erasable_places(store)), to_erase)
+    _remove_locks([*inventory.bots, *([] if subject.is_author else [subject.name])], store)
+    database.vacuum()
+    _require_nothing_left(find(subject, store, database, cluster))
+    make_folder(path.parent)
+    facts = {
+        "subject": str(subject), "store": store.shown, "folder": str(store.folder), "begun": journal["begun"], "finished": _now(), "tombstone": day,
+        "blends": blended, "searched": _searched(store, database, cluster),
+        "not_searched": [str(path) for path in outside], "checked": "every item was looked for again, and every place searched again",
+    }  # fmt: skip
+    write_json(path, signed(key, facts, erased))
+    _journal_file(subject, store).unlink(missing_ok=True)
+    runs = [run.bot for run in inventory.runs]
+    return Forgotten(subject, to_erase, blended, path, saved_remaining(subject, _work_folder(store)), runs)
+
+
+def _prepare_blends(subject: Subject, inventory: Inventory, store: Store, blends: Blends) -> None:
+    """Save the other authors' posts to train the blends again, or remove what an earlier attempt saved."""
+    if blends == "retrain":
+        save_remaining(subject, inventory, store, _work_folder(store))
+    elif blends == "remove":
+        for saved in saved_remaining(subject, _work_folder(store)):
+            remove_saved(saved)
+
+
+def _require_same_database(store: Store, database: Database) -> None:
+    """Raise InputError when the database is not the server's own: nothing would be found there, and all reported as gone."""
+    if not store.is_server:
+        return
+    api, experiment_id, key, value = client(store.tracking_uri), experiment(store), "mynah.nonce", secrets.token_hex(16)
+    with store_errors(store.tracking_uri):
+        api.set_experiment_tag(experiment_id, key, value)
+        is_same = value in [row["value"] for row in database.rows("experiment_tags", "key", [key])]
+        api.delete_experiment_tag(experiment_id, key)
+    if not is_same:
+        raise InputError(
+            f"{public(database.url)} is not the database of {store.shown}", "Set MLFLOW_BACKEND_STORE_URI as that server has it."
+        )
+
+
+def _searched(store: Store, database: Database, cluster: "Cluster | None") -> list[str]:
+    """Return the places that were searched, for the receipt."""
+    return [
+        store.shown, public(database.url), "the artifact store of each run and model", f"{SEARCHED}{store.folder}",
+        f"the cluster {cluster.host}" if cluster else "no cluster",
+        f"training states in {', '.join(state_locations(store.folder))}",
+        "the hubs that versions were published to",
+        f"timelines of X that were cut off, in {pages_folder()}"
+        + (f" and the bucket {bucket_of_uploads()}" if bucket_of_uploads() else ""),
+        f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
+    ]  # fmt: skip
+
+
+def _remove_locks(bots: Sequence[str], store: Store) -> None:
+    """Remove the lock files of bots, which contain only their names; they are created again when needed."""
+    for bot in bots:
+        erase(_work_folder(store).parent / f".mynah-promote-{bot}.lock", [_work_folder(store).parent])
+
+
+def _erase_all(eraser: Eraser, to_erase: Sequence[ErasableItem]) -> list[Erased]:
+    with progress("Forgetting", 2 * len(to_erase) or 1, "items") as advance:
+        for item in to_erase:
+            eraser.erase(item)
+            advance(1, item.kind)
+        erased = []
+        for item in to_erase:
+            if not eraser.is_gone(item):
+                raise PlatformError(f"{item.kind} {item.address} still exists", "Stop what writes it again, and run again.")
+            erased.append(Erased(item, _now()))
+            advance(1, "checking")
+    return erased
+
+
+def _require_nothing_left(inventory: Inventory) -> None:
+    if inventory.items:
+        first = inventory.items[0]
+        raise PlatformError(
+            f"{len(inventory.items)} new items of it appeared meanwhile, such as {first.kind} {first.address}",
+            "Stop what still creates them (a run, a server), and run again.",
+        )
+
+
+def _blends(subject: Subject, inventory: Inventory) -> list[str]:
+    return sorted({run.bot for run in inventory.blends}) if subject.is_author else []
+
+
+def _union(earlier: Sequence[ErasableItem], now: Sequence[ErasableItem]) -> list[ErasableItem]:
+    """Return the items that an interrupted attempt found, whose digests may be recorded nowhere else, and the new ones."""
+    known = {(item.kind, item.address, item.version) for item in earlier}
+    return [*earlier, *(item for item in now if (item.kind, item.address, item.version) not in known)]
+
+
+def _work_folder(store: Store) -> Path:
+    if not store.folder:
+        raise InputError("there is no work folder for the journal", "Run `mynah forget` with --workdir.")
+    return store.folder / ".forgetting"
+
+
+def _journal_file(subject: Subject, store: Store) -> Path:
+    return _work_folder(store) / f"{subject.key}.json"
+
+
+def _journal(subject: Subject, store: Store) -> dict[str, Any]:
+    """Return what an interrupted attempt recorded: when it started, and what it found, as it lies in the work folder now."""
+    fresh: dict[str, Any] = {"begun": _now(), "items": [], "blends": []}
+    path = _journal_file(subject, store)
+    if not path.exists():
+        return fresh
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        items = in_folder([ErasableItem(**fields) for fields in record["items"]], recorded_folder(record), store)
+        places = erasable_places(store)
+        kept = [item for item in items if item.kind != "file" or is_below(Path(item.address), places)]
+        return {**fresh, **record, "items": kept}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the journal {path} is damaged ({error})", "Remove it; its digests are lost.") from error
+
+
+def _default_receipt(subject: Subject, store: Store) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return _work_folder(store).parent / "receipts" / f"{stamp}-{subject.key[:8]}.json"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check(
+    record: dict[str, Any],
+    items: Sequence[ErasableItem],
+    store: Store,
+    cluster: "Cluster | None",
+    report: Callable[[ErasableItem], None],
+) -> int:
+    """Check which of a receipt's items exist again.
+
+    Args:
+        record: The receipt.
+        items: The items that it lists; its files are looked for in the work folder as it lies now.
+        store: The tracking store.
+        cluster: The cluster whose endpoints to search, or None.
+        report: Called with each item that exists.
+
+    Returns:
+        The number of items that exist.
+
+    Raises:
+        PlatformError: A place cannot be searched.
+    """
+    present = 0
+    with closing(Database(store)) as database:
+        eraser = Eraser(store, database, cluster)
+        for item in in_folder(items, recorded_folder(record), store):
+            if not eraser.is_gone(item):
+                report(item)
+                present += 1
+    return present

@@ -1,0 +1,229 @@
+"""Erase items wherever they are stored: each is named, recorded with its digest, erased, and searched for again.
+
+Erasing is idempotent, so that an interrupted erasure can be repeated.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mynah.core.erasing import erase, is_below, require_below, require_no_link
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.progress import notify
+from mynah.core.settings import MLFLOW_ARTIFACTS_DESTINATION
+from mynah.hub.client import Hub
+from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.store import Store
+from mynah.registry.published_copies import PublishedCopy
+from mynah.storage.base import sha256
+from mynah.storage.local import FolderArtifactStore
+from mynah.storage.open import direct_uri, open_artifact_store
+from mynah.storage.s3 import ObjectVersion, S3ArtifactStore, Upload, erase_upload, erase_version
+from mynah.storage.work_folder import file_path
+from mynah.tracking.database import Database, Rows, digest_of_rows
+
+if TYPE_CHECKING:
+    from mynah.kubernetes.cluster import Cluster, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ErasableItem:
+    """An item to erase."""
+
+    kind: str  # published, endpoint, version, bot, object, upload, file, model or run
+    address: str  # a path, s3://BUCKET/KEY, a hub's https://…, BOT/VERSION, NAMESPACE/NAME, or an id
+    digest: str  # "sha256:…" or S3's "etag:…", or ""
+    version: str = ""  # of an object; an upload's id; what distinguishes items with one address
+
+
+class Eraser:
+    """Erases items of one store, on this machine and in a cluster."""
+
+    def __init__(self, store: Store, database: Database, cluster: "Cluster | None", homes: Sequence[Path] = ()) -> None:
+        """Create an eraser.
+
+        Args:
+            store: The tracking store.
+            database: MLflow's database.
+            cluster: The cluster whose endpoints to erase, or None.
+            homes: The folders below which files may be erased.
+        """
+        self._store = store
+        self._database = database
+        self._cluster = cluster
+        self._homes = homes
+
+    def erase(self, item: ErasableItem) -> None:
+        """Erase an item, if it still exists.
+
+        Raises InputError for a file outside the folders where files may be erased, and PlatformError when it cannot be erased.
+        """
+        if item.kind == "file":
+            erase(Path(item.address), self._homes)
+        elif item.kind == "object":
+            erase_version(_object(item))
+        elif item.kind == "upload":
+            erase_upload(Upload(*_bucket_and_key(item.address), item.version))
+        elif item.kind in ("version", "bot"):
+            if not self.is_gone(item):
+                _of_kind(self._database, item.kind)[1](*item.address.split("/"))
+        elif item.kind == "endpoint":
+            self._erase_endpoint(item)
+        elif item.kind == "published":
+            self._take_back(PublishedCopy.at(item.address, item.version))
+        else:
+            _of_kind(self._database, item.kind)[1](item.address)
+
+    def is_gone(self, item: ErasableItem) -> bool:
+        """Return whether nothing of an item is left."""
+        if item.kind == "file":
+            return not os.path.lexists(item.address)
+        if item.kind == "object":
+            return not any(version.version == item.version for version in _versions_of(item.address))
+        if item.kind == "upload":
+            bucket, key = _bucket_and_key(item.address)
+            return not any(
+                upload.upload_id == item.version for upload in S3ArtifactStore(bucket, str(Path(key).parent)).uploads()
+            )
+        if item.kind == "published":
+            return not self._hub.holds(PublishedCopy.at(item.address, item.version))
+        if item.kind == "endpoint":
+            return not any(_same(endpoint, item) for endpoint in self._endpoints())
+        rows = _of_kind(self._database, item.kind)[0](*item.address.split("/"))
+        return not rows or (item.kind in ("version", "bot") and identity(rows) != item.version)
+
+    def _take_back(self, copy: PublishedCopy) -> None:
+        try:
+            self._hub.take_back(copy)
+        except (InputError, PlatformError) as error:
+            raise type(error)(f"the published copy {copy.url} may still be there: {error.problem}", error.fix) from error
+
+    @functools.cached_property
+    def _hub(self) -> Hub:
+        return Hub.from_environment("asking for it")
+
+    def _erase_endpoint(self, item: ErasableItem) -> None:
+        if not self._cluster:
+            raise InputError(f"the inference service {item.address} is in a cluster that is not named", "Name it with --context.")
+        for endpoint in self._endpoints():
+            if _same(endpoint, item):
+                self._cluster.delete(endpoint)
+
+    def _endpoints(self) -> "list[Endpoint]":
+        return self._cluster.endpoints() if self._cluster else []
+
+
+def _same(endpoint: "Endpoint", item: ErasableItem) -> bool:
+    return f"{endpoint.namespace}/{endpoint.name}" == item.address and endpoint.uid == item.version
+
+
+def _of_kind(database: Database, kind: str) -> tuple[Callable[..., Rows], Callable[..., None]]:
+    """Return the functions that read and erase the rows of a kind. Raises InputError for an unknown kind."""
+    kinds: dict[str, tuple[Callable[..., Rows], Callable[..., None]]] = {
+        "run": (database.run_rows, database.erase_run), "model": (database.model_rows, database.erase_model),
+        "version": (database.version_rows, database.erase_version), "bot": (database.bot_rows, database.erase_bot),
+    }  # fmt: skip
+    if kind not in kinds:
+        raise InputError(f"unknown kind of item: {kind[:40]!r}", "Was the receipt written by a later version of Mynah?")
+    return kinds[kind]
+
+
+def identity(rows: Rows) -> str:
+    """Return what distinguishes a version or registered model from later ones: MLflow reuses names and numbers of erased ones."""
+    table = {row["table"]: row for row in rows}
+    row = table.get("registered_models") or table.get("model_versions") or {}
+    return str(row.get("creation_time", ""))
+
+
+def homes_of(store: Store) -> list[Path]:
+    """Return the folders in which files of a store may be erased: its work folder, and a server's artifacts on this machine."""
+    homes = [store.folder] if store.folder else []
+    if store.is_server:
+        with store_errors(store.tracking_uri):
+            recorded = str(client(store.tracking_uri).get_experiment(experiment(store)).artifact_location)
+        homes += [path for uri in (recorded, MLFLOW_ARTIFACTS_DESTINATION.get()) if uri and (path := file_path(uri))]
+    return homes
+
+
+def require_erasable(items: Sequence[ErasableItem], homes: Sequence[Path]) -> None:
+    """Raise InputError when a file to erase lies outside `homes`; warn of links, which are erased without what they lead to."""
+    for path in (Path(item.address) for item in items if item.kind == "file"):
+        require_below(path, homes)
+        if path.is_symlink() and not is_below(path.resolve(), homes):
+            notify(f"{path} is a link to {path.resolve()}: the link is erased, and not what it leads to", "warning")
+
+
+def stored_items(uri: str, tracking_uri: str) -> Iterator[ErasableItem]:
+    """Yield every file, object version and unfinished upload of artifacts.
+
+    Args:
+        uri: The artifact URI.
+        tracking_uri: The store that recorded it.
+
+    Yields:
+        The items to erase.
+
+    Raises:
+        InputError: The files lie outside the work folder of the store, or their folder is a link.
+    """
+    store = open_artifact_store(direct_uri(uri), tracking_uri)
+    if isinstance(store, S3ArtifactStore):
+        for version in store.versions():
+            digest = "" if version.is_marker else f"etag:{version.etag}"
+            yield ErasableItem("object", f"s3://{version.bucket}/{version.key}", digest, version.version)
+        for upload in store.uploads():
+            yield ErasableItem("upload", f"s3://{upload.bucket}/{upload.key}", "", upload.upload_id)
+    elif isinstance(store, FolderArtifactStore):
+        folder = store.folder  # MLflow creates a folder for each run and model, with `artifacts` in it
+        store.require_removable()
+        whole = FolderArtifactStore(folder.parent if folder.name == "artifacts" else folder, store.homes)
+        whole.require_removable()
+        yield from file_items(whole.folder)
+
+
+def file_items(folder: Path) -> Iterator[ErasableItem]:
+    """Yield every file below a folder, including hidden ones, and then the folder itself. Raises InputError when the folder is a link."""
+    require_no_link(folder)
+    if folder.is_file():
+        yield ErasableItem("file", str(folder), f"sha256:{sha256(folder)}")
+        return
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_symlink() or not path.is_dir():
+            yield ErasableItem("file", str(path), f"sha256:{sha256(path)}" if path.is_file() and not path.is_symlink() else "")
+    if folder.is_dir():
+        yield ErasableItem("file", str(folder), "")
+
+
+def row_item(kind: str, address: str, database: Database) -> ErasableItem:
+    """Describe a row's object in MLflow's database, with the digest of its rows.
+
+    Args:
+        kind: run, model, version or bot.
+        address: Its id or name; BOT/NUMBER for a version.
+        database: MLflow's database.
+
+    Returns:
+        The item to erase.
+
+    Raises:
+        InputError: `kind` is unknown.
+    """
+    rows = _of_kind(database, kind)[0](*address.split("/"))
+    return ErasableItem(kind, address, digest_of_rows(rows), identity(rows) if kind in ("version", "bot") else "")
+
+
+def _bucket_and_key(address: str) -> tuple[str, str]:
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _object(item: ErasableItem) -> ObjectVersion:
+    return ObjectVersion(*_bucket_and_key(item.address), item.version, 0, "", False)
+
+
+def _versions_of(address: str) -> Iterator[ObjectVersion]:
+    bucket, key = _bucket_and_key(address)
+    return (version for version in S3ArtifactStore(bucket, str(Path(key).parent)).versions() if version.key == key)

@@ -1,0 +1,90 @@
+"""Authors who asked to be forgotten, and must not be fetched again, for example by a recurring run.
+
+Each is a tag of Mynah's experiment, so that every machine with the same store sees it; the tag holds a digest and a day, not the name.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from mynah.core.errors import InputError
+from mynah.data.authors import author_key
+from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.store import Store
+
+PREFIX = "mynah.forgotten."
+
+
+def _tag(author: str) -> str:
+    return PREFIX + hashlib.sha256(f"mynah:author:{author_key(author)}".encode()).hexdigest()[:40]
+
+
+def _tags(store: Store) -> dict[str, str]:
+    api, experiment_id = client(store.tracking_uri), experiment(store)
+    with store_errors(store.tracking_uri):
+        return {key: value for key, value in api.get_experiment(experiment_id).tags.items() if key.startswith(PREFIX) and value}
+
+
+def mark_forgotten(store: Store, author: str) -> str:
+    """Mark `author` as forgotten, and return the day of the first request."""
+    day = forgotten_since(store, author)
+    if not day:
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        with store_errors(store.tracking_uri):
+            client(store.tracking_uri).set_experiment_tag(experiment(store), _tag(author), day)
+    return day
+
+
+def forgotten_since(store: Store, author: str) -> str:
+    """Return the day on which `author` was marked as forgotten; "" where they are not."""
+    return _tags(store).get(_tag(author), "")
+
+
+def unmark_forgotten(store: Store, author: str) -> bool:
+    """Remove the mark of an author who agrees again. Returns whether there was one."""
+    if _tag(author) not in _tags(store):
+        return False
+    with store_errors(store.tracking_uri):
+        client(store.tracking_uri).delete_experiment_tag(experiment(store), _tag(author))
+    return True
+
+
+class ForgottenAuthors:
+    """The authors who asked to be forgotten, as read from a store; by default none.
+
+    Args:
+        tags: The marks, from the digest of an author to the day.
+    """
+
+    def __init__(self, tags: Mapping[str, str] | None = None) -> None:
+        self._tags = dict(tags or {})
+        self._day = functools.lru_cache(maxsize=65_536)(lambda author: self._tags.get(_tag(author), ""))
+
+    def __bool__(self) -> bool:
+        return bool(self._tags)
+
+    def day(self, author: str) -> str:
+        """Return the day on which an author asked to be forgotten; "" for any other."""
+        return self._day(author) if self._tags else ""
+
+    def refuse(self, author: str, place: str = "") -> None:
+        """Raise InputError when an author asked to be forgotten; `place` says where they are named, such as "posts.csv, line 3"."""
+        if day := self.day(author):
+            named = f"{place}: " if place else ""
+            raise InputError(
+                f"{named}@{author} asked on {day} to be forgotten, and must not be fetched again",
+                f"Leave that source out. If they agree again: mynah remember @{author}",
+            )
+
+
+def read_forgotten(store: Store | None) -> ForgottenAuthors:
+    """Read who asked to be forgotten; nobody, without a store. Raises PlatformError when the store cannot be reached."""
+    return ForgottenAuthors(_tags(store) if store else {})
+
+
+def refuse_forgotten(store: Store, authors: Iterable[str]) -> None:
+    """Raise InputError when one of `authors` asked to be forgotten."""
+    forgotten = read_forgotten(store)
+    for author in authors:
+        forgotten.refuse(author)

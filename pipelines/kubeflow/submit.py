@@ -1,0 +1,208 @@
+"""Submits a bot or a fleet to Kubeflow Pipelines: uploads posts to S3, and the compiled pipeline with its arguments to the API."""
+
+import csv
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from components.fetch.sources import S3
+from components.fetch.step import fetch
+from mynah.core.errors import InputError
+from mynah.core.files import digest, path_exists
+from mynah.core.progress import waiting
+from mynah.mlflow_client.store import Store, server_address
+from mynah.models import catalogue
+from mynah.storage.base import upload, visible_files
+from mynah.storage.s3 import S3ArtifactStore
+from pipelines.compile import compiled
+from pipelines.kubeflow.cluster_spec import ClusterSpec
+from pipelines.kubeflow.cron import kubeflow_cron
+from pipelines.run_spec import CLUSTER_BASE_MODEL, RunSpec
+
+if TYPE_CHECKING:
+    from pipelines.kubeflow.api import Kubeflow
+
+EXPERIMENT = "mynah"
+MAX_BOTS = 1000  # of a fleet: an Argo workflow is one Kubernetes object, whose size is limited
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The bots and the cluster of `mynah submit` or `mynah fleet`.
+
+    Raises:
+        InputError: The bots cannot be made in one run, or the cluster or a schedule does not support the settings.
+    """
+
+    runs: Sequence[RunSpec]  # those of a fleet differ only in names, sources and bases
+    cluster: ClusterSpec = field(default_factory=ClusterSpec)
+    fleet: bool = False
+
+    def __post_init__(self) -> None:
+        names = [run.name for run in self.runs]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise InputError(f"the bot {twice!r} is in the fleet twice", "Name each once.")
+        if not 1 <= len(names) <= MAX_BOTS:
+            raise InputError(f"the fleet has {len(names)} bots", f"A fleet has 1 to {MAX_BOTS:,}.")
+        has_local_sources = any(run.local_sources for run in self.runs)
+        if self.cluster.schedule:
+            _require_repeatable(self.runs, has_local_sources)
+        base_model = self.runs[0].base_model or CLUSTER_BASE_MODEL
+        entry = catalogue.find(base_model)
+        if entry and entry.source.kind == "package":
+            raise InputError(
+                f"the base model {base_model!r} comes in the Python package {entry.source.package}, which the images lack",
+                f"Name {entry.source.hub} or another of the hub, or fledgling.",
+            )
+        if not (entry and entry.source.is_local) and path_exists(Path(base_model)):
+            raise InputError(
+                f"the base model {base_model!r} lies on this machine", "Name gpt2 or another of the hub, or fledgling."
+            )
+        if has_local_sources and not self.cluster.upload_bucket:
+            raise InputError(
+                "no bucket is set for the posts of this machine",
+                "Set MYNAH_S3_BUCKET or --bucket, or name s3:// sources.",
+            )
+
+    @property
+    def pipeline(self) -> str:
+        """The name of the pipeline that makes the bots."""
+        return "fleet" if self.fleet else "sweep" if self.runs[0].sweep else "bot"
+
+    @property
+    def name(self) -> str:
+        """The name of the run: the bot and the time."""
+        subject = "fleet" if self.fleet else self.runs[0].name
+        return f"{subject}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    def arguments(self, sources: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """Return the pipeline's arguments.
+
+        Args:
+            sources: The sources of each bot, readable from the cluster.
+        """
+        arguments = self.runs[0].pipeline_arguments()
+        if self.fleet:
+            for name in ("name", "sources", "basis"):
+                del arguments[name]
+            arguments["bots"] = [
+                {"bot": run.name, "sources": list(bot_sources), "basis": run.basis}
+                for run, bot_sources in zip(self.runs, sources, strict=True)
+            ]
+        else:
+            arguments |= {"sources": list(sources[0]), "serve_in": self.cluster.serve_in}
+        return arguments if self.pipeline == "sweep" else {**arguments, "only_news": bool(self.cluster.schedule)}
+
+
+def _require_repeatable(runs: Sequence[RunSpec], has_local_sources: bool) -> None:
+    """Raise InputError for runs that a schedule cannot repeat."""
+    if any(run.sweep for run in runs):
+        raise InputError(
+            "a scheduled run does not search for a recipe",
+            "Search once, and schedule the resulting recipe: --recipe recipe.yaml.",
+        )
+    if has_local_sources:  # they would be uploaded once and never have new posts
+        raise InputError(
+            "a scheduled run reads its sources again each time, and cannot read those of this machine",
+            "Upload them to S3, and name s3://BUCKET/KEY.",
+        )
+
+
+def submit(submission: Submission, api: "Kubeflow") -> str:
+    """Upload the posts of this machine, and create the run, or the recurring run of a schedule.
+
+    Args:
+        submission: the bots and the cluster.
+        api: the API.
+
+    Returns:
+        The id of the run or the recurring run.
+
+    Raises:
+        InputError, PlatformError: nothing was started.
+    """
+    cluster = submission.cluster
+    with waiting("Compiling"):
+        package = compiled(cluster.placement, submission.pipeline, cluster.at_once)
+    sources = [_in_s3(run, cluster.upload_bucket) for run in submission.runs]
+    with tempfile.TemporaryDirectory() as scratch, waiting("Submitting"):
+        path = Path(scratch) / "pipeline.yaml"
+        path.write_text(package, encoding="utf-8")
+        options = (path, submission.name, EXPERIMENT, submission.arguments(sources), cluster.service_account)
+        return api.schedule(*options, kubeflow_cron(cluster.schedule)) if cluster.schedule else api.submit(*options)
+
+
+def _in_s3(run: RunSpec, bucket: str) -> list[str]:
+    """Upload the posts of a run's local sources, and return sources that the cluster can read.
+
+    Only posts, their provenance and profile pictures are uploaded, never the export, which also contains messages and addresses. The
+    address contains their digest, so that a run's input never changes; the upload is verified.
+    """
+    local = run.local_sources
+    if not local:
+        return list(run.sources)
+    with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
+        raw = Path(scratch) / "raw"
+        store = Store.from_environment() if server_address() else None  # the store has the forgotten authors
+        fetch(local, raw, run.limit, store, run.basis, columns=run.columns)
+        key = f"uploads/{run.name}/{digest(raw)}"
+        with waiting(f"Uploading the posts of {run.name}"):
+            upload(S3ArtifactStore(bucket, key), visible_files(raw))
+    return [f"{S3}{bucket}/{key}/", *(source for source in run.sources if source not in local)]
+
+
+def read_fleet(path: Path, build: Callable[..., RunSpec]) -> list[RunSpec]:
+    """Read the bots of a fleet from a file.
+
+    YAML or JSON: a list of {name: NAME, from: SOURCE or a list of them, basis: BASIS}. CSV: columns name, from and basis, a row per
+    source. Relative paths are relative to the file's folder.
+
+    Args:
+        path: The file.
+        build: Builds the specification of a bot from its `name`, `sources` and, if given, `basis`.
+
+    Raises:
+        InputError: The file cannot be read, or an entry is invalid; the message names it.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+        entries = _rows(text) if path.suffix.lower() == ".csv" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, csv.Error) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise InputError(f"the fleet in {path} cannot be read: {cause}", "Name a YAML, JSON or CSV file.") from error
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path} holds no list of bots", "Write for example: - {name: wren, from: wren.zip}")
+    return [_entry(entry, number, path, build) for number, entry in enumerate(entries, 1)]
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    bots: dict[str, list[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        name = str(row.get("name") or "")
+        bots.setdefault(name, []).append(str(row.get("from") or ""))
+        bases.setdefault(name, set()).update(filter(None, [str(row.get("basis") or "")]))
+    return [{"name": name, "from": sources, "basis": " and ".join(sorted(bases[name]))} for name, sources in bots.items()]
+
+
+def _entry(entry: object, number: int, path: Path, build: Callable[..., RunSpec]) -> RunSpec:
+    keys = {"name", "from"}
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not keys <= set(entry) <= {*keys, "basis"}:
+        written = json.dumps(entry, default=str, ensure_ascii=False)[:80]
+        raise InputError(f"{path}, bot {number} is {written}", "Give each a name, a from, perhaps a basis, and nothing else.")
+    sources = entry["from"] if isinstance(entry["from"], list) else [entry["from"]]
+    if not all(isinstance(source, str) and source for source in sources):
+        raise InputError(f"{path}, bot {number} ({entry['name']!r}): its from is no source", "Write paths or addresses.")
+    basis = {"basis": str(entry["basis"])} if entry.get("basis") else {}
+    return build(name=entry["name"], sources=[_relative_to_file(source, path) for source in sources], **basis)
+
+
+def _relative_to_file(source: str, path: Path) -> str:
+    candidate = path.parent / source
+    return str(candidate) if "://" not in source and path_exists(candidate) else source

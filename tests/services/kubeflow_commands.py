@@ -1,0 +1,16 @@
+"""Commands that are sent to Kubeflow Pipelines."""
+
+STEPS = ("start-run", "fetch", "filter-posts", "check-new-data", "finetune")
+
+
+def refused(done, code, *said):
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith(("warning: ", "run ", "run:"))]
+    for text in said:
+        assert text in "\n".join(lines)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+POSTS = "".join(f"post number {number} of the day with a few words\n" for number in range(50))
+SUBMIT = ("submit", "--name", "wren", "--from", "s3://bucket/wren.zip")
