@@ -40,7 +40,7 @@ Basis = Annotated[
 BaseModel = Annotated[
     str,
     typer.Option(
-        help="One that `mynah bases` lists, a folder, a GGUF file, or a name on the hub. Default: smollm2 where installed, else fledgling."
+        help="One that `mynah bases` lists, a folder, a GGUF file, or a hub name. Default: smollm2 on clusters and where installed, else fledgling."
     ),
 ]
 Rules = Annotated[
@@ -152,7 +152,7 @@ AgreedCost = Annotated[float, MadeBy(agreed_cost)]
 NamedColumns = Annotated[TableColumns, MadeBy(table_columns)]
 
 
-CLUSTER_BASE_MODEL = "fledgling"  # bundled; a run on this machine names its own (launcher.py)
+CLUSTER_BASE_MODEL = "smollm2"  # the image `train` has it; a run on this machine names its own (launcher.py)
 
 
 @dataclass(frozen=True, slots=True)

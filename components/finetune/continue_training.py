@@ -155,11 +155,11 @@ def reduced_learning_rate(recipe: Recipe, parent: ParentModel, training_texts: T
         train: all current training texts, by author.
     """
     architecture = read_architecture(check_folder(parent.folder), parent.folder)
-    rate = derive(recipe, architecture, 1, None, "fp32").learning_rate
-    rate *= characters(training_texts) / characters(train)
+    derived = derive(recipe, architecture, 1, None, "fp32")
+    rate = derived.learning_rate * characters(training_texts) / characters(train)
     weights = {author: share for author, share in recipe.weights.items() if author in training_texts}
     return replace(
-        recipe, epochs=-(-recipe.epochs // 2), learning_rate=float(f"{rate:.3g}"), weights=weights,
+        recipe, epochs=-(-derived.epochs // 2), learning_rate=float(f"{rate:.3g}"), weights=weights,
         batch_tokens=recipe.batch_tokens or parent.training.recipe_count("batch_tokens"),
     )  # fmt: skip
 

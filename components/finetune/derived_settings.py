@@ -17,6 +17,9 @@ REFERENCE_LEARNING_RATE, REFERENCE_WIDTH = 1e-3, 192
 # differs with the number of posts and the seed, and 1.5e-4 is within 1 % of it on average (docs/base-models.md).
 LARGE = 50_000_000  # parameters
 LARGE_LEARNING_RATE, LARGE_WIDTH = 1.5e-4, 576
+# Epochs by effort. What a large model gains by the posts it gains in the first two epochs (docs/base-models.md).
+EPOCHS = {"quick": 2, "standard": 4, "best": 12}
+LARGE_EPOCHS = {"quick": 1, "standard": 2, "best": 4}
 LORA_RATE_FACTOR = 5.0  # factor on the learning rate for adapters, which start at zero
 # Bytes that a training step keeps per token, layer and width, measured with GPT-2 124M; and per weight: gradient, two moments, bf16 copies
 # of weight and gradient, and the best epoch's weight.
@@ -36,7 +39,7 @@ def derive(recipe: Recipe, architecture: Architecture, tokens: int, free_bytes: 
         precision: "bf16" or "fp32".
 
     Returns:
-        The recipe with block, batch, micro-batch and learning rate set.
+        The recipe with epochs, block, batch, micro-batch and learning rate set.
 
     Raises:
         InputError: the block is longer than the model's context.
@@ -52,8 +55,9 @@ def derive(recipe: Recipe, architecture: Architecture, tokens: int, free_bytes: 
     is_large = architecture.parameters >= LARGE
     rate = LARGE_LEARNING_RATE * LARGE_WIDTH / width if is_large else REFERENCE_LEARNING_RATE * REFERENCE_WIDTH / width
     rate *= LORA_RATE_FACTOR if recipe.lora_rank else 1.0
+    epochs = recipe.epochs or (LARGE_EPOCHS if is_large else EPOCHS)[recipe.effort]
     return replace(
-        recipe, block=block, batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
+        recipe, epochs=epochs, block=block, batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
         micro_batch_tokens=recipe.micro_batch_tokens or _micro_batch(batch, block, architecture, free_bytes, precision),
     )  # fmt: skip
 
@@ -84,9 +88,10 @@ def describe(recipe: Recipe, steps: int, precision: str, processes: int) -> str:
     tokens = f"{recipe.batch_tokens:,} tokens a step"
     if recipe.micro_batch_tokens < recipe.batch_tokens:
         tokens += f" ({recipe.micro_batch_tokens:,} at once)"
+    epochs = f"{recipe.epochs} epochs" if recipe.epochs != 1 else "1 epoch"
     parts = [
         f"effort {recipe.effort}" if recipe.preset == "default" else f"preset {recipe.preset}",
-        f"{recipe.epochs} epochs of {steps:,} steps", tokens,
+        f"{epochs} of {steps:,} steps", tokens,
         f"learning rate {recipe.learning_rate:g} ({recipe.schedule}, warm-up {recipe.warmup:.0%})",
         f"ends after {recipe.patience} epochs without gain" if recipe.patience else "no early end",
         precision, f"LoRA of rank {recipe.lora_rank}" if recipe.lora_rank else "all weights",

@@ -17,9 +17,9 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 
 EFFORTS: dict[str, dict[str, Any]] = {
-    "quick": {"epochs": 2, "patience": 0},
-    "standard": {"epochs": 4, "patience": 2},
-    "best": {"epochs": 12, "patience": 3},
+    "quick": {"patience": 0},
+    "standard": {"patience": 2},
+    "best": {"patience": 3},
 }
 PACKINGS = ("posts", "stream")
 
@@ -33,7 +33,7 @@ class Recipe:
 
     preset: str = "default"
     effort: str = "standard"
-    epochs: int = 4
+    epochs: int = 0
     patience: int = 2  # epochs without a lower held-out loss after which training stops; 0: never
     learning_rate: float = 0.0
     schedule: str = "cosine"
@@ -86,7 +86,7 @@ class Recipe:
         return {key: value for key, value in self.to_record().items() if value or key not in DERIVED}
 
 
-DERIVED = ("learning_rate", "batch_tokens", "micro_batch_tokens", "block")
+DERIVED = ("epochs", "learning_rate", "batch_tokens", "micro_batch_tokens", "block")
 KINDS = {field_.name: dict if field_.name == "weights" else type(field_.default) for field_ in fields(Recipe)}
 RANGES = (
     ("epochs", 1, 1000),

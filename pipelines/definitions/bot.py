@@ -18,6 +18,7 @@ from components.finish_run.component import finish_run
 from components.promote.component import promote
 from components.register.component import register
 from components.start_run.component import start_run
+from mynah.models.catalogue import BEST_LOCAL
 from pipelines.flat_signature import flatten
 from pipelines.placement import NEEDS, Placement
 
@@ -35,7 +36,7 @@ class PipelineInputs:
 
     name: str
     sources: list[str]
-    base_model: str = "fledgling"
+    base_model: str = BEST_LOCAL
     rules: str = "default"
     recipe: dict[str, Any] = field(default_factory=dict)  # {"preset": …, "changes": {…}}
     limit: int = 0

@@ -18,6 +18,7 @@ from mynah.core.files import digest, path_exists
 from mynah.core.progress import waiting
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
+from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
 from mynah.storage.base import upload, visible_files
 from mynah.storage.s3 import S3ArtifactStore
 from pipelines.compile import compiled
@@ -55,14 +56,10 @@ class Submission:
             _require_repeatable(self.runs, has_local_sources)
         base_model = self.runs[0].base_model or CLUSTER_BASE_MODEL
         entry = catalogue.find(base_model)
-        if entry and entry.source.kind == "package":
-            raise InputError(
-                f"the base model {base_model!r} comes in the Python package {entry.source.package}, which the images lack",
-                f"Name {entry.source.hub} or another of the hub, or fledgling.",
-            )
         if not (entry and entry.source.is_local) and path_exists(Path(base_model)):
             raise InputError(
-                f"the base model {base_model!r} lies on this machine", "Name gpt2 or another of the hub, or fledgling."
+                f"the base model {base_model!r} lies on this machine",
+                f"Name {BEST_LOCAL}, {FLEDGLING}, or one of the hub such as gpt2.",
             )
         if has_local_sources and not self.cluster.upload_bucket:
             raise InputError(

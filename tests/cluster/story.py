@@ -108,7 +108,8 @@ class Story:
         """A run of the bundled sample, as small as it can be and still pass the gate where `recipe` says nothing else; its id."""
         images = ("--images", self.asked.images) if self.asked.images else ()
         sets = [word for name, value in ({"epochs": 1} | recipe).items() for word in ("--set", f"{name}={value}")]
-        words = ("submit", "--name", self.bot, "--from", "sample", *sets, "--no-gpu", "--deadline", "1", "--no-wait", *images)
+        bot = ("submit", "--name", self.bot, "--from", "sample", "--base-model", "fledgling")
+        words = (*bot, *sets, "--no-gpu", "--deadline", "1", "--no-wait", *images)
         self.began = True
         run = self.mynah(*words, example={"run": RUN, "state": "PENDING"})["run"]
         self.runs.append(run)

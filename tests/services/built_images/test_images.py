@@ -56,6 +56,20 @@ def test_data_cannot_import_torch_and_is_small(engine, images):
     assert found["Size"] < 500e6
 
 
+UNPACK = """
+from mynah.models.base_models import resolve
+base = resolve("smollm2")
+print(base.revision, (base.folder / "model.safetensors").stat().st_size)
+"""
+
+
+def test_train_holds_the_base_model_of_clusters(engine, images):
+    done = engine.run(images["train"], "python3", "-c", UNPACK)  # without a network
+    revision, size = done.stdout.split()
+    assert revision == "0.1.2", done.stderr
+    assert int(size) > 2 * 134_515_008  # 16 bits a weight
+
+
 def test_torch_is_one_layer_that_train_and_serve_share(engine, images):
     data, train, serve = (layers(engine, images[target]) for target in TARGETS)
     assert [layer for layer in train if layer in serve and layer not in data]

