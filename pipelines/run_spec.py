@@ -229,7 +229,7 @@ class RunSpec:
         """Return the parameters of the run in MLflow; the steps record further ones."""
         return {
             "sources": ", ".join(source.label for source in self.parsed_sources), "limit": self.limit, "rules": self.rules,
-            "base_model": self.base_model or CLUSTER_BASE_MODEL, **self.recipe.known(), **(asdict(self.sweep) if self.sweep else {}),
+            "base_model": self.base_model or CLUSTER_BASE_MODEL, **self.recipe.to_record(), **(asdict(self.sweep) if self.sweep else {}),
         }  # fmt: skip
 
     def _require_search(self) -> None:

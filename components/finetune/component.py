@@ -43,7 +43,7 @@ def finetune(
     with step("finetune", parent_run, model=model.path) as run:
         seconds = seconds_within_budget(budget, spent_so_far(parent_run) or 0.0)
         settings = FinetuneSettings(base_model, build(**recipe), seconds, states_of(name), seconds_between_states())
-        run.params({"base_model": Path(base_model).name, "start": start, **settings.recipe.known()})
+        run.params({"base_model": Path(base_model).name, "start": start, **settings.recipe.to_record()})
         record = finetune_from(start, name, run, Path(data.path), Path(model.path), settings)
         run.params({key: record.recipe[key] for key in DERIVED})
         run.params({key: getattr(record, key) for key in ("device", "precision", "processes", "best_epoch", "stopped_early")})

@@ -21,4 +21,4 @@ def start_run(name: str, base_model: str, rules: str, recipe: dict[str, Any], li
     with step("start_run", ""):
         rule_for(rules)
         params = {"base_model": Path(base_model).name, "rules": rules, "limit": limit, "budget": budget}
-        return start_run(name, kfp_run, Store.from_environment(), {**params, **build(**recipe).known()})
+        return start_run(name, kfp_run, Store.from_environment(), {**params, **build(**recipe).to_record()})

@@ -116,7 +116,7 @@ def _initial(number: int, search_space: Space, params: Mapping[str, Any]) -> Tri
 
 
 def _record_params(run: StepRun, settings: TrialSettings, recipe: Recipe) -> None:
-    run.params({"space": settings.space, "base_model": Path(settings.base_model).name, **recipe.known()})
+    run.params({"space": settings.space, "base_model": Path(settings.base_model).name, **recipe.to_record()})
 
 
 def _earlier(data: Path, settings: TrialSettings, store: Store, run: StepRun) -> dict[int, Trial]:

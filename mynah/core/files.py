@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,18 +32,27 @@ def atomic_folder(target: Path, inputs: Iterable[Path] = (), around: Iterable[Pa
     """
     refuse_foreign_folder(target, inputs, around)
     make_folder(target.parent)
+    scratch = _temporary_sibling(target)
     try:
-        with storage_errors(target):
-            scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=target.parent))
-    except OSError as error:  # a name that this file system rejects, such as ":" on a Windows disk
-        raise _creation_error(target, error) from error
-    try:
+        try:
+            with storage_errors(target):
+                scratch.mkdir(mode=0o700)
+        except OSError as error:  # a name that this file system rejects, such as ":" on a Windows disk
+            raise _creation_error(target, error) from error
         with storage_errors(target):
             yield scratch
             (scratch / MARKER).write_text("written whole\n")
             _replace_folder(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _temporary_sibling(path: Path) -> Path:
+    """Return an unused hidden name beside `path`.
+
+    The name is known before anything has it, unlike tempfile's, so that a signal at any moment leaves something with a known name to remove.
+    """
+    return path.with_name(f".{path.name}.tmp-{secrets.token_hex(4)}")
 
 
 def make_folder(folder: Path) -> None:
@@ -215,15 +225,15 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, all or nothing."""
+    scratch = _temporary_sibling(path)
     with storage_errors(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            with scratch.open("x", encoding="utf-8", errors="replace") as file:
                 file.write(text)
-            set_mode(Path(name), 0o644)
-            Path(name).replace(path)
+            set_mode(scratch, 0o644)
+            scratch.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            scratch.unlink(missing_ok=True)
             raise
 
 

@@ -78,12 +78,8 @@ class Recipe:
                 )
 
     def to_record(self) -> dict[str, Any]:
-        """Return the recipe as a JSON object."""
-        return asdict(self)
-
-    def known(self) -> dict[str, Any]:
         """Return the recipe as a JSON object, without settings that are still to be derived."""
-        return {key: value for key, value in self.to_record().items() if value or key not in DERIVED}
+        return {key: value for key, value in asdict(self).items() if value or key not in DERIVED}
 
 
 DERIVED = ("epochs", "learning_rate", "batch_tokens", "micro_batch_tokens", "block")
@@ -120,6 +116,8 @@ def build(preset: str = "default", changes: dict[str, Any] | None = None) -> Rec
     changes = changes or {}
     for key in changes:
         _require_known("key", key, tuple(KINDS))
+    if changes.get("epochs") == 0:  # in a recipe 0 stands for what is derived
+        raise InputError("recipe: epochs is 0, and must be from 1 to 1000", "Leave it out, or change it with --set epochs=…")
     if changes.get("preset", preset) != preset:  # the record would name a preset whose values it does not have
         raise InputError(f"recipe: the preset is {preset!r} and {changes['preset']!r}", "Name one preset.")
     effort = changes.get("effort", "standard")

@@ -1,10 +1,13 @@
 """The recipe refuses nonsense when it is built, and says what would do."""
 
 import math
+from pathlib import Path
 
 import pytest
 
+from components.finetune.derived_settings import derive
 from mynah.core.errors import InputError
+from mynah.models.architecture import read_architecture
 from mynah.training.recipe import Recipe, build, read
 
 
@@ -122,12 +125,22 @@ def test_a_record_never_names_a_preset_that_it_does_not_follow():
         build("default", {"preset": "huggingtweets"})
 
 
+SMALL = read_architecture({"model_type": "gpt2", "n_embd": 192, "n_layer": 6}, Path("a model"))
+LARGE = read_architecture({"model_type": "gpt2"}, Path("a model"))
+
+
+def epochs(recipe, architecture):
+    return derive(recipe, architecture, 30_000, None, "fp32").epochs
+
+
 def test_an_effort_is_a_dial_and_what_is_set_wins():
     quick, standard, best = (read(None, [], effort) for effort in ("quick", "standard", "best"))
-    assert quick.epochs < standard.epochs < best.epochs
+    for architecture in (SMALL, LARGE):
+        assert 0 < epochs(quick, architecture) < epochs(standard, architecture) < epochs(best, architecture)
+    assert epochs(best, LARGE) < epochs(best, SMALL)  # a large one learns most in its first epoch
     assert quick.patience == 0 < standard.patience <= best.patience
     assert standard == Recipe()
-    assert read(None, ["epochs=7"], "best").epochs == 7
+    assert read(None, ["epochs=7"], "best").epochs == epochs(read(None, ["epochs=7"], "best"), SMALL) == 7
     assert read(None, ["effort=best"]) == best
     with pytest.raises(InputError, match="no effort 'bets'"):
         read(None, [], "bets")
@@ -145,7 +158,7 @@ def test_weights_of_authors(tmp_path):
 
 
 def test_what_is_to_be_derived_is_not_known():
-    assert "learning_rate" not in Recipe().known()
-    assert build("default", {"learning_rate": 1e-3}).known()["learning_rate"] == 1e-3
-    assert Recipe().known()["warmup"] == 0.05
-    assert build("default", {"warmup": 0}).known()["warmup"] == 0.0
+    assert "learning_rate" not in Recipe().to_record()
+    assert build("default", {"learning_rate": 1e-3}).to_record()["learning_rate"] == 1e-3
+    assert Recipe().to_record()["warmup"] == 0.05
+    assert build("default", {"warmup": 0}).to_record()["warmup"] == 0.0

@@ -84,7 +84,7 @@ def test_the_first_trial_is_the_recipe_itself(name):
     first = searched.recipe_of(propose(searched, [], 42, 1))
     plain = build(name)
     rate = derived_settings.derive(plain, CONFIG, 30_000, None, "fp32")
-    assert first == replace(plain, learning_rate=rate.learning_rate, batch_tokens=rate.batch_tokens)
+    assert first == replace(plain, epochs=rate.epochs, learning_rate=rate.learning_rate, batch_tokens=rate.batch_tokens)
 
 
 def test_what_a_person_sets_stays():
@@ -119,7 +119,7 @@ def test_a_space_brings_its_preset_and_a_preset_its_space(tmp_path):
     assert recipe_for("huggingtweets", None, ["epochs=2"], None, None) == build("huggingtweets", {"epochs": 2})
     (tmp_path / "recipe.yaml").write_text("preset: huggingtweets\n")
     assert recipe_for("", tmp_path / "recipe.yaml", None, None, None).preset == "huggingtweets"
-    assert recipe_for("", None, None, "quick", None).epochs == 2
+    assert recipe_for("", None, None, "quick", None) == build("default", {"effort": "quick"})
 
 
 def test_equal_searches_are_equal_and_learn():

@@ -151,7 +151,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_used(tiny_checkpoint, dat
 
 @pytest.mark.parametrize("other", ["recipe", "data"])
 def test_a_state_of_another_recipe_or_of_other_texts_is_not_used(tiny_checkpoint, data, states, tmp_path, capsys, other):
-    recipe = build("default", {**RECIPE.known(), "learning_rate": 2e-3}) if other == "recipe" else RECIPE
+    recipe = build("default", {**RECIPE.to_record(), "learning_rate": 2e-3}) if other == "recipe" else RECIPE
     if other == "data":
         data = shutil.copytree(data, tmp_path / "data")
         lines = (data / "train.jsonl").read_text().splitlines(keepends=True)

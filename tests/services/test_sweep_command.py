@@ -81,8 +81,8 @@ def test_the_best_recipe_makes_the_bot(posts, tiny_checkpoint, tmp_path, capsys)
     assert f"{best['held_out_loss']:.3f} │ completed │" in shown
     assert str(folder / "search" / "search.png") in shown
     kept_recipe = read(folder / "search" / "recipe.yaml")  # for `mynah run --recipe`
-    assert kept_recipe.known().items() <= trained["recipe"].items()
-    assert best["searched"].items() <= kept_recipe.known().items()
+    assert kept_recipe.to_record().items() <= trained["recipe"].items()
+    assert best["searched"].items() <= kept_recipe.to_record().items()
 
 
 def test_an_interrupt_ends_the_trial_and_begins_no_other(posts, tiny_checkpoint, tmp_path):
