@@ -81,6 +81,7 @@ def test_ordinary_text_stays_readable_in_the_source() -> None:
 # The card
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(HOSTILE, min_size=9, max_size=9))
 def test_a_hostile_author_changes_words_only(tmp_path: Path, texts: list[str]) -> None:

@@ -31,6 +31,7 @@ EXPORTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "member"), EXPORTS)
 def test_mutated_members_of_an_export(tmp_path: Path, files: dict[str, str], member: str) -> None:
     rng = random.Random(member)

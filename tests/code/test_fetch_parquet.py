@@ -132,6 +132,7 @@ def test_a_list_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path: 
     assert "row group 0: has 16,0" in refusal(tmp_path, path, basis="permission")
 
 
+@pytest.mark.slow
 def test_mutated_parquet_files(tmp_path: Path) -> None:
     rng = random.Random("parquet")
     whole = parquet(tmp_path / "whole.parquet", {"text": ["a", "b"], "id": [1, 2], "lang": ["en", None]}).read_bytes()

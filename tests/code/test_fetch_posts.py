@@ -258,6 +258,7 @@ def test_edited_posts_and_long_texts_that_fill_the_memory_are_refused(
         posts_of(tmp_path, *plain, notes=marked_notes)
 
 
+@pytest.mark.slow
 def test_thousands_of_long_texts_of_one_second_do_not_stop_the_reading(tmp_path: Path) -> None:
     """Each post would otherwise be compared with each of them: 40 million comparisons of a kilobyte."""
     long = "A long thought, begun and finished on one bench, about the pit and the boxes, " * 10

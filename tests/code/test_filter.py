@@ -15,6 +15,7 @@ from mynah.data.posts import Kind
 from tests.code.filter_inputs import ANY_TEXT, many, post, raw_folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "retweets", "short", "kept", "characters"), [(0, 1036, 431, 11624, 1036378), (3200, 580, 221, 2399, 208849)]
 )
@@ -94,6 +95,7 @@ def test_the_funnel_always_adds_up(tmp_path_factory, found):
     assert dropped == sum(sum(author.dropped.values()) for author in funnel.authors)
 
 
+@pytest.mark.slow
 def test_split_is_ninety_to_ten_and_moves_with_the_seed(tmp_path):
     raw_folder(tmp_path / "raw", many(300))
     parts = []

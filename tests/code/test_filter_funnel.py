@@ -18,6 +18,7 @@ from mynah.drawing.funnel_chart import bars, draw_funnel
 from tests.code.filter_inputs import BEGAN, lines, many, post, raw_folder
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

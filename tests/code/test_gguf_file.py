@@ -161,6 +161,7 @@ def test_no_file_and_a_folder_named_like_one(tmp_path):
         resolve(str(tmp_path / "folder.gguf"))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300))
 def test_random_bytes_are_refused(tmp_path, data):

@@ -68,6 +68,7 @@ def test_the_distance_of_lengths_is_the_largest_gap(ours, theirs):
     assert length_ks(ours, ours) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(texts)
 def test_shares_are_shares_whatever_is_sampled(written):

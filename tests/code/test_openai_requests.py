@@ -32,6 +32,7 @@ BODIES = st.tuples(st.just(CompletionRequest), bodies(CompletionRequest)) | st.t
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(BODIES)
 def test_any_request_is_understood_or_refused_by_name(asked):

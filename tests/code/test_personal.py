@@ -99,6 +99,7 @@ def check(text):
     assert all(one.end <= other.start for one, other in pairwise(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

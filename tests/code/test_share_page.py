@@ -116,6 +116,7 @@ def test_the_page_asks_nothing_of_others_and_runs_nothing() -> None:
     assert "Written by a language model, not by a person." in text
 
 
+@pytest.mark.slow
 @FAST
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_a_hostile_text_changes_words_only(sample: str, name: str, prompt: str) -> None:

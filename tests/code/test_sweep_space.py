@@ -122,6 +122,7 @@ def test_a_space_brings_its_preset_and_a_preset_its_space(tmp_path):
     assert recipe_for("", None, None, "quick", None) == build("default", {"effort": "quick"})
 
 
+@pytest.mark.slow
 def test_equal_searches_are_equal_and_learn():
     """A search over a made-up loss finds the valley, and the same one again for the same seed."""
 
@@ -148,6 +149,7 @@ def test_trials_at_the_same_time_differ():
     assert drawn[0] != drawn[1]
 
 
+@pytest.mark.slow
 def test_what_failed_is_avoided():
     """Where a high learning rate fails, fewer are drawn than where it does well."""
 

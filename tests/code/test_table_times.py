@@ -74,6 +74,7 @@ def test_the_other_dates_of_a_column_show_the_order_of_day_and_month(values: lis
     assert column(*values) == dates
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.dates(datetime(1995, 1, 1).date(), datetime(2090, 1, 1).date()), min_size=1, max_size=6),
     st.sampled_from(["%d/%m/%Y", "%m/%d/%Y"]),
@@ -85,6 +86,7 @@ def test_no_date_is_ever_read_in_the_wrong_order(days: list[datetime], form: str
         assert None not in found
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60) | st.from_regex(r"[\d/:. -]{1,30}[a-z +]{0,10}", fullmatch=True))
 def test_any_text_is_a_time_or_none(text: str) -> None:
     when = parse(text)

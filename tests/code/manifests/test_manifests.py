@@ -67,6 +67,7 @@ def test_the_example_bot_is_labelled_as_deploy_does(rendered):
     }
 
 
+@pytest.mark.slow
 def test_the_schemas_next_door_agree(rendered, shared):
     text = "---\n".join(yaml.safe_dump(each) for manifests in rendered.values() for each in manifests.objects)
     tool = shared / "tools/check-manifests"
