@@ -4,8 +4,8 @@ import re
 
 from components.filter.text_cleaning import AT, AT_SIGNS
 
-OPENING = "“„«\uff02「『❝〝﹁﹃《〈❮"
-CLOSING = "\"”‟»›‹❞〞`´"  # some languages open with these, too
+OPENING = "“„«\uff02「『❝〝﹁﹃《〈\u276e"
+CLOSING = '"”‟»\u203a\u2039❞〞`\u00b4'  # some languages open with these, too
 APOSTROPHES = "'\u2018\u2019\u201a\u201b❛"
 EITHER = CLOSING + APOSTROPHES
 # X puts direction marks around names in right-to-left posts; other programs put what nobody sees between a mark and a name.

@@ -118,7 +118,7 @@ def _records(raw: Path) -> Iterator[dict[str, Any]]:
     return (record if isinstance(record, dict) else {} for record in read_lines(raw / POSTS_FILE, "fetch", _identifying))
 
 
-def _identifying(line: str) -> Any:
+def _identifying(line: str) -> object:
     """Return the author, the id and the versions in a line, maybe with the rest. Raises ValueError for what is no JSON, unless it begins well."""
     head = HEAD.match(line)
     return {"id": head[1], "author": head[2]} if head and '"versions": ' not in line else json.loads(line)

@@ -41,7 +41,7 @@ def test_others_words_behind_a_comment(text):
     assert outcome(text) == "MANUAL-QUOTE"
 
 
-@pytest.mark.parametrize("mark", list("“„«‹「『\"'\uff02‘‚‛”»›❝〝﹁《〈`❮"), ids=ascii)
+@pytest.mark.parametrize("mark", list("“„«\u2039「『\"'\uff02\u2018\u201a\u201b”»\u203a❝〝﹁《〈`\u276e"), ids=ascii)
 def test_quotation_marks_of_all_languages(mark):
     for comment in ("", "so true ", "so true: ", "via ", "oh yes RT "):
         for blank in ("", " ", "\u00a0", "\u202f", "\u200b", "\u200f", " \u2066"):
@@ -151,7 +151,13 @@ def test_crafted_escapes_take_no_time_to_speak_of(text):
     DefaultRules()(post(text))
 
 
-@given(st.lists(st.sampled_from([*"“«'\" :.,@aT\u200f\u3000🔁\ufe0f", "RT", "MT", "QT", "rt", "#regram ", "reposted by ", "via ", "@bob: "])).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"“«'\" :.,@aT\u200f\u3000🔁\ufe0f", "RT", "MT", "QT", "rt", "#regram ", "reposted by ", "via ", "@bob: "]
+        )
+    ).map("".join)
+)
 def test_no_quote_is_lost_to_the_quick_look_before(text):
     assert is_manual_quote(text) == bool(MANUAL_QUOTE.search(text))
 
