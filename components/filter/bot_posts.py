@@ -15,13 +15,18 @@ MAX_CHARACTERS = 600  # programs wrote for 140, and some patterns take time quad
 TABLE = Path(__file__).with_suffix(".yaml")
 
 
-def is_automated(post: Post) -> bool:
-    """Return whether the post's client writes texts by itself, or its text has the fixed wording of one that does."""
+def is_automated(post: Post, as_read: str = "") -> bool:
+    """Return whether the post's client writes texts by itself, or its text has the fixed wording of one that does.
+
+    Args:
+        post: The post.
+        as_read: Its text on one line as its readers saw it, if that is known.
+    """
     if post.client.casefold() in _clients():
         return True
     if len(post.text) > MAX_CHARACTERS:
         return False
-    text = one_line(mend(post.text)).replace("\u2019", "'")
+    text = (as_read or one_line(mend(post.text))).replace("\u2019", "'")
     return bool(_texts(text.isascii()).match(text))
 
 

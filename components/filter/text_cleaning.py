@@ -30,7 +30,7 @@ LINK = rf"(?:(?i:https?:(?=\S)){IN_LINK}*+…?+|(?i:\bwww\.|pic\.twitter\.com/|\
 LINK_PARTS = ("htt", "www.", "t.co/", "pic.tw", "ht…", "h…")
 LINK_PART = re.compile("|".join(map(re.escape, LINK_PARTS)), re.IGNORECASE)
 URL = re.compile(rf"(?<!\s)\s*+(?:\(\s*+{LINK}\s*+\)|{LINK})")
-BEHIND_LINK = re.compile(r"[.,;!?'\]}]+$")  # part of the sentence
+BEHIND_LINK = ".,;!?']}"  # part of the sentence
 CUT_DOTS = re.compile(r"htt(?:ps?)?\.{2,3}$", re.IGNORECASE)
 STOPS = (".", ",", "!", "?", ")")
 # Control and private-use characters, byte order marks, and halves of surrogate pairs; those that are white space separate words, and stay.
@@ -168,8 +168,9 @@ def _may_have_link(text: str) -> bool:
 
 
 def _behind(link: re.Match[str]) -> str:
-    if (behind := BEHIND_LINK.search(link.group())) and not CUT_DOTS.search(link.group()):
-        return behind.group()
+    bare = link.group().rstrip(BEHIND_LINK)
+    if (behind := link.group()[len(bare) :]) and not CUT_DOTS.search(link.group()):
+        return behind
     return "" if link.string.startswith(STOPS, link.end()) else " "
 
 

@@ -1,6 +1,10 @@
 """Posts of programs are told from those of people, by their set words and their clients."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.filter.bot_posts import is_automated, table
 from components.filter.rules import DefaultRules, Dropped, KeptPost, rule_for
@@ -58,6 +62,14 @@ def test_what_people_write_is_no_set_words(text):
 def test_set_words_as_programs_vary_them(text):
     assert DefaultRules()(post(text)) == Dropped("automated")
     assert isinstance(rule_for("default,-automated")(post(text)), KeptPost)
+
+
+@given(st.lists(st.sampled_from(["Wordle 12 ", "3/6", "= 4", "#1 ", ": 4/6 ", " \n", "x", "⬛", "🟩", "I'm at "])).map("".join))
+def test_ascii_texts_match_no_pattern_of_emoji(text):
+    plain = text.encode("ascii", "ignore").decode()
+    rows = [row for row in table()["texts"] if row.get("emoji")]
+    assert rows
+    assert not any(re.match(row["pattern"], plain, re.IGNORECASE) for row in rows)
 
 
 @pytest.mark.parametrize("row", table()["texts"], ids=lambda row: row["name"])
