@@ -161,9 +161,8 @@ class DefaultRules:
             return "retweet"
         if "manual-quotes" in self.on and is_manual_quote(text):
             return "manual-quote"
-        as_read = (
-            "" if cleaned.mended or not self.on >= MENDING else text
-        )  # where cleaning had nothing to mend, it need not be tried again
+        # What cleaning left as it was need not be mended once more.
+        as_read = "" if cleaned.mended or not MENDING.issubset(self.on) else text
         if "automated" in self.on and is_automated(post, as_read):
             return "automated"
         if not text or ("short" in self.on and is_too_short(text)):
