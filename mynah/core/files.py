@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -261,13 +261,13 @@ def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def read_lines(path: Path, made_by: str) -> Iterator[dict[str, Any]]:
-    """Read the JSONL that the step `made_by` wrote. Raises InputError naming the file and the line."""
+def read_lines(path: Path, made_by: str, parse: Callable[[str], Any] = json.loads) -> Iterator[dict[str, Any]]:
+    """Read the JSONL that the step `made_by` wrote, each line by `parse`. Raises InputError naming the file and the line."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield json.loads(line)
+                    yield parse(line)
                 except (ValueError, RecursionError) as error:
                     raise InputError(
                         f"{path}, line {number}: not valid JSON: {error}", f"Run `mynah {made_by}` again."

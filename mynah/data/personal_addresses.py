@@ -30,10 +30,22 @@ DOMAIN = re.compile(
 MAX_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
 SPACED_LOCAL_PART = re.compile(rf"[{SPACED}.+%'~-]+\Z")
 LOCAL_PART = re.compile(rf"[{SPACED}{UNSPACED}.+%'~-]+\Z")
+
+
 # As people hide an address from programs: ann [at] example [dot] org. Without brackets it is a sentence.
+def _bracketed(words: str) -> str:
+    return (
+        "(?:"
+        + "|".join(
+            rf"{left} ?(?:{words}) ?{right}" for left, right in ((r"\[", r"\]"), (r"\(", r"\)"), (r"\{", r"\}"), ("<", ">"))
+        )
+        + ")"
+    )
+
+
 SPELLED = re.compile(
-    r"(?<![A-Za-z0-9.+%-])[A-Za-z0-9+%_-][A-Za-z0-9.+%_-]{0,63} ?(?:\[ ?(?:at|@) ?\]|\( ?(?:at|@) ?\)|\{ ?(?:at|@) ?\}|< ?(?:at|@) ?>) ?"
-    r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.| ?(?:\[ ?(?:dot|punkt|\.) ?\]|\( ?(?:dot|punkt|\.) ?\)|\{ ?(?:dot|\.) ?\}|< ?(?:dot|\.) ?>) ?)){1,6}"
+    rf"(?<![A-Za-z0-9.+%-])[A-Za-z0-9+%_-][A-Za-z0-9.+%_-]{{0,63}} ?{_bracketed('at|ät|arroba|@')} ?"
+    rf"(?:[A-Za-z0-9][A-Za-z0-9-]{{0,62}}(?:\.| ?{_bracketed('dot|punkt|punto|point|[.]')} ?)){{1,6}}"
     r"[A-Za-z]{2,24}(?![A-Za-z0-9])",
     re.IGNORECASE,
 )

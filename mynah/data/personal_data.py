@@ -17,8 +17,12 @@ from mynah.data.text_folding import fold
 # All personal data has one of these, and most texts have none: an "@" behind something, or such a word in brackets; seven digits with little
 # between them, or the beginning of an account number; two colons with little between them.
 AT = re.compile(r"[@\uff20\ufe6b](?<=\S.)(?=\S)")  # a pattern that begins with its rarest character is found fast
-BRACKETED_AT = re.compile(r"[(\[{<] ?(?:[aA][tT]|@)")
-NUMBER = re.compile(r"\d(?:(?:[\W\u30fc\uff70\u3164]{0,12}\d){6}|(?<=[A-Za-z]{2}[0-9])[0-9][ .-]{0,3}[A-Za-z0-9]{2})")
+BRACKETED_AT = re.compile(r"[(\[{<] ?(?:[aAäÄ][tT]|[aA][rR][rR][oO][bB][aA]|@)")
+NUMBER = re.compile(
+    r"\d(?:(?:[\W\u30fc\uff70\u3164]{0,12}\d){6}"
+    r"|(?<=[A-Za-z]{2}[0-9])(?:(?<![A-Za-z0-9].{3})|(?<=[iI][bB][aA][nN].{3}))[0-9][ .-]{0,3}[A-Za-z0-9]{2})",
+    re.DOTALL,
+)
 COLONS = re.compile(r"[:\uff1a][0-9a-fA-F]{0,4}[:\uff1a]")
 MAX_ROUNDS = 20  # of finding what stood too close to something else
 

@@ -15,21 +15,30 @@ Span = tuple[int, int]
 # Countries whose national format is matched: where Mynah's languages are spoken.
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "BR", "IN", "AU")
 PLUS = re.compile(r"\+[ ().\[\]/-]{0,4}[0-9]")
+# Numbers may stand directly behind a word, as in call(030)… and Handy0151 …. Capitals before digits are a code, unless they say "phone", and
+# a few letters behind digits or a hyphen are part of one.
+BEHIND_WORD = (
+    r"(?:(?<![A-Za-z])|(?<=[A-Za-z]{2}(?-i:[a-z]))(?<![0-9_-][A-Za-z]{3})(?<![0-9_-][A-Za-z]{4})"
+    r"|(?<=TEL)|(?<=FAX)|(?<=CALL)|(?<=CELL)|(?<=TEXT)|(?<=PHONE)|(?<=MOBILE)|(?<=HANDY))"
+)
+LETTER_BEFORE_PLUS = re.compile(r"[^\W\d_](?=\+)")  # the library wants a number to begin a word
 # The prefixes that dial abroad instead of +: 00 in most countries, 011 in North America.
-DIALLED = re.compile(r"(?<![\w+])(?<![0-9][.,/-])\(?(?:00|011)[ .)/-]{0,3}[1-9](?:[ ().\-/]{0,3}[0-9]){6,17}(?![\w%])", re.ASCII)
+DIALLED = re.compile(
+    BEHIND_WORD + r"(?<![0-9_+])(?<![0-9][.,/-])\(?(?:00|011)[ .)/-]{0,3}[1-9](?:[ ().\-/]{0,3}[0-9]){6,17}(?![\w%])", re.ASCII
+)
 AMERICAN = re.compile(  # with country code 1, without +
     r"1(?:[ .\-/]{1,3}\(?|\()[2-9][0-9]{2}\)?[ .\-/]{0,3}[2-9][0-9]{2}[ .\-/]{0,3}[0-9]{4}", re.ASCII
 )
 # Groups of digits. "Tel:" may precede them directly, the minutes of a time may not. Behind them an extension may follow.
 RUN = re.compile(
-    r"(?<![0-9A-Za-z$€£#+])(?<![0-9][.,/_-])(?<![0-9:]:)"
+    BEHIND_WORD + r"(?<![0-9$€£#+])(?<![0-9][.,/_-])(?<![0-9:]:)"
     r"(?P<run>(?:1(?:[ .\-/]{1,3}\(?|\()(?=[2-9][0-9]{2})|\([0-9][0-9 ]{0,5}\)[ .\-/]{0,3}|0[ .\-/](?=[1-9])|\(?[0-9]{2,6}(?:[ .\-/]{1,3}\(?|\())"
     r"[0-9][0-9 ().\-/]{3,}[0-9])(?P<extension>[ ,;]{0,2}(?:x|ext\.?|extension) ?[0-9]{1,6})?(?![A-Za-z0-9%]|[.,:/][0-9])",
     re.ASCII | re.IGNORECASE,
 )
 NAMED = re.compile(
-    r"(?<!\w)(?!(?<=\[)phone\])(?:call|text|tel|tel[eé]fono?|telephone|t[eé]l[eé]phone|telefone?|phone|mobile?|m[oó]vil|handy|cell|celular|cellulare"
-    r"|fax|ring|sms|whats ?app|wa\.me|dial|\u260e\ufe0f?|📞|📱)(?!\w)[^\w\n@#$€£]{0,3}"
+    r"(?<![\w@#])(?!(?<=\[)phone\])(?:call|text|tel|tel[eé]fono?|telephone|t[eé]l[eé]phone|telefone?|phone|mobile?|m[oó]vil|handy|cell|celular|cellulare"
+    r"|fax|ring|sms|whats ?app|wa\.me|dial|\u260e\ufe0f?|📞|📱)(?![^\W\d])[^\w\n@#$€£]{0,3}"
     r"(?:(?:me|us|him|her|them|number|no|is|on|at|now|to)[ :.]{1,2}){0,3}\(?([0-9]{9,12})(?![\w%-]|[.,:/][0-9])",
     re.ASCII | re.IGNORECASE,
 )
@@ -38,6 +47,7 @@ DATE = re.compile(
     r"(?<![0-9])(?:(?:19|20)[0-9]{2}[ .\-/][0-9]{1,2}[ .\-/][0-9]{1,2}|[0-9]{1,2}[ .\-/][0-9]{1,2}[ .\-/](?:19|20)[0-9]{2})(?![0-9])",
     re.ASCII,
 )
+DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)\.[0-9]+")  # such as a coordinate
 MAX_GROUPS = 5
 # Among adjacent numbers some are grouped like phone numbers by chance; only a leading 0, an area code in parentheses or the American
 # form is certain.
@@ -57,7 +67,8 @@ def find_international(text: str) -> Iterator[Span]:
         return
     import phonenumbers
 
-    for match in phonenumbers.PhoneNumberMatcher(text.replace("\u00b7", "."), None, phonenumbers.Leniency.VALID):
+    text = LETTER_BEFORE_PLUS.sub(" ", text.replace("\u00b7", "."))
+    for match in phonenumbers.PhoneNumberMatcher(text, None, phonenumbers.Leniency.VALID):
         yield match.start, match.end
 
 
@@ -131,7 +142,7 @@ def _is_number(number: str) -> bool:
     least = MIN_DIGITS_WITH_AREA if number.startswith("(") else MIN_DIGITS
     if not least <= sum(map(str.isdigit, number)) <= MAX_DIGITS:
         return False
-    return not number.isdigit() and not DATE.search(number) and _is_phone(number)
+    return not number.isdigit() and not DATE.search(number) and not DECIMAL.fullmatch(number) and _is_phone(number)
 
 
 @functools.lru_cache(maxsize=1000)  # for texts that repeat one number

@@ -1,10 +1,16 @@
 """The language of a post: the detector, the platform's word, and which languages stay."""
 
 import itertools
+import json
+import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from components.fetch.step import fetch
 from components.filter.language import are_kin, detect_language, language_of, main_language
+from components.filter.language_codes import KNOWN, declared_language
 from components.filter.rules import Dropped, KeptPost, rule_for
 from components.filter.step import FilterSettings, filter_posts
 from mynah.data.posts import Kind
@@ -43,15 +49,48 @@ def test_the_detector_reads_the_whole_text():
 
 @pytest.mark.parametrize(
     ("said", "language"),
-    [("en", "en"), ("pt-BR", "pt"), ("zh_Hant", "zh"), ("iw", "he"), ("in", "id"), ("EN", "en"), ("fil", "tl")],
+    [
+        ("en", "en"),
+        ("pt-BR", "pt"),
+        ("zh_Hant", "zh"),
+        ("iw", "he"),
+        ("in", "id"),
+        ("EN", "en"),
+        ("fil", "tl"),
+        ("en_GB", "en"),
+        (" en ", "en"),
+        ("en_US.UTF-8", "en"),
+        ("ast", "ast"),
+        ("nn-NO", "no"),
+    ],
 )
 def test_the_platform_knows_the_language_best(said, language):
     assert language_of(post(GERMAN, language=said), GERMAN) == language
 
 
-@pytest.mark.parametrize("said", ["und", "qme", "zxx", ""])
+@pytest.mark.parametrize(
+    "said",
+    ["und", "qme", "zxx", "", "mul", "NaN", "nan", "NA", "N/A", "None", "null", "0", "1.0", "true", "unknown", "??", "-", "xx", "English",
+     "deu", "en,fr", "['en']", "C", "POSIX", "x-default", "i-klingon", "\ud83d", "en" * 1000],
+)  # fmt: skip
 def test_where_the_platform_does_not_know_the_text_tells(said):
     assert language_of(post(GERMAN, language=said), GERMAN) == "de"
+
+
+@pytest.mark.parametrize("said", ["NaN", 5, 1.5, True, None, ["en"], {"code": "en"}, "zxx"], ids=str)
+def test_a_table_whose_language_is_none_is_read(tmp_path, said):
+    words = f"{GERMAN} ich möchte nicht immer arbeiten sondern auch einmal schlafen und essen weil das besser ist".split()
+    texts = [" ".join(random.Random(number).sample(words, 10)) for number in range(200)]
+    lines = [json.dumps({"id": str(number), "text": text, "lang": said}) for number, text in enumerate(texts)]
+    (tmp_path / "ann.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    fetch([str(tmp_path / "ann.jsonl")], tmp_path / "raw", basis="permission")
+    funnel = filter_posts(tmp_path / "raw", tmp_path / "data", FilterSettings("default,+language"))
+    assert (funnel.languages, funnel.authors[0].dropped.get("language", 0)) == (("de",), 0)
+
+
+@given(st.text() | st.text("enNa_-.@ \u0130", max_size=8))
+def test_any_text_is_a_known_language_or_none(said):
+    assert declared_language(said) in KNOWN | {""}
 
 
 def test_other_languages_stay_unless_told():

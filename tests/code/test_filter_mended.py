@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.filter.escapes import unescape
+from components.filter.manual_quotes import MANUAL_QUOTE, is_manual_quote
 from components.filter.rules import DefaultRules, Dropped
 from components.filter.text_cleaning import UNMISTAKEN
 from tests.code.filter_inputs import post
@@ -29,6 +30,7 @@ def outcome(text, **more):
         "RT \uff20bob the sun is out at last",
         "that “\uff20bob\uff1a the sun is out”", "nice 'RT '@bob: the sun is out'",
         "#Repost @bob with @use.repost ・・・ the sun is out",
+        "nice one R/T @bob the sun is out", "nice one QRT @bob: the sun is out", "nice one ♺ @bob: the sun is out",
         "Reposted from @bob the sun is out at last", "RT: bob says every library should sell soup",
         "so true &ldquo;@bob: the sun is out&rdquo;",
         "me too \u2018@bob: the sun is out at last\u2019", "exactly 🔁 “@bob: the sun is out",
@@ -39,6 +41,13 @@ def test_others_words_behind_a_comment(text):
     assert outcome(text) == "MANUAL-QUOTE"
 
 
+@pytest.mark.parametrize("mark", list("“„«\u2039「『\"'\uff02\u2018\u201a\u201b”»\u203a❝〝﹁《〈`\u276e"), ids=ascii)
+def test_quotation_marks_of_all_languages(mark):
+    for comment in ("", "so true ", "so true: ", "via ", "oh yes RT "):
+        for blank in ("", " ", "\u00a0", "\u202f", "\u200b", "\u200f", " \u2066"):
+            assert outcome(f"{comment}{mark}{blank}@bob: the sun is out at last") == "MANUAL-QUOTE", ascii(comment + mark + blank)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -46,7 +55,8 @@ def test_others_words_behind_a_comment(text):
         "you are such a qt @bob honestly", "HT @bob for this one, really",
         "the “@bob” handle is taken by now", 'she said "@bob" out loud to me', "Repost if you are a friend of @bob",
         "I RT: often and gladly do it",
-        "5' @bob: that is his height", "ask @bob: he knows it all", "from Butte, MT @bob says hi",
+        "5' @bob: that is his height", 'Oh "no!" @bob: come over now', "a great read via @bob by the lake",
+        "ask @bob: he knows it all", "from Butte, MT @bob says hi",
     ],
 )  # fmt: skip
 def test_what_is_no_quote_of_others(text):
@@ -139,6 +149,17 @@ def test_programs_are_recognized_in_the_mended_text():
 def test_crafted_escapes_take_no_time_to_speak_of(text):
     unescape(text)
     DefaultRules()(post(text))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"“«'\" :.,@aT\u200f\u3000🔁\ufe0f", "RT", "MT", "QT", "rt", "#regram ", "reposted by ", "via ", "@bob: "]
+        )
+    ).map("".join)
+)
+def test_no_quote_is_lost_to_the_quick_look_before(text):
+    assert is_manual_quote(text) == bool(MANUAL_QUOTE.search(text))
 
 
 @given(

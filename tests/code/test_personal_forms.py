@@ -55,6 +55,12 @@ def test_digits_of_every_script(kind, number, zero):
         ("03\u30fc1234\u30fc5678", "phone", "03\u30fc1234\u30fc5678"),
         ("4\ufe0f\u20e31\ufe0f\u20e35\ufe0f\u20e3 555 2671", "phone", "4\ufe0f\u20e31\ufe0f\u20e35\ufe0f\u20e3 555 2671"),
         ("wa.me/14155552671", "phone", "14155552671"), ("電話は020 7946 0958です", "phone", "020 7946 0958"),
+        ("call(030)901820 now", "phone", "(030)901820"), ("phone=4155552671", "phone", "4155552671"),
+        ("tel:+4930901820", "phone", "+4930901820"), ("Tel.030 901820", "phone", "030 901820"), ("Tel030 9018 2000", "phone", "030 9018 2000"),
+        ("Handy0151 23456789", "phone", "0151 23456789"), ("CALL1-800-273-8255", "phone", "1-800-273-8255"),
+        ("WhatsApp+44 7911 123456", "phone", "+44 7911 123456"), ("Tel0044 20 7946 0958", "phone", "0044 20 7946 0958"),
+        ("phone4155552671", "phone", "4155552671"), ("😀415-555-2671", "phone", "415-555-2671"), ("👉+4930901820", "phone", "+4930901820"),
+        ("❤️020 7946 0958", "phone", "020 7946 0958"), ("phone\uff08415\uff09555-2671", "phone", "\uff08415\uff09555-2671"),
         ("4111 1111 1111 1111 12/27 123", "card", "4111 1111 1111 1111"), ("no.4111111111111111", "card", "4111111111111111"),
         ("カードは4111 1111 1111 1111です", "card", "4111 1111 1111 1111"), ("4111.1111.1111.1111", "card", "4111.1111.1111.1111"),
         ("ID12 DE89 3704 0044 0532 0130 00", "iban", "DE89 3704 0044 0532 0130 00"),
@@ -65,6 +71,8 @@ def test_digits_of_every_script(kind, number, zero):
         ("2a02:908:1234:5600::/56", "ip", "2a02:908:1234:5600::"),
         ("node:2A00:1450::200E.", "ip", "2A00:1450::200E"), ("::ffff:98.202.88.97", "ip", "::ffff:98.202.88.97"),
         ("64:ff9b::98.202.88.97", "ip", "64:ff9b::98.202.88.97"), ("\uff19\uff18.202.88.97", "ip", "\uff19\uff18.202.88.97"),
+        ("ann (ät) example.de", "email", "ann (ät) example.de"), ("ann [arroba] example [punto] es", "email", "ann [arroba] example [punto] es"),
+        ("SSN:536904399", "ssn", "536904399"), ("my ssn 536904399.", "ssn", "536904399"),
         ("...ann@example.org", "email", "ann@example.org"), ("_ann@example.org_", "email", "_ann@example.org"),
         ("o'brien@example.org", "email", "o'brien@example.org"),
         ("ann\uff20example.org", "email", "ann\uff20example.org"), ("ann\u200b@example.org", "email", "ann\u200b@example.org"),
@@ -82,6 +90,11 @@ def test_forms_that_people_write(text, kind, found):
 @pytest.mark.parametrize(
     "text",
     [
+        "52.52000659, 13.40495400", "0.1234567890", "97.23691564 in all", "#12345678901", "#415-555-2671 is a song", "#4155552671",
+        "05bbbc44-7741-7500-6c11-529466845b70", "78319e25-dcf0-7355-7895-0fd603acd7e0", "29db9673-cba0-5844-1869-d450a6055318",
+        "SKU415-555-2671", "v415.555.2671", "@call4155552671",
+        "https://example.org/i/020-7946-0958a", "grade A+1 in 2019", "essn536904399x", "536904399",
+        "won 21-19 21-17", "EUR 120 000 000", "order 4155552671",
         "std::face::", "face::cafe", "best of 2019::", "2001:db8::1", "fe80::1", "::1", "00:1b:44:11:3a:b7",
         "0.4111111111111111", "me (at) home",
         "こんにちは@ann.bsky.social", "thanks @ann.lee@mastodon.social", "open 9\u201317, room 12\u201314",
@@ -111,7 +124,8 @@ def test_a_number_of_each_country_as_the_library_writes_it(region):
 PIECES = st.sampled_from(
     ["+", "+44", "+1", "(", ")", "415", "555", "2671", "020", "7946", "0958", " ", "-", "\u2011", "\u00a0", "\u00ad", "/", ".", "x", "12", "0", "00",
      "DE89", "370400440532013000", "4111", "1111", "536-90-4399", "98.202.88.97", "2a00:1450::200e", "::", ":", "@", "ann", "example.org",
-     "call ", "[phone]", "[", "]", "メール", "例え", "\n", "\t", "\u0661", "\uff11", "\ud83d", "_", ",", "a", "1-415-", "$", "%"]
+     "call ", "[phone]", "[", "]", "メール", "例え", "tel", "Tel.", "phone=", "call(030)", "TEL", "901820", "😀", "\ufe0f", "\u20e3", "#", "0.",
+     "IBAN", "gb82", "\n", "\t", "\u0661", "\uff11", "\ud83d", "_", ",", "a", "1-415-", "$", "%"]
 )  # fmt: skip
 ANY = st.text(max_size=200) | st.lists(PIECES, max_size=40).map("".join)
 

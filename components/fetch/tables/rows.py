@@ -94,7 +94,7 @@ class RowReader:
             text=text,
             created_at=self._time(fields, place),
             kind=kind,
-            language=printable(typed(_first(fields, Role.LANGUAGE) or "", str, "language", place)),
+            language=untrusted_json.text(_first(fields, Role.LANGUAGE)),
             source=printable(str(row["source"])) if own else self.reader,
             entities=_entities(row.get("entities"), text) if own else (),
             reply_to=reply_to,
