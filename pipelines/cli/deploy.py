@@ -81,9 +81,12 @@ def deploy(
         raise InputError("--gitops writes files, and a canary is watched in a cluster", "Leave out --canary.")
     with waiting("Looking for the version"):
         from components.deploy.step import deploy, record, serving_of
+        from mynah.storage.work_folder import require_own_parts
         from mynah.tracking.open import open_store
 
         store = open_store(existing(workdir))
+        if not (gitops or dry_run):
+            require_own_parts(store)  # the deployment is recorded there
         serving = serving_of(name, store, version, force)
     if gitops:
         _write(gitops, serving, settings.namespace, dry_run, as_json)
