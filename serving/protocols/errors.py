@@ -12,7 +12,6 @@ from starlette.routing import Match
 
 from mynah.decoding.errors import InvalidParameter, PromptTooLong
 from serving.engine.errors import (
-    AliasNotFound,
     EngineStopped,
     GenerationFailed,
     InvalidAddress,
@@ -23,7 +22,6 @@ from serving.engine.errors import (
     QueueFull,
     RegistryUnavailable,
     ServingError,
-    VersionNotFound,
 )
 from serving.errors import ApiError
 
@@ -36,10 +34,8 @@ TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
     PromptTooLong: lambda error: ApiError(
         400, f"{error.problem}. {error.fix}" if error.fix else error.problem, code="context_length_exceeded"
     ),
-    InvalidAddress: lambda error: ApiError(400, error.message),
+    InvalidAddress: lambda error: ApiError(400, error.message, param="model"),
     ModelNotFound: lambda error: ApiError(404, error.message, param="model"),
-    AliasNotFound: lambda error: ApiError(404, error.message),
-    VersionNotFound: lambda error: ApiError(404, error.message),
     GenerationFailed: lambda error: ApiError(500, error.message),
     EngineStopped: lambda error: ApiError(503, error.message, retry_after=SECONDS_TO_RESTART),
     QueueFull: lambda error: ApiError(503, error.message, retry_after=error.wait),
