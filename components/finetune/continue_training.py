@@ -73,8 +73,8 @@ def continue_training(
     """
     inputs, around = (data, parent.folder, *named_path(settings.base_model)), state_folders(settings.checkpoints)
     refuse_foreign_folder(out, inputs, around)
-    for states in around:
-        refuse_inside(states, inputs)
+    for place in around:
+        refuse_inside(place, inputs)
     train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
     parent.require_base(resolve(settings.base_model))
     posts = partition(train, held_out, parent, settings.recipe)

@@ -67,8 +67,8 @@ def finetune(
     require_instructions()
     folders, around = (data, *named_path(settings.base_model)), state_folders(settings.checkpoints)
     refuse_foreign_folder(out, folders, around)
-    for states in around:
-        refuse_inside(states, folders)
+    for place in around:
+        refuse_inside(place, folders)
     if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
         resolve(settings.base_model)  # downloads the model once, before the processes start
         return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)

@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from mynah.decoding.errors import InvalidParameter, PromptTooLong
 from serving.engine.errors import (
+    AliasNotFound,
     EngineStopped,
     GenerationFailed,
     InvalidAddress,
@@ -22,6 +23,7 @@ from serving.engine.errors import (
     QueueFull,
     RegistryUnavailable,
     ServingError,
+    VersionNotFound,
 )
 from serving.errors import ApiError
 
@@ -36,6 +38,8 @@ TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
     ),
     InvalidAddress: lambda error: ApiError(400, error.message, param="model"),
     ModelNotFound: lambda error: ApiError(404, error.message, param="model"),
+    AliasNotFound: lambda error: ApiError(404, error.message, param="model"),
+    VersionNotFound: lambda error: ApiError(404, error.message, param="model"),
     GenerationFailed: lambda error: ApiError(500, error.message),
     EngineStopped: lambda error: ApiError(503, error.message, retry_after=SECONDS_TO_RESTART),
     QueueFull: lambda error: ApiError(503, error.message, retry_after=error.wait),
