@@ -8,13 +8,24 @@ from mynah.core.files import path_exists
 from mynah.core.walking import searching, walk
 from mynah.data.authors import same_author
 from mynah.mlflow_client.store import DATABASE
+from mynah.storage.work_folder import is_own
 
 CACHE = ".kfp_cache"
 
 
 def kfp_caches(folder: Path) -> Iterator[Path]:
-    """Yield the caches of Kubeflow's local runner below a work folder, but not those of other work folders in it."""
-    yield from (path for path in walk(folder, lambda path: path.name != CACHE and not is_work_folder(path)) if path.name == CACHE)
+    """Yield the caches of Kubeflow's local runner below a work folder, but not those in what is no part of it."""
+    for path in walk(folder, lambda path: path.name != CACHE and not is_foreign(path, folder)):
+        if path.name == CACHE:
+            yield path
+
+
+def is_foreign(path: Path, folder: Path) -> bool:
+    """Return whether something in a work folder is no part of it: another work folder, or what Mynah did not put there.
+
+    The latter may be a volume's lost+found, which only root may list.
+    """
+    return is_work_folder(path) or (path.parent == folder and not is_own(path.name))
 
 
 def is_work_folder(path: Path) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.forget.local_files import is_work_folder
+from components.forget.local_files import is_foreign, is_work_folder
 from mynah.core.walking import leads_out, listed, walk
 from mynah.mlflow_client.store import ARTIFACTS, Store
-from mynah.storage.work_folder import file_path, is_own, path_in
+from mynah.storage.work_folder import file_path, path_in
 from mynah.tracking.database import Database
 
 MODELS = "models"  # in the folder of artifacts, where MLflow has the files of logged models
@@ -23,20 +23,16 @@ def unsearched(store: Store, database: Database) -> Iterator[str]:
     folder = store.folder
     if not folder:
         return
-    for path in walk(folder, lambda each: not _is_foreign(each, folder)):
+    for path in walk(folder, lambda each: not is_foreign(each, folder)):
         if path.is_symlink():
             if leads_out(path, folder):
                 yield f"{path}, a link that leads out of the work folder"
         elif is_work_folder(path):
             yield f"{path}, another work folder: name it with --workdir"
-        elif _is_foreign(path, folder):
+        elif is_foreign(path, folder):
             yield f"{path}, which is no part of the work folder"
     if not store.is_server:
         yield from (f"{path}, which no run and no model of the store names" for path in _unnamed(folder, database))
-
-
-def _is_foreign(path: Path, folder: Path) -> bool:
-    return is_work_folder(path) or (path.parent == folder and not is_own(path.name))
 
 
 def _unnamed(folder: Path, database: Database) -> Iterator[Path]:

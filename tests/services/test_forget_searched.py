@@ -120,6 +120,13 @@ def test_a_place_that_cannot_be_read_is_not_taken_as_empty(work, monkeypatch, pl
     assert (list(work.glob("receipts/*")), tree(work / "mlartifacts")) == ([], before)
 
 
+def test_what_only_root_may_list_beside_the_parts_stops_nothing(work, monkeypatch):
+    (work / "lost+found").mkdir()
+    with monkeypatch.context() as patch:
+        refuse_reading(patch, work / "lost+found")
+        assert forget(work) == [f"{work}/lost+found, which is no part of the work folder"]
+
+
 def refuse_reading(monkeypatch, closed):
     """Let the operating system refuse one place: permissions do not stop root, who runs tests in a container."""
 
