@@ -132,7 +132,7 @@ def refuse_reading(monkeypatch, closed):
 
     def refusing(real):
         def call(path, *arguments, **options):
-            if Path(path) == closed:
+            if not isinstance(path, int) and Path(path) == closed:
                 raise PermissionError(13, "Permission denied", str(path))
             return real(path, *arguments, **options)
 
