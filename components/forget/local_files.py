@@ -8,7 +8,7 @@ from mynah.core.files import path_exists
 from mynah.core.walking import searching, walk
 from mynah.data.authors import same_author
 from mynah.mlflow_client.store import DATABASE
-from mynah.storage.work_folder import is_own
+from mynah.storage.work_folder import PARTS, is_own
 
 CACHE = ".kfp_cache"
 
@@ -25,7 +25,11 @@ def is_foreign(path: Path, folder: Path) -> bool:
 
     The latter may be a volume's lost+found, which only root may list.
     """
-    return is_work_folder(path) or (path.parent == folder and not is_own(path.name))
+    if is_work_folder(path):
+        return True
+    if path.parent != folder or is_own(path.name):
+        return False
+    return not any((folder / part).is_symlink() and (folder / part).resolve() == path for part in PARTS)
 
 
 def is_work_folder(path: Path) -> bool:

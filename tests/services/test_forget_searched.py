@@ -90,6 +90,13 @@ def test_what_lies_in_the_folder_and_is_not_of_it_is_named(adopted, work):
     assert list((work / "backup" / "mlartifacts").rglob("model.safetensors"))
 
 
+def test_a_part_that_is_elsewhere_in_the_folder_is_searched_there(work):
+    (work / "runs").rename(work / "all runs")
+    (work / "runs").symlink_to("all runs")
+    assert forget(work) == []
+    assert list((work / "all runs").iterdir()) == []
+
+
 def test_files_that_a_restored_database_does_not_know_are_named(work):
     [model] = (work / "mlartifacts" / "models").iterdir()
     shutil.copytree(model, model.with_name("m-later"))
