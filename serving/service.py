@@ -95,14 +95,14 @@ class Service:
             caller: the authenticated caller, or None.
 
         Raises:
-            ModelNotFound: no bot is there; the message names only what the caller can query.
+            ModelNotFound, ApiError: (404) no bot is there; the message names only what the caller can query.
             RegistryUnavailable: the registry, which knows the version, is unreachable.
         """
         with self._not_found_for(address, caller):
             try:
                 return await self.repository.locate(address)
             except InvalidAddress as error:  # a look-up says of any text whether a bot is there
-                raise ModelNotFound(name_of(address), self.names(caller)) from error
+                raise ApiError(404, error.message, param="model") from error
 
     @contextmanager
     def _not_found_for(self, address: str, caller: "Caller | None") -> Iterator[None]:
@@ -113,7 +113,7 @@ class Service:
             name = name_of(address)
             if caller is None or caller.can_access(name):
                 raise
-            raise ApiError(404, f"{name} has no {address[len(name) + 1 :][:80]!r}") from error
+            raise ApiError(404, f"{name} has no {address[len(name) + 1 :][:80]!r}", param="model") from error
         except ModelNotFound as error:
             raise ModelNotFound(name_of(address), self.names(caller)) from error
 

@@ -46,7 +46,7 @@ def changes(folder: Path, manifest: Object) -> list[Change]:
         The changes; empty when the folder already deploys it.
 
     Raises:
-        InputError: The folder does not exist, or its kustomization.yaml cannot be extended.
+        InputError: The folder does not exist, its kustomization.yaml cannot be extended, or the bot's file there is something else.
         PlatformError: A file of it cannot be read.
     """
     if not folder.is_dir():
@@ -56,12 +56,27 @@ def changes(folder: Path, manifest: Object) -> list[Change]:
     name = f"{manifest['metadata']['name']}.yaml"
     path, entries = folder / name, folder / KUSTOMIZATION
     bot, listed = _text(path), _text(entries)
+    if bot.strip() and not _is_of(_loaded(path, bot), manifest):
+        raise InputError(
+            f"{path} is something else than the InferenceService {manifest['metadata']['name']}",
+            "Rename it, or name another folder.",
+        )
     text = yaml.safe_dump(manifest, sort_keys=False, width=130, allow_unicode=True)
     candidates = [
         Change(path, bot, bot if _loaded(path, bot) == manifest else text),
         Change(entries, listed, add_entry(listed or EMPTY, name, entries)),
     ]
     return [change for change in candidates if change.now != change.then]
+
+
+def _is_of(found: object, manifest: Object) -> bool:
+    """Return whether what a file holds is the bot's manifest, of whatever version."""
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    return (
+        isinstance(found, dict)
+        and isinstance(metadata, dict)
+        and (found.get("kind"), metadata.get("name")) == (manifest["kind"], manifest["metadata"]["name"])
+    )
 
 
 def write(changed: list[Change]) -> None:

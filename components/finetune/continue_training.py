@@ -26,6 +26,7 @@ from mynah.core.files import (
     write_lines,
 )  # fmt: skip
 from mynah.core.names import nearest
+from mynah.core.outputs import refuse_inside
 from mynah.core.progress import notify
 from mynah.data.datasets import HELD_OUT_FILE, PARTS, TRAIN_FILE, read_by_author
 from mynah.data.scripts import write_scripts
@@ -72,6 +73,8 @@ def continue_training(
     """
     inputs, around = (data, parent.folder, *named_path(settings.base_model)), state_folders(settings.checkpoints)
     refuse_foreign_folder(out, inputs, around)
+    for place in around:
+        refuse_inside(place, inputs)
     train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
     parent.require_base(resolve(settings.base_model))
     posts = partition(train, held_out, parent, settings.recipe)

@@ -27,6 +27,7 @@ from mynah.core.files import (
     write_lines,
 )
 from mynah.core.machine import require_instructions
+from mynah.core.outputs import refuse_inside
 from mynah.core.progress import notify, waiting
 from mynah.data.datasets import HELD_OUT_FILE, TRAIN_FILE, read_by_author
 from mynah.data.scripts import write_scripts
@@ -66,6 +67,8 @@ def finetune(
     require_instructions()
     folders, around = (data, *named_path(settings.base_model)), state_folders(settings.checkpoints)
     refuse_foreign_folder(out, folders, around)
+    for place in around:
+        refuse_inside(place, folders)
     if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
         resolve(settings.base_model)  # downloads the model once, before the processes start
         return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)

@@ -17,6 +17,7 @@ from components.forget.local_files import holds_author, kfp_caches
 from components.forget.uploads import uploads_of_author, uploads_of_bot
 from mynah.core.errors import InputError
 from mynah.core.names import BOT_NAME, author_name, bot_name
+from mynah.core.walking import listed, searching
 from mynah.data.authors import AUTHORS_TAG, author_key, authors_of, same_author
 from mynah.maintenance.erasers import ErasableItem, file_items, row_item, stored_items
 from mynah.maintenance.training_states import states_of_subject
@@ -248,18 +249,18 @@ def _local(
     if not store.folder:
         return
     names = {run.folder for run in runs if run.folder}
-    for folder in sorted((store.folder / "runs").glob("*")):
+    for folder in listed(store.folder / "runs"):
         if folder.name in names or _is_about(folder, subject):
             yield from file_items(folder)
     bots = {run.bot for run in runs} | ({subject.name} if not subject.is_author else set())
     for bot in sorted(filter(BOT_NAME.fullmatch, bots)):  # anybody can write a tag such as ../../other
         yield from file_items(cards_folder(store.folder) / bot)  # a card shows all authors of a blend
     cached = [*models, *(version.replace("/", "-") for version in versions)]
-    for path in sorted(cache_folder(store).glob("*")) + sorted(cache_folder(store).glob(".*")):
+    for path in listed(cache_folder(store)):
         if path.name.lstrip(".").split(".")[0] in cached:  # also a lock, and leftovers of an interrupted download
             yield from file_items(path)
     run_ids = {run_id for run in runs for run_id in (run.run_id, *run.steps)}
-    for unsent in sorted(unsent_folder(store.folder).glob("*-*")):
+    for unsent in listed(unsent_folder(store.folder)):
         if unsent.name.rpartition("-")[0] in run_ids or (subject.is_author and holds_author(unsent, subject.name)):
             yield from file_items(unsent)
     yield from _saved_posts(subject, store.folder / ".forgetting")
@@ -270,7 +271,7 @@ def _local(
 
 def _saved_posts(subject: Subject, folder: Path) -> Iterator[ErasableItem]:
     """Yield the saved posts of blends that lost an author, in the folder of `forget`'s journals."""
-    for saved in sorted(folder.glob("rest-*")):
+    for saved in (each for each in listed(folder) if each.name.startswith("rest-")):
         if (subject.is_author and holds_author(saved, subject.name)) or (
             not subject.is_author and saved.name.split("-", 2)[-1] == subject.name
         ):
@@ -282,6 +283,8 @@ def _is_about(folder: Path, subject: Subject) -> bool:
     if subject.is_author:
         return holds_author(folder, subject.name)
     try:
-        return bool(json.loads((folder / "order.json").read_text("utf-8"))["arguments"]["name"] == subject.name)
-    except (OSError, ValueError, KeyError, TypeError):
+        with searching(folder):
+            order = (folder / "order.json").read_text("utf-8") if (folder / "order.json").exists() else ""
+        return bool(json.loads(order)["arguments"]["name"] == subject.name)
+    except (ValueError, KeyError, TypeError):
         return False

@@ -5,26 +5,26 @@ with the rows that lead to the rest last. Running it again continues; the journa
 """
 
 import contextlib
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
 from components.fetch.x.api_pages import pages_folder
 from components.forget.inventory import Inventory, Subject, find
+from components.forget.journal import default_receipt, journal_file, journals_folder, now, read_journal, union
 from components.forget.known import require_known
-from components.forget.places import SEARCHED, erasable_places, in_folder, recorded_folder
+from components.forget.places import SEARCHED, erasable_places
 from components.forget.receipt import Erased, require_place, signed, signing_key
 from components.forget.shared_runs import remove_saved, save_remaining, saved_remaining
 from components.forget.summary import Forgotten, planned
+from components.forget.unsearched import unsearched
 from components.forget.uploads import bucket_of_uploads
-from mynah.core.erasing import erase, is_below
+from mynah.core.erasing import erase
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import make_folder, set_mode, storage_errors, write_json
 from mynah.core.names import BOT_NAME
@@ -37,6 +37,7 @@ from mynah.registry.locks import alias_lock
 from mynah.storage.work_folder import require_own_parts
 from mynah.tracking.database import Database
 from mynah.tracking.moved_folder import left_behind
+from mynah.tracking.open import open_store
 from mynah.training.state_store import state_locations
 
 if TYPE_CHECKING:
@@ -59,24 +60,27 @@ def preview(subject: Subject, store: Store, cluster: "Cluster | None") -> Forgot
     Raises:
         PlatformError: A place cannot be searched.
     """
-    journal = _journal(subject, store)
+    journal = read_journal(subject, store)
     with closing(Database(store)) as database:
         inventory = _find(subject, store, database, cluster)
         require_known(subject, bool(inventory.items or journal["items"]), store, database)
-    return planned(subject, _union(journal["items"], inventory.items), _blends(subject, inventory), inventory)
+        not_searched = _not_searched(subject, store, database, inventory)
+    return planned(subject, union(journal["items"], inventory.items), _blends(subject, inventory), inventory, not_searched)
 
 
-def bar(subject: Subject, store: Store) -> str:
+def bar(subject: Subject, workdir: Path) -> str:
     """Mark an author as forgotten without erasing anything, so that no run fetches them; return the day since when.
 
+    Works before the first run: a work folder without a store gets one.
+
     Raises:
-        InputError: `subject` is a bot.
+        InputError: `subject` is a bot; no store was made.
     """
     if not subject.is_author:
         raise InputError(
             f"{subject} is a bot, and only an author can be barred", f"Write mynah forget @{subject} --tombstone-only."
         )
-    return mark_forgotten(store, subject.name)
+    return mark_forgotten(open_store(workdir), subject.name)
 
 
 def _find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Inventory:
@@ -114,7 +118,8 @@ def forget(
             would replace something else or would be erased itself.
         PlatformError: Something cannot be erased; fix that and run it again.
     """
-    folder = _work_folder(store)
+    require_own_parts(store)
+    folder = journals_folder(store)
     make_folder(folder)
     with storage_errors(folder):
         set_mode(folder, 0o700)  # journals contain file names
@@ -133,55 +138,83 @@ class _Choices:
 
 
 def _forget(subject: Subject, store: Store, database: Database, cluster: "Cluster | None", choices: _Choices) -> Forgotten:
-    journal, blends = _journal(subject, store), choices.blends
+    journal = read_journal(subject, store)
     _require_same_database(store, database)
     inventory = _find(subject, store, database, cluster)
     require_known(subject, bool(inventory.items or journal["items"]), store, database)
-    key = signing_key(_work_folder(store).parent)  # fails before anything is erased
+    key = signing_key(journals_folder(store).parent)  # fails before anything is erased
     blended = _blends(subject, inventory)
+    _require_choice(subject, blended, choices.blends)
+    not_searched = _not_searched(subject, store, database, inventory)
+    to_erase = union(journal["items"], inventory.items)
+    path = choices.receipt or default_receipt(subject, store)
+    require_place(path, to_erase)
+    if choices.confirm:
+        choices.confirm(planned(subject, to_erase, blended, inventory, not_searched))
+    _prepare_blends(subject, inventory, store, choices.blends)
+    blended = sorted({*journal["blends"], *blended})
+    record = {**journal, "folder": str(store.folder), "blends": blended, "items": [asdict(item) for item in to_erase]}
+    write_json(journal_file(subject, store), record)
+    day = mark_forgotten(store, subject.name) if subject.is_author else ""
+    to_erase, erased = _erase(subject, store, database, cluster, inventory, to_erase)
+    make_folder(path.parent)
+    facts = {
+        "subject": str(subject), "store": store.shown, "folder": str(store.folder), "begun": journal["begun"], "finished": now(), "tombstone": day,
+        "blends": blended, "searched": _searched(store, database, cluster),
+        "not_searched": not_searched, "checked": "every item was looked for again, and every place searched again",
+    }  # fmt: skip
+    write_json(path, signed(key, facts, erased))
+    journal_file(subject, store).unlink(missing_ok=True)
+    runs = [run.bot for run in inventory.runs]
+    return Forgotten(subject, to_erase, blended, path, saved_remaining(subject, journals_folder(store)), runs, not_searched)
+
+
+def _require_choice(subject: Subject, blended: Sequence[str], blends: Blends) -> None:
+    """Raise InputError where bots also used other authors, and nobody has said what becomes of them."""
     if blended and not blends:
         raise InputError(
             f"{', '.join(blended)} {'was' if len(blended) == 1 else 'were'} made from posts of @{subject.name} and of others",
             "State what becomes of the blends: --blends retrain trains them again without these posts, --blends remove does not.",
         )
-    for path in (outside := left_behind(store, [uri for run in inventory.runs for uri in run.artifact_uris])):
+
+
+def _not_searched(subject: Subject, store: Store, database: Database, inventory: Inventory) -> list[str]:
+    """Return, and warn of, the places where something of the subject may remain. Call it before erasing: links are erased too."""
+    outside = left_behind(store, [uri for run in inventory.runs for uri in run.artifact_uris])
+    for path in outside:
         notify(f"{path} is of {subject} too, but lies outside the work folder: it is not erased", "warning")
-    to_erase = _union(journal["items"], inventory.items)
-    path = choices.receipt or _default_receipt(subject, store)
-    require_place(path, to_erase)
-    if choices.confirm:
-        choices.confirm(planned(subject, to_erase, blended, inventory))
-    _prepare_blends(subject, inventory, store, blends)
-    blended = sorted({*journal["blends"], *blended})
-    record = {**journal, "folder": str(store.folder), "blends": blended, "items": [asdict(item) for item in to_erase]}
-    write_json(_journal_file(subject, store), record)
-    day = mark_forgotten(store, subject.name) if subject.is_author else ""
+    places = list(unsearched(store, database))
+    for place in places:
+        notify(f"not searched, and not erased: {place}", "warning")
+    return [*map(str, outside), *places]
+
+
+def _erase(
+    subject: Subject,
+    store: Store,
+    database: Database,
+    cluster: "Cluster | None",
+    inventory: Inventory,
+    to_erase: Sequence[ErasableItem],
+) -> tuple[list[ErasableItem], list[Erased]]:
+    """Erase what was found and what has appeared since; return both, and each with the time when it was confirmed to be gone."""
     with contextlib.ExitStack() as locks:
         for bot in sorted(filter(BOT_NAME.fullmatch, {*inventory.bots, *(run.bot for run in inventory.runs)})):
             locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to be erased
-        to_erase = _union(to_erase, find(subject, store, database, cluster).items)
-        erased = _erase_all(Eraser(store, database, cluster, erasable_places(store)), to_erase)
+        items = union(to_erase, find(subject, store, database, cluster).items)
+        erased = _erase_all(Eraser(store, database, cluster, erasable_places(store)), items)
     _remove_locks([*inventory.bots, *([] if subject.is_author else [subject.name])], store)
     database.vacuum()
     _require_nothing_left(find(subject, store, database, cluster))
-    make_folder(path.parent)
-    facts = {
-        "subject": str(subject), "store": store.shown, "folder": str(store.folder), "begun": journal["begun"], "finished": _now(), "tombstone": day,
-        "blends": blended, "searched": _searched(store, database, cluster),
-        "not_searched": [str(path) for path in outside], "checked": "every item was looked for again, and every place searched again",
-    }  # fmt: skip
-    write_json(path, signed(key, facts, erased))
-    _journal_file(subject, store).unlink(missing_ok=True)
-    runs = [run.bot for run in inventory.runs]
-    return Forgotten(subject, to_erase, blended, path, saved_remaining(subject, _work_folder(store)), runs)
+    return items, erased
 
 
 def _prepare_blends(subject: Subject, inventory: Inventory, store: Store, blends: Blends) -> None:
     """Save the other authors' posts to train the blends again, or remove what an earlier attempt saved."""
     if blends == "retrain":
-        save_remaining(subject, inventory, store, _work_folder(store))
+        save_remaining(subject, inventory, store, journals_folder(store))
     elif blends == "remove":
-        for saved in saved_remaining(subject, _work_folder(store)):
+        for saved in saved_remaining(subject, journals_folder(store)):
             remove_saved(saved)
 
 
@@ -216,7 +249,7 @@ def _searched(store: Store, database: Database, cluster: "Cluster | None") -> li
 def _remove_locks(bots: Sequence[str], store: Store) -> None:
     """Remove the lock files of bots, which contain only their names; they are created again when needed."""
     for bot in bots:
-        erase(_work_folder(store).parent / f".mynah-promote-{bot}.lock", [_work_folder(store).parent])
+        erase(journals_folder(store).parent / f".mynah-promote-{bot}.lock", [journals_folder(store).parent])
 
 
 def _erase_all(eraser: Eraser, to_erase: Sequence[ErasableItem]) -> list[Erased]:
@@ -228,7 +261,7 @@ def _erase_all(eraser: Eraser, to_erase: Sequence[ErasableItem]) -> list[Erased]
         for item in to_erase:
             if not eraser.is_gone(item):
                 raise PlatformError(f"{item.kind} {item.address} still exists", "Stop what writes it again, and run again.")
-            erased.append(Erased(item, _now()))
+            erased.append(Erased(item, now()))
             advance(1, "checking")
     return erased
 
@@ -244,76 +277,3 @@ def _require_nothing_left(inventory: Inventory) -> None:
 
 def _blends(subject: Subject, inventory: Inventory) -> list[str]:
     return sorted({run.bot for run in inventory.blends}) if subject.is_author else []
-
-
-def _union(earlier: Sequence[ErasableItem], now: Sequence[ErasableItem]) -> list[ErasableItem]:
-    """Return the items that an interrupted attempt found, whose digests may be recorded nowhere else, and the new ones."""
-    known = {(item.kind, item.address, item.version) for item in earlier}
-    return [*earlier, *(item for item in now if (item.kind, item.address, item.version) not in known)]
-
-
-def _work_folder(store: Store) -> Path:
-    if not store.folder:
-        raise InputError("there is no work folder for the journal", "Run `mynah forget` with --workdir.")
-    return store.folder / ".forgetting"
-
-
-def _journal_file(subject: Subject, store: Store) -> Path:
-    return _work_folder(store) / f"{subject.key}.json"
-
-
-def _journal(subject: Subject, store: Store) -> dict[str, Any]:
-    """Return what an interrupted attempt recorded: when it started, and what it found, as it lies in the work folder now."""
-    fresh: dict[str, Any] = {"begun": _now(), "items": [], "blends": []}
-    path = _journal_file(subject, store)
-    if not path.exists():
-        return fresh
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        items = in_folder([ErasableItem(**fields) for fields in record["items"]], recorded_folder(record), store)
-        places = erasable_places(store)
-        kept = [item for item in items if item.kind != "file" or is_below(Path(item.address), places)]
-        return {**fresh, **record, "items": kept}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the journal {path} is damaged ({error})", "Remove it; its digests are lost.") from error
-
-
-def _default_receipt(subject: Subject, store: Store) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return _work_folder(store).parent / "receipts" / f"{stamp}-{subject.key[:8]}.json"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def check(
-    record: dict[str, Any],
-    items: Sequence[ErasableItem],
-    store: Store,
-    cluster: "Cluster | None",
-    report: Callable[[ErasableItem], None],
-) -> int:
-    """Check which of a receipt's items exist again.
-
-    Args:
-        record: The receipt.
-        items: The items that it lists; its files are looked for in the work folder as it lies now.
-        store: The tracking store.
-        cluster: The cluster whose endpoints to search, or None.
-        report: Called with each item that exists.
-
-    Returns:
-        The number of items that exist.
-
-    Raises:
-        PlatformError: A place cannot be searched.
-    """
-    present = 0
-    with closing(Database(store)) as database:
-        eraser = Eraser(store, database, cluster)
-        for item in in_folder(items, recorded_folder(record), store):
-            if not eraser.is_gone(item):
-                report(item)
-                present += 1
-    return present

@@ -25,11 +25,14 @@ class Forgotten:
     receipt: Path | None  # None when nothing was erased: a dry run
     retrain: "list[RemainingPosts]"  # blends to train again from the other authors' posts
     runs: Sequence[str] = ()  # the bot of each pipeline run
+    not_searched: Sequence[str] = ()  # where something of the subject may remain
 
 
-def planned(subject: Subject, items: list[ErasableItem], blends: list[str], inventory: Inventory) -> Forgotten:
+def planned(
+    subject: Subject, items: list[ErasableItem], blends: list[str], inventory: Inventory, not_searched: Sequence[str]
+) -> Forgotten:
     """Return what would be erased."""
-    return Forgotten(subject, items, blends, None, [], [run.bot for run in inventory.runs])
+    return Forgotten(subject, items, blends, None, [], [run.bot for run in inventory.runs], not_searched)
 
 
 def describe(plan: Forgotten, workdir: Path | None) -> list[str]:

@@ -39,9 +39,21 @@ def refuse_overlap(target: Path, inputs: Iterable[Path], around: Iterable[Path] 
             )
 
 
+def refuse_inside(target: Path, inputs: Iterable[Path]) -> None:
+    """Raise InputError where a folder that the command adds files to is or lies in something that it reads.
+
+    Args:
+        target: The folder, which may hold inputs beside the files that are added.
+        inputs: What the command reads.
+    """
+    for path in inputs:
+        if path.exists() and _relation(path, target, may_hold=True):
+            raise InputError(f"{target} is or lies in {path}, which this command reads", "Name a folder of its own for it.")
+
+
 def _relation(target: Path, source: Path, may_hold: bool) -> str:
     """Return how `target` meets `source`, in words; "" where both are apart."""
-    if not source.exists():
+    if not (may_hold or source.exists()):  # a folder to work in may be made later
         return ""
     own, read = _place(target), _place(source)
     if own & read:

@@ -14,6 +14,7 @@ from mynah.core.erasing import erase, is_below, require_below, require_no_link
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify
 from mynah.core.settings import MLFLOW_ARTIFACTS_DESTINATION
+from mynah.core.walking import searching, walk
 from mynah.hub.client import Hub
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store
@@ -185,16 +186,24 @@ def stored_items(uri: str, tracking_uri: str) -> Iterator[ErasableItem]:
 
 
 def file_items(folder: Path) -> Iterator[ErasableItem]:
-    """Yield every file below a folder, including hidden ones, and then the folder itself. Raises InputError when the folder is a link."""
+    """Yield every file below a folder, including hidden ones, and then the folder itself.
+
+    Raises InputError when the folder is a link, and PlatformError when something in it cannot be read.
+    """
     require_no_link(folder)
     if folder.is_file():
-        yield ErasableItem("file", str(folder), f"sha256:{sha256(folder)}")
+        yield ErasableItem("file", str(folder), _sha256(folder))
         return
-    for path in sorted(folder.rglob("*"), reverse=True):
+    for path in sorted(walk(folder), reverse=True):
         if path.is_symlink() or not path.is_dir():
-            yield ErasableItem("file", str(path), f"sha256:{sha256(path)}" if path.is_file() and not path.is_symlink() else "")
+            yield ErasableItem("file", str(path), _sha256(path) if path.is_file() and not path.is_symlink() else "")
     if folder.is_dir():
         yield ErasableItem("file", str(folder), "")
+
+
+def _sha256(path: Path) -> str:
+    with searching(path):
+        return f"sha256:{sha256(path)}"
 
 
 def row_item(kind: str, address: str, database: Database) -> ErasableItem:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mynah.core.names import BOT_NAME
+from mynah.core.walking import listed, walk
 from mynah.data.authors import same_author
 from mynah.maintenance.erasers import ErasableItem, file_items, stored_items
 from mynah.storage.local import FolderArtifactStore
@@ -95,11 +96,11 @@ def states_of_subject(workdir: Path | None, bot: str, author: str) -> Iterator[E
 def _in_folder(root: Path) -> Iterator[KeptStates]:
     """Yield states with Mynah's names only: the folder may contain anything else."""
     with disk_errors(root):
-        for folder in sorted(root.glob("*/*")):
-            if not (folder.is_dir() and RUN_FOLDER_NAME.fullmatch(folder.name) and BOT_NAME.fullmatch(folder.parent.name)):
+        for folder in (folder for bot in listed(root) if BOT_NAME.fullmatch(bot.name) for folder in listed(bot)):
+            if not (folder.is_dir() and RUN_FOLDER_NAME.fullmatch(folder.name)):
                 continue
             states = KeptStates(str(folder), folder.parent.name, str(root), is_gone=False)
-            for path in (folder, *folder.rglob("*")):
+            for path in (folder, *walk(folder)):
                 states.note(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
                 if path.name == DESCRIPTION and path.is_file() and path.stat().st_size <= MAX_DESCRIPTION_BYTES:
                     states.read(path.read_bytes())

@@ -12,6 +12,7 @@ from mynah.core.errors import InputError
 from mynah.data.authors import author_key
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store
+from mynah.storage.work_folder import require_own_parts
 
 PREFIX = "mynah.forgotten."
 
@@ -28,6 +29,7 @@ def _tags(store: Store) -> dict[str, str]:
 
 def mark_forgotten(store: Store, author: str) -> str:
     """Mark `author` as forgotten, and return the day of the first request."""
+    require_own_parts(store)
     day = forgotten_since(store, author)
     if not day:
         day = f"{datetime.now(UTC):%Y-%m-%d}"
@@ -43,6 +45,7 @@ def forgotten_since(store: Store, author: str) -> str:
 
 def unmark_forgotten(store: Store, author: str) -> bool:
     """Remove the mark of an author who agrees again. Returns whether there was one."""
+    require_own_parts(store)
     if _tag(author) not in _tags(store):
         return False
     with store_errors(store.tracking_uri):

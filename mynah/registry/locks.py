@@ -28,6 +28,7 @@ from mynah.core.settings import KUBERNETES_SERVICE_HOST, MYNAH_KUBE_CONTEXT, MYN
 from mynah.kubernetes.cluster import Cluster
 from mynah.kubernetes.lease import lease_lock
 from mynah.mlflow_client.store import Store, public, scrub
+from mynah.storage.work_folder import require_own_parts
 
 SECONDS_TO_WAIT = 60.0
 SECONDS_BETWEEN_TRIES = 0.05
@@ -72,10 +73,12 @@ def alias_lock(name: str, store: Store, timeout: float = SECONDS_TO_WAIT) -> Ite
         A function to call right before an operation that must not happen twice; it raises PlatformError when the lock was lost.
 
     Raises:
+        InputError: A part of the work folder is elsewhere, where nothing may be written.
         PlatformError: Another process holds the lock for `timeout` seconds, or the lock cannot be reached.
     """
     location = lock_location(store)
     if location.startswith("file:"):
+        require_own_parts(store)
         lock = _file_lock(Path(location.removeprefix("file:")) / f".mynah-promote-{name}.lock", timeout)
     elif location.startswith("postgresql"):
         lock = _postgres_lock(location, name, timeout)

@@ -23,10 +23,11 @@ def parse_version(text: str) -> VersionRef:
 
 def parse_bot(text: str) -> tuple[str, VersionRef]:
     """Return the bot and the version of NAME, NAME@ALIAS or NAME:VERSION; without either, the champion. Raises InputError for others."""
-    found = re.fullmatch(r"([^@:]+)(?:@([^@:]+)|:(\d{1,9}))?", text, re.ASCII)
+    found = re.fullmatch(r"([^@:]+)(?:@([^@:]+)|:(0|[1-9]\d{0,8}))?", text, re.ASCII)
     if not found:
         raise InputError(
-            f"{text[:80]!r} names no bot", "Write NAME, NAME@ALIAS (champion, challenger, previous) or NAME:VERSION."
+            f"{text[:80]!r} names no bot",
+            "Write NAME, NAME@ALIAS (champion, challenger, previous) or NAME:VERSION, such as NAME:3.",
         )
     return found[1], parse_version(found[3]) if found[3] else found[2] or CHAMPION
 

@@ -1,5 +1,6 @@
 """An artifact store in a folder of this machine: the laptop's store."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from mynah.core.erasing import erase, require_below, require_no_link
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import digest, is_writable, make_folder, storage_errors
+from mynah.core.walking import leads_out
 from mynah.storage.base import StoredFile, no_such_file, sha256
 
 
@@ -18,7 +20,7 @@ class FolderArtifactStore:
 
         Args:
             folder: The folder, which need not exist.
-            homes: Folders below each of which it must lie where it is written or removed.
+            homes: Folders below each of which it must lie where it is written or removed; no link may lead out of the first.
         """
         self.folder = folder
         self.homes = homes
@@ -33,11 +35,16 @@ class FolderArtifactStore:
             )
 
     def put(self, name: str, path: Path) -> None:
-        """Copy `path` to `name`, all or nothing. Raises InputError when the folder lies outside its homes."""
+        """Copy `path` to `name`, all or nothing. Raises InputError when it lies outside the folder's homes, or a link leads out."""
+        target = self.folder / name
         for home in self.homes:
             if not self.folder.is_relative_to(home):
                 raise InputError(f"{self.folder} is not written: it lies outside {home}", "Register the version again.")
-        target = self.folder / name
+        if self.homes and leads_out(target.parent, self.homes[0]):
+            raise InputError(
+                f"{target} is not written: a link leads out of {self.homes[0]}, to {os.path.realpath(target.parent)}",
+                "Put what the link leads to in its place, and run again.",
+            )
         make_folder(target.parent)
         partial = target.with_name(f".{target.name}.tmp")
         try:

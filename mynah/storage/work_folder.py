@@ -6,14 +6,20 @@ folder: its addresses stay as they are.
 """
 
 import os
+import re
 import urllib.parse
 from pathlib import Path
 
 from mynah.core.errors import InputError
+from mynah.core.walking import leads_out
 from mynah.mlflow_client.store import ARTIFACTS, DATABASE, Store, own_folder
 
-# What a work folder consists of; none of it may be a link that leads out where something is erased.
+# What a work folder consists of; none of it may be a link that leads out where something is written or erased.
 PARTS = (DATABASE, ARTIFACTS, "runs", "cards", "cache", "checkpoints", "receipts", ".unsent", ".forgetting")
+# The rest that Mynah and its libraries put there: the database's journals, locks, the key of receipts, the runner's cache.
+OTHER_NAMES = re.compile(
+    rf"{re.escape(DATABASE)}-\w+|\.mlflow\.lock|\.mynah-promote-.+\.lock|receipt-key\.pem|\.kfp_cache|\.DS_Store"
+)
 
 
 def file_path(uri: str) -> Path | None:
@@ -61,16 +67,20 @@ def current_uri(uri: str, tracking_uri: str) -> str:
     return path_in(folder, uri).as_uri() if folder and file_path(uri) is not None else uri
 
 
+def is_own(name: str) -> bool:
+    """Return whether Mynah or a library of it puts something of this name into a work folder."""
+    return name in PARTS or OTHER_NAMES.fullmatch(name) is not None
+
+
 def require_own_parts(store: Store) -> None:
-    """Raise InputError when a part of the work folder is a link that leads out. Call it before something is erased.
+    """Raise InputError when a part of the work folder is a link that leads out. Call it before something is written or erased.
 
     What a copied folder reaches through such a link belongs to the original too.
     """
     folder = store.folder
     for part in (folder / name for name in PARTS) if folder else ():
-        real = Path(os.path.realpath(part))
-        if folder and part.is_symlink() and not real.is_relative_to(folder):
+        if folder and part.is_symlink() and leads_out(part, folder):
             raise InputError(
-                f"{part} is a link that leads out of the work folder, to {real}: nothing is erased there",
+                f"{part} is a link that leads out of the work folder, to {os.path.realpath(part)}: nothing is written or erased there",
                 "Put what it leads to in its place, or name the folder that it is in with --workdir; then run again.",
             )

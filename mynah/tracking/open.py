@@ -10,6 +10,7 @@ from mynah.core.files import is_writable, make_folder, storage_errors
 from mynah.mlflow_client.client import check_responds, client, experiment, store_errors
 from mynah.mlflow_client.store import DATABASE, Store, server_address, unsent_folder
 from mynah.storage.open import open_artifact_store
+from mynah.storage.work_folder import require_own_parts
 from mynah.tracking.moved_folder import adopt
 from mynah.tracking.outbox import send_unsent
 
@@ -29,6 +30,8 @@ def open_store(workdir: Path) -> Store:
     store = Store.in_folder(workdir)
     if _is_read_only(workdir):
         return store
+    if not (workdir / DATABASE).exists():
+        require_own_parts(store)  # a link to nothing would have the database made elsewhere
     make_folder(workdir)
     try:
         if not (workdir / DATABASE).exists():
@@ -50,7 +53,12 @@ def _is_read_only(workdir: Path) -> bool:
 
 
 def check_artifacts(store: Store) -> None:
-    """Raise PlatformError when the store's artifacts cannot be reached, or InputError for an unsupported kind of store."""
+    """Check before the work that its results can be stored.
+
+    Raises PlatformError when the store's artifacts cannot be reached, and InputError for an unsupported kind of store, and for a work
+    folder with a part that is elsewhere.
+    """
+    require_own_parts(store)
     api = client(store.tracking_uri)
     with store_errors(store.tracking_uri):
         root = str(api.get_experiment(experiment(store)).artifact_location)

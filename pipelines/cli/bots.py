@@ -188,7 +188,9 @@ def forget(
         done = forget(parsed, store, cluster, cast(Blends, blends), receipt, None if yes else confirmed(store.folder, as_json))
     if as_json:
         where = str(done.receipt) if done.receipt else None
-        print_json({"subject": subject, "items": [asdict(item) for item in done.items], "blends": done.blends, "receipt": where})
+        items = [asdict(item) for item in done.items]
+        record = {"subject": subject, "items": items, "blends": done.blends, "receipt": where}
+        print_json({**record, "not_searched": list(done.not_searched)})
     else:
         show_forgotten(done, store.folder)
     for rest in done.retrain:
@@ -203,7 +205,7 @@ def receipt(
 ) -> None:
     """Check a receipt's signature, and that the erased data does not exist again. Exit code 3 when some does."""
     from components.forget import receipt as receipts
-    from components.forget.step import check
+    from components.forget.check_receipt import check
     from mynah.maintenance.erasers import ErasableItem
     from mynah.tracking.open import open_store
 

@@ -51,9 +51,12 @@ def card_of_bot(name: str, workdir: Path, version: int, choose: int, url: str, o
     with waiting("Drawing the card"):
         from components.card.choose_sample import choose as choose_sample
         from components.card.choose_sample import stored_card
+        from mynah.storage.work_folder import require_own_parts
         from mynah.tracking.open import open_store
 
-        card = stored_card(open_store(existing(workdir)), name, version)
+        store = open_store(existing(workdir))
+        require_own_parts(store)
+        card = stored_card(store, name, version)
         target = out or cards_folder(workdir) / card.bot
         chosen = choose_sample(card, choose, target, url)
     _show_written(_written(target) | {"version": card.version, "chosen": chosen.chosen}, as_json)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mynah.core.errors import InputError, PlatformError
+from mynah.core.outputs import refuse_inside
 from mynah.core.progress import strip_control_chars, waiting
 from mynah.core.settings import MYNAH_BOT_ADDRESS
+from mynah.storage.work_folder import PARTS
 from pipelines.cli.bots import Context
 from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
 from pipelines.flat_signature import MadeBy, flatten
@@ -81,12 +83,15 @@ def deploy(
         raise InputError("--gitops writes files, and a canary is watched in a cluster", "Leave out --canary.")
     with waiting("Looking for the version"):
         from components.deploy.step import deploy, record, serving_of
+        from mynah.storage.work_folder import require_own_parts
         from mynah.tracking.open import open_store
 
         store = open_store(existing(workdir))
+        if not (gitops or dry_run):
+            require_own_parts(store)  # the deployment is recorded there
         serving = serving_of(name, store, version, force)
     if gitops:
-        _write(gitops, serving, settings.namespace, dry_run, as_json)
+        _write(gitops, workdir, serving, settings.namespace, dry_run, as_json)
         return
     with waiting(f"Deploying {name} version {serving.version}"):
         done = deploy(serving, _cluster(context), settings, dry_run=dry_run)
@@ -123,10 +128,11 @@ def _cluster(context: str) -> "Cluster":
     return cluster
 
 
-def _write(folder: Path, serving: "Serving", namespace: str, dry_run: bool, as_json: bool) -> None:
+def _write(folder: Path, workdir: Path, serving: "Serving", namespace: str, dry_run: bool, as_json: bool) -> None:
     from components.deploy import gitops
     from components.deploy.manifest import STANDARD, inference_service
 
+    refuse_inside(folder, [workdir / part for part in PARTS])
     changes = gitops.changes(folder, inference_service(serving, namespace, STANDARD))
     if not dry_run:
         gitops.write(changes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mynah.core.errors import InputError
-from pipelines.cli.options import existing, result
+from pipelines.cli.options import result
 from pipelines.run_spec import RunSpec, read_recipe
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def bar_author(subject: "Subject", workdir: Path, as_json: bool) -> None:
         as_json: whether to print JSON.
     """
     from components.forget.step import bar
-    from mynah.tracking.open import open_store
 
-    day = bar(subject, open_store(existing(workdir)))
+    day = bar(subject, workdir)
     text = f"{subject} is barred since {day}: no run fetches their posts until `mynah remember {subject}`. Nothing was erased."
     result({"subject": str(subject), "barred": day, "items": [], "receipt": None}, text, as_json)
 

@@ -18,13 +18,12 @@ from serving.auth.api_keys import KeyRing, Limits, matches
 from serving.auth.key_file import Keys
 from serving.auth.rate_limits import AccessDenied, Admission, RateLimiter
 from serving.errors import speaks_openai
+from serving.paths import PROBES
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024  # bytes of names and values; browsers and proxies send 2 to 8 KiB
-# Paths that reveal nothing a key protects: probes (KServe's agent has no key), the playground's files, the OpenAPI document.
-OPEN_PATHS = re.compile(
-    r"/|/v2/health/(live|ready)|/v1/models/[^/]+|/v2/models/[^/]+(/versions/[^/]+)?/ready|/openapi\.json|/page/(?!bots\.json$)[^/]+"
-)
+# Paths that reveal nothing a key protects: probes, the playground's files, the OpenAPI document.
+OPEN_PATHS = re.compile(rf"/|{PROBES}|/openapi\.json|/page/(?!bots\.json$)[^/]+")
 HINT_PATH, SIGNATURE = "/v2/repository/hint", b"x-mlflow-signature"  # MLflow's webhooks have no key and sign their requests
 KEY_INSTRUCTIONS = "send the API key as Authorization: Bearer mynah_…"
 log = logging.getLogger("mynah.auth")

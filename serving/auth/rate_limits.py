@@ -21,7 +21,7 @@ class AccessDenied(ApiError):  # noqa: N818 - named by condition, as serving.eng
     """A request rejected by the middleware; `reason` labels the metric: key, bot, admin, host, headers, requests, tokens, concurrent."""
 
     def __init__(self, status: int, message: str, reason: str, retry_after: int | None = None) -> None:
-        super().__init__(status, message, retry_after)
+        super().__init__(status, message, retry_after, param="model" if reason == "bot" else None)
         self.reason = reason
 
     def response_to(self, scope: Scope) -> JSONResponse:

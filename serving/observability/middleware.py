@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.observability.logs import Log
 from serving.observability.metrics import REASONS, Metrics
 from serving.observability.traces import Traces, trace_of
+from serving.paths import PROBES
 
 if TYPE_CHECKING:
     from serving.auth.middleware import Caller
@@ -19,7 +20,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # UUIDs, ULIDs, trace ids; no 
 READ_HEADERS = (b"x-request-id", b"traceparent", b"tracestate")
 CLIENT_LEFT = 499  # nginx's status for a client that disconnected before the response
 # Probes and scrapes arrive every few seconds; they are logged, counted and traced only when they fail.
-QUIET = re.compile(r"/|/metrics|/v2/health/(live|ready)|/v1/models/[^/:]+|/v2/models/[^/]+(/versions/[^/]+)?/ready")
+QUIET = re.compile(rf"/|/metrics|{PROBES}")
 PREFIXES = {"/openai/": "openai", "/v2": "v2", "/v1/models": "v1", "/v1/": "openai", "/page/": "page"}
 
 

@@ -36,10 +36,10 @@ TABLE: Mapping[type[Exception], Callable[[Any], ApiError]] = {
     PromptTooLong: lambda error: ApiError(
         400, f"{error.problem}. {error.fix}" if error.fix else error.problem, code="context_length_exceeded"
     ),
-    InvalidAddress: lambda error: ApiError(400, error.message),
+    InvalidAddress: lambda error: ApiError(400, error.message, param="model"),
     ModelNotFound: lambda error: ApiError(404, error.message, param="model"),
-    AliasNotFound: lambda error: ApiError(404, error.message),
-    VersionNotFound: lambda error: ApiError(404, error.message),
+    AliasNotFound: lambda error: ApiError(404, error.message, param="model"),
+    VersionNotFound: lambda error: ApiError(404, error.message, param="model"),
     GenerationFailed: lambda error: ApiError(500, error.message),
     EngineStopped: lambda error: ApiError(503, error.message, retry_after=SECONDS_TO_RESTART),
     QueueFull: lambda error: ApiError(503, error.message, retry_after=error.wait),

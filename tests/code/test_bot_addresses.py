@@ -50,7 +50,9 @@ def test_a_plain_name_is_the_champion():
     assert (parse("wren"), parse_bot("wren")) == (Address("wren"), ("wren", "champion"))
 
 
-@pytest.mark.parametrize("text", ["", "@canary", ":3", "wren@", "wren:", "wren:x", "wren@a@b", "wren@a:1", "wren:1@a"])
+@pytest.mark.parametrize(
+    "text", ["", "@canary", ":3", "wren@", "wren:", "wren:x", "wren@a@b", "wren@a:1", "wren:1@a", "wren:03", "wren:00"]
+)
 def test_what_names_no_bot_is_refused_by_commands(text):
     with pytest.raises(InputError, match="names no bot"):
         parse_bot(text)

@@ -129,6 +129,17 @@ def test_what_is_read_is_never_written(made, tmp_path, name, read, way):
     assert {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()} == before
 
 
+@pytest.mark.parametrize(("out", "states"), [("new", "new"), ("new", "new/states"), ("out", "data"), ("out", "data/states")])
+def test_training_states_are_no_output_and_no_input(made, tmp_path, out, states):
+    root = Path(shutil.copytree(made, tmp_path / "all"))
+    before = sorted(root.rglob("*"))
+    words = ["finetune", root / "data", "--out", root / out, "--base-model", root / "base", "--checkpoints", root / states]
+    command: Any = typer.main.get_command(app)
+    with pytest.raises(InputError, match="which this command reads"):
+        command(list(map(str, words)), standalone_mode=False)
+    assert sorted(root.rglob("*")) == before
+
+
 def meeting(root: Path, read: Path, way: str, *, is_file: bool) -> Path | None:
     """An output that meets the input `read`; None where these two cannot meet this way."""
     link = root.parent / ("out.yaml" if is_file else "out")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mynah.core.errors import InputError
 from mynah.core.files import MARKER, atomic_folder
-from mynah.core.outputs import refuse_overlap
+from mynah.core.outputs import refuse_inside, refuse_overlap
 
 
 def folder(path: Path) -> Path:
@@ -130,6 +130,23 @@ def test_an_output_may_lie_in_the_work_folder_and_not_replace_it(root):
     for output in (root, root / "raw" / "..", root.parent):
         with pytest.raises(InputError):
             refuse_overlap(output, [], [root])
+
+
+def test_an_output_is_not_a_folder_that_will_be_worked_in(root):
+    for output in (root / "new", root / "new" / ".." / "new"):
+        with pytest.raises(InputError, match="which this command reads"):
+            refuse_overlap(output, [], [root / "new"])
+    refuse_overlap(root / "new", [], [root / "other"])
+    refuse_overlap(root / "new" / "model", [], [root / "new"])
+
+
+def test_what_is_added_while_a_command_runs_stays_out_of_its_inputs(root):
+    (root / "link").symlink_to("raw")
+    for states in ("raw", "raw/states", "link/states"):
+        with pytest.raises(InputError, match=r"is or lies in .*raw, which this command reads"):
+            refuse_inside(root / states, [root / "raw"])
+    for states in (".", "states", "raw2"):
+        refuse_inside(root / states, [root / "raw", root / "none"])
 
 
 def content(root: Path) -> dict[str, str]:

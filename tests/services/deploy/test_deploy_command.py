@@ -11,7 +11,7 @@ from fake_kserve import FakeKServe
 from fake_kubernetes import SERVICES, FakeKubernetes
 from registry_inputs import add_version, register_all
 
-from components.deploy.gitops import add_entry
+from components.deploy.gitops import add_entry, changes
 from mynah.core.errors import InputError
 from mynah.kubernetes.cluster import Cluster
 from mynah.registry.registry import Registry
@@ -94,6 +94,18 @@ def test_gitops_writes_the_manifest_and_the_entry(wren, mynah, tmp_path, kuberne
     assert mynah(*command).stdout == f"{tmp_path / 'bots'} deploys {name} version 1 already\n"
     assert kubernetes.requests == []  # it only writes files
     refused(mynah("deploy", name, "--gitops", tmp_path / "none", "--workdir", workdir), 2, "there is no folder")
+
+
+@pytest.mark.parametrize(
+    "there", ["kind: ConfigMap\nmetadata: {name: wren}\n", "kind: InferenceService\nmetadata: {name: ant}\n", "- a\n"]
+)
+def test_gitops_replaces_no_file_of_something_else(tmp_path, there):
+    manifest = {"kind": "InferenceService", "metadata": {"name": "wren"}, "spec": {}}
+    (tmp_path / "wren.yaml").write_text(there)
+    with pytest.raises(InputError, match=r"wren\.yaml is something else than the InferenceService wren"):
+        changes(tmp_path, manifest)
+    (tmp_path / "wren.yaml").write_text("kind: InferenceService\nmetadata: {name: wren}\n")
+    assert [change.path.name for change in changes(tmp_path, manifest)] == ["wren.yaml", "kustomization.yaml"]
 
 
 @pytest.mark.parametrize("wren", ["on_proxied"], indirect=True)

@@ -54,7 +54,12 @@ def test_prompts_are_logged_for_who_asks_for_them(metrics, written):
 
 
 def test_probes_and_scrapes_are_not_logged(server, written, metrics):
-    for path in ("/", "/v2/health/live", "/v2/health/ready", "/v2/models/wren/ready", "/v1/models/wren", "/metrics"):
+    named = [
+        f"{path}{name}{end}"
+        for name in ("wren", "wren:3", "wren@previous")
+        for path, end in (("/v1/models/", ""), ("/v2/models/", "/ready"))
+    ]
+    for path in ("/", "/v2/health/live", "/v2/health/ready", *named, "/metrics"):
         assert server.get(path).status_code == 200
     server.get("/v2/models")
     assert [line["path"] for line in lines(written)] == ["/v2/models"]

@@ -194,6 +194,9 @@ def test_other_content_types_and_extensions(client, path):
         ("POST", "/v2/models/wren/versions/1/infer", 404),
         ("POST", "/v2/models/wren/versions/%2e%2e/infer", 400),
         ("POST", "/v2/models/wren/versions/x/infer", 404),
+        ("POST", "/v2/models/wren/versions/03/infer", 404),
+        ("GET", "/v2/models/wren/versions/03/ready", 404),
+        ("GET", "/v2/models/wren@champion/versions/3", 404),
         ("POST", "/v2/models/wren@nobody/infer", 404),
         ("POST", "/v2/models/WREN/infer", 404),
         ("GET", "/v2/models/wren/versions/1", 404),
@@ -214,3 +217,18 @@ def test_paths_that_are_not_served(client, method, path, status):
     assert_refused(answer, status)
     assert len(answer.text) < 300
     assert client.get("/v2/models/wren/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address", ["wrem", "wren:03", "wren:9", "wren@nobody", "wren@", "wren:", "wren@champion:3", "a/wren", ".."]
+)
+def test_what_names_no_model_is_a_fault_of_the_field_model(client, address):
+    asked = {"model": address, "prompt": "x", "messages": [{"role": "user", "content": "x"}]}
+    for path, field in (("completions", "messages"), ("chat/completions", "prompt")):
+        body = {name: value for name, value in asked.items() if name != field}
+        answer = client.post(f"/openai/v1/{path}", json=body)
+        assert (answer.status_code in (400, 404), answer.json()["error"]["param"]) == (True, "model"), answer.text
+    if "/" not in address and address != "..":
+        answer = client.get(f"/openai/v1/models/{address}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (404, "model"), answer.text
+        assert "no bot named 'wren' here" not in answer.text
