@@ -7,6 +7,7 @@ from fetch_inputs import posts_of
 from test_table_columns import Said, csv_of, said  # noqa: F401
 
 from components.fetch.step import fetch
+from components.fetch.tables.columns import TableColumns
 from mynah.core.errors import InputError
 from mynah.data.posts import Kind, read_posts
 
@@ -44,6 +45,22 @@ def test_a_table_without_authors_is_the_named_ones(tmp_path: Path, said: Said, n
     fetch([str(tmp_path / name)], tmp_path / "out", basis="permission", author="@ann")
     assert [post.author for post in read_posts(tmp_path / "out")] == ["ann"]
     assert said() == ""
+
+
+def test_a_column_that_looks_like_an_author_is_named_before_all_posts_are_one_persons(tmp_path: Path, said: Said) -> None:  # noqa: F811
+    path = csv_of(tmp_path, "creator,text", "ann,x", "ben,y")
+    fetch([str(path)], tmp_path / "out", basis="permission", author="ann")
+    assert "'creator', which looks like its author, is not read; if it is, name it with --author-column" in " ".join(
+        said().split()
+    )
+    fetch([str(path)], tmp_path / "out", basis="permission", author="ann", columns=TableColumns(author="creator"))
+    assert [post.text for post in read_posts(tmp_path / "out")] == ["x"]
+
+
+def test_numbers_name_no_author(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "user": 5}\n')
+    fetch([str(tmp_path / "a.jsonl")], tmp_path / "out", basis="permission", author="ann")
+    assert [post.author for post in read_posts(tmp_path / "out")] == ["ann"]
 
 
 @pytest.mark.parametrize(("name", "body"), [("comments.csv", "body"), ("posts.csv", "title,body")])

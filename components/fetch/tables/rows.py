@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from components.fetch import untrusted_json
@@ -67,6 +68,7 @@ class RowReader:
         self._seen: set[Role] = set()  # of the named columns
         self._plans: dict[tuple[str, ...], list[tuple[Role, str]]] = {}
         self._link_author = ""
+        self._is_given = False  # whether a person named the author of rows that name none
 
     def choose_author(self) -> bool:
         """Return whether only the posts of the author whom a person named are to be kept: some row names its own.
@@ -75,9 +77,11 @@ class RowReader:
         """
         if not self.table.settings.author or self.table.is_export:
             return False
-        if any(fields.get(Role.AUTHOR) or any(own_links(fields)) for fields in map(self._fields, self._rows())):
-            return True
-        self.table = replace(self.table, account=Account(author_name(self.table.settings.author)), is_export=True)
+        for fields in map(self._fields, self._rows()):
+            if any(handle_of(value) for _, value in fields.get(Role.AUTHOR, ())) or any(own_links(fields)):
+                return True
+        self.table = replace(self.table, account=Account(author_name(self.table.settings.author)))
+        self._is_given = True
         return False
 
     def post(self, row: Row, place: str, number: int) -> Post:
@@ -181,7 +185,7 @@ class RowReader:
             if self._named:
                 role, rank = self._chosen(name, role, rank)
             ranked.append((rank, role, name))
-        return [(role, name) for _, role, name in sorted(ranked, key=_rank)]
+        return [(role, name) for _, role, name in sorted(ranked, key=itemgetter(0))]
 
     def _chosen(self, name: str, role: Role, rank: int) -> tuple[Role, int]:
         """Return the role of a column where a person named some: no other column has the role of a named one."""
@@ -247,7 +251,8 @@ class RowReader:
         if self._link_author:
             return author_name(self._link_author)
         self.others.missing.add(Role.AUTHOR)
-        self.findings.add(self.findings.without_author, place)
+        if not self._is_given:
+            self.findings.add(self.findings.without_author, place)
         return self.table.account.author
 
     def _time(self, fields: Fields, place: str) -> datetime | None:
@@ -275,10 +280,6 @@ class RowReader:
     def _answers_account(self, row: Row) -> bool:
         number = self.table.account.number
         return bool(number) and str(row.get("in_reply_to_user_id") or "") == number
-
-
-def _rank(found: tuple[int, Role, str]) -> int:
-    return found[0]
 
 
 def _first(fields: Fields, role: Role) -> Any:  # noqa: ANN401 - a cell has any type
