@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from components.fetch import untrusted_json
@@ -42,9 +43,58 @@ def require_author(given: str, counts: Mapping[str, int], chat: str) -> str:
     alike = [name for name in counts if author_name(name).casefold() == author_name(given).casefold()]
     if given.strip() and (same or len(alike) == 1):
         return (same or alike)[0]
+    raise unknown_author(given, counts, chat)
+
+
+def unknown_author(given: str, counts: Mapping[str, int], chat: str) -> InputError:
+    """Return the error for no author, or one that a chat does not have; it lists those whom the chat has.
+
+    Args:
+        given: The name that a person gave; "" for none.
+        counts: The number of messages by author.
+        chat: The file and what it is, for messages.
+
+    Returns:
+        The error.
+    """
     found = sorted(counts, key=lambda name: (-counts[name], name))
     names = ", ".join(f"{untrusted_json.message_text(name)[:60]!r} ({counts[name]:,})" for name in found[:SHOWN_AUTHORS])
     names = (names or "nobody") + (f" and {len(found) - SHOWN_AUTHORS} more" if len(found) > SHOWN_AUTHORS else "")
     problem = f"has no messages of {untrusted_json.message_text(given)[:60]!r}" if given else "has messages of several people"
     fix = f"Name whose are read with `mynah fetch --author NAME`; nobody else's are. Their authors, with the number of messages: {names}."
-    raise InputError(f"{chat}, and {problem}", fix)
+    return InputError(f"{chat}, and {problem}", fix)
+
+
+def choose_sender(given: str, senders: Mapping[str, Mapping[str, int]], chat: str) -> str:
+    """Return the id of the one whose messages are read, of a chat that has an id of each sender.
+
+    Args:
+        given: The name or the id that a person gave with --author; "" for none.
+        senders: By id: the number of messages by name.
+        chat: The file and what it is, for messages.
+
+    Returns:
+        The id.
+
+    Raises:
+        InputError: None was given, one that the chat does not have, or a name that several people have; the message lists the ids.
+    """
+    wanted = given.strip()
+    ids = [sender for sender, names in senders.items() if sender not in names]
+    if by_id := next((sender for sender in ids if wanted and wanted in (sender, sender.removeprefix("user"))), ""):
+        return by_id
+    keys: tuple[Callable[[str], str], ...] = (str, str.casefold, lambda name: author_name(name).casefold())
+    for key in keys:
+        found = [sender for sender, names in senders.items() if wanted and key(wanted) in map(key, names)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            people = ", ".join(f"{sender[:40]} ({sum(senders[sender].values()):,})" for sender in found[:SHOWN_AUTHORS])
+            problem = f"{chat}, and has {len(found)} people called {untrusted_json.message_text(wanted)[:60]!r}"
+            raise InputError(
+                problem, f"Name one by the id with `mynah fetch --author ID`. Their ids, with the number of messages: {people}."
+            )
+    first = {sender: max(names, key=lambda name: names[name]) for sender, names in senders.items()}
+    shared = Counter(first.values())
+    shown = {name if shared[name] == 1 else f"{name}, {sender}": sum(senders[sender].values()) for sender, name in first.items()}
+    raise unknown_author(given, shown, chat)

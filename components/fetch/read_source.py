@@ -33,7 +33,7 @@ class FetchSelection:
     limit: int  # the newest posts to keep; 0: all
     basis: str  # for sources that do not state their own
     budget: Budget  # for each account of X
-    author: str = ""  # whose messages are read of a chat, and who is the author of an export that does not name its own
+    author: str = ""  # whose posts are read of a chat or a table of several people, and who is the author where none is named
     tables: TableSettings = field(default_factory=TableSettings)
 
 

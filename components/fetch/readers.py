@@ -13,7 +13,8 @@ from components.fetch.discord.package import is_discord, open_discord
 from components.fetch.foreign_exports import refuse_foreign_export, unknown_file
 from components.fetch.mastodon.archive import OUTBOX, open_outbox, open_single_outbox
 from components.fetch.meta.export import is_meta, open_meta
-from components.fetch.reddit.export import is_reddit, open_reddit
+from components.fetch.reddit.export import BODY as REDDIT_TEXT
+from components.fetch.reddit.export import has_authors, is_reddit, open_reddit
 from components.fetch.sources import Content, Source
 from components.fetch.tables.csv_jsonl import read_csv, read_jsonl
 from components.fetch.tables.parquet import read_parquet
@@ -47,7 +48,7 @@ def open_source(source: Source, limit: int, budget: Budget, tables: TableSetting
         limit: The newest posts to read of an account of X; 0 for all. Further pages are neither requested nor paid.
         budget: What an account of X may cost.
         tables: How to read a table.
-        author: Whose messages are read of a chat; for other exports the author's name where they have none.
+        author: Whose messages are read of a chat or a table of several people; for other exports the author's name where they have none.
 
     Yields:
         The source's content.
@@ -66,7 +67,7 @@ def open_source(source: Source, limit: int, budget: Budget, tables: TableSetting
     elif source.form == "csv" and is_reddit(SingleFile(source.path, source.name)):
         yield replace(open_reddit(SingleFile(source.path, source.name), Path(source.name).stem, author), basis="")
     elif source.form in TABLES:
-        yield TABLES[source.form](source.path, source.name, tables)
+        yield TABLES[source.form](source.path, source.name, replace(_of_posts(source, tables), author=author))
     elif source.form == "car":
         from components.fetch.bluesky.api import open_car
 
@@ -83,6 +84,13 @@ def open_source(source: Source, limit: int, budget: Budget, tables: TableSetting
         from components.fetch.mastodon.api import open_account
 
         yield open_account(source.address)
+
+
+def _of_posts(source: Source, tables: TableSettings) -> TableSettings:
+    """Return the settings with the column of the texts of Reddit's posts and comments, where a table of many authors has Reddit's columns."""
+    if tables.columns.text or source.form != "csv" or not has_authors(SingleFile(source.path, source.name)):
+        return tables
+    return replace(tables, columns=replace(tables.columns, text=REDDIT_TEXT))
 
 
 def _of_archive(archive: Archive, stem: str, author: str) -> Content:

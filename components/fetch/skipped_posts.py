@@ -28,6 +28,22 @@ class SkippedPosts:
             place = untrusted_json.message_text(identity.removeprefix(f"{self._source}, "))
             self._shown.append(f"{place[:80] or 'one without an id'}: {untrusted_json.message_text(reason)}")
 
+    def finish(self, used: int, fix: str) -> None:
+        """Print the warning about a file's skipped posts.
+
+        Args:
+            used: The number of the posts that were used.
+            fix: What to do where there are none.
+
+        Raises:
+            InputError: Posts were skipped, and none was used: then the file is not what it seems to be.
+        """
+        if self._count and not used:
+            number = "its only post" if self._count == 1 else f"none of its {self._count:,} posts"
+            verb = "cannot" if self._count == 1 else "can"
+            raise InputError(f"{self._source}: {number} {verb} be used ({'; '.join(self._shown)})", fix)
+        self.warn()
+
     def warn(self) -> None:
         """Print the warning, if any post was skipped."""
         if self._count:

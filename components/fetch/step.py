@@ -47,7 +47,8 @@ def fetch(
         store: Knows which authors asked to be forgotten; None to check none.
         basis: On what basis posts may be used (consent.py), for sources that do not state their own.
         budget: What all accounts of X may cost together.
-        author: Whose messages are read of a chat; for other exports the author's name where they have none.
+        author: Whose messages are read of a chat, and whose rows of a table of several authors; for other sources the author's name where
+            they have none.
         columns: The columns of tables that a person names; None for those that are found by their names.
 
     Returns:

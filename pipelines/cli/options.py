@@ -21,7 +21,7 @@ Author = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Whose messages are read of a chat of WhatsApp or Telegram; for exports that do not name their author, the author.",
+        help="Whose posts are read of a chat of WhatsApp or Telegram, or of a table of several authors; for what names no author, the author.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

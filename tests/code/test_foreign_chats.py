@@ -126,6 +126,18 @@ def test_one_persons_messages_of_a_chat_of_whatsapp(tmp_path: Path, phone: str, 
         ("1/31/23, 9:15 p. m. - Ann: x", "Ann", "x"),
         ("31-01-2023 21.15 - ~ Ann: x", "Ann", "x"),
         ("31/01/2023, 21:15 - Ann left", "", "Ann left"),
+        ("31/1/23, 9:15 p.\u00a0m. - Ann: x", "Ann", "x"),
+        ("[31/1/23, 9:15:03\u202fPM] Ann: x", "Ann", "x"),
+        ("31.01.23, 21:15 Uhr - Ann: x", "Ann", "x"),
+        ("31.1.2023 klo 21.15 - Ann: x", "Ann", "x"),
+        ("31.01.23 \u0433., 21:15 - Ann: x", "Ann", "x"),
+        ("31/01/23 à 21:15 - Ann: x", "Ann", "x"),
+        ("2023/1/31 下午9:15 - Ann: x", "Ann", "x"),
+        ("[2023. 1. 31. 오후 9:15:03] Ann: x", "Ann", "x"),
+        ("2023년 1월 31일 오후 9:15, Ann : x", "Ann", "x"),
+        ("٣١\u200f/١\u200f/٢٠٢٣، ٩:١٥ م - Ann: x", "Ann", "x"),  # noqa: RUF001
+        ("31/1/23, 9:15 अपराह्न - Ann: x", "Ann", "x"),
+        ("31/1/2566 21:15 - Ann: x", "Ann", "x"),
     ],
 )
 def test_the_forms_of_a_line_of_whatsapp(line: str, sender: str, text: str) -> None:
@@ -170,6 +182,75 @@ def test_dates_that_do_not_tell_are_read_with_the_day_first_and_said(
     (tmp_path / "_chat.txt").write_text("".join(f"[{date}, 10:00:00] Ann: hello\n" for date in dates.split()))
     assert len(posts_of(tmp_path, tmp_path / "_chat.txt", "Ann")) == len(dates.split())
     assert ("are read with the day first" in " ".join(capsys.readouterr().err.split())) is not is_told
+
+
+@pytest.mark.parametrize(
+    ("time", "hour"),
+    [("12:05 AM", 0), ("12:05 PM", 12), ("1:05 a. m.", 1), ("11:05 p.m.", 23), ("12:05 Uhr", 12), ("0:05", 0), ("上午9:05", 9)],
+)
+def test_the_halves_of_the_day(time: str, hour: int) -> None:
+    parsed = parse_line(f"31/1/23, {time} - Ann: x")
+    assert parsed and parsed.time == (hour, 5, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<Media omitted>", "<Medien ausgeschlossen>", "image omitted", "Bild weggelassen", "imagen omitida", "image absente", "\u200eimage omitted",
+     "\u202aVideo note omitted\u202c", "Данное сообщение удалено", "Bu mesaj silindi", "Sie haben diese Nachricht gelöscht.", "此消息已删除",
+     "Pesan ini telah dihapus", "<View once voice message omitted>", "null", "location: https://maps.google.com/?q=1,2", "Missed voice call",
+     "IMG-1.jpg (Datei angehängt)", "IMG 20.jpg (file attached)", "Verpasster Sprachanruf", "Waiting for this message. This may take a while.",
+     "POLL:\nTea?\nOPTION: yes (1 vote)"],
+)  # fmt: skip
+def test_what_whatsapp_writes_itself_is_no_post(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_chat.txt").write_text(
+        f"31.01.23, 21:15 - Ann: {text}\n31.01.23, 21:16 - Ann: Mine\n31.01.23, 21:17 - Bob: {text}\n"
+    )
+    assert [post.text for post in posts_of(tmp_path, tmp_path / "_chat.txt", "Ann")] == ["Mine"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Null", "I <3 you>", "The image omitted a bird", "see a.jpg (and me)", "Video", "I missed a voice call"]
+)
+def test_what_a_person_writes_about_pictures_is_a_post(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_chat.txt").write_text(f"31.01.23, 21:15 - Ann: {text}\n")
+    assert [post.text for post in posts_of(tmp_path, tmp_path / "_chat.txt", "Ann")] == [text]
+
+
+@pytest.mark.parametrize(
+    "line", ['Ann changed the subject to: "Ann: x"', "Ann hat die Gruppe erstellt", "Ann: \u200eAnn created this group"]
+)
+def test_a_line_of_the_system_is_no_post(tmp_path: Path, line: str) -> None:
+    (tmp_path / "_chat.txt").write_text(f"31.01.23, 21:15 - Ann: Mine\n31.01.23, 21:16 - {line}\n")
+    assert [post.text for post in posts_of(tmp_path, tmp_path / "_chat.txt", "Ann")] == ["Mine"]
+
+
+def test_several_chats_in_one_archive(tmp_path: Path) -> None:
+    texts = {"a.txt": "31.01.23, 21:15 - Ann: one\n", "b/_chat.txt": "[1/31/23, 9:15:03 PM] Ann: two\n", "c.txt": "My diary"}
+    posts = posts_of(tmp_path, as_zip(tmp_path / "a.zip", texts), "Ann")
+    assert [(post.text, f"{post.created_at:%m-%d %H}") for post in posts] == [("one", "01-31 21"), ("two", "01-31 21")]
+    chats = {f"ChatExport_{number}/result.json": json.dumps(TELEGRAM | {"id": number}) for number in (7, 8)}
+    assert [post.id for post in posts_of(tmp_path, as_zip(tmp_path / "b.zip", chats))] == ["7-2", "7-5", "8-2", "8-5"]
+
+
+def message(number: int, name: str | None, sender: str | int, text: str) -> dict[str, object]:
+    return {"id": number, "type": "message", "from": name, "from_id": sender, "text": text}
+
+
+@pytest.mark.parametrize("senders", [("user1", "user2"), (1, 2)])
+def test_two_people_of_one_name_are_told_apart_by_their_ids(tmp_path: Path, senders: tuple[str | int, str | int]) -> None:
+    lines = [message(1, "Ann", senders[0], "one"), message(2, "Ann", senders[1], "two"), message(3, "Bob", "user3", "three")]
+    path = telegram(tmp_path, {"id": 7, "messages": lines})
+    refusal = refused(tmp_path, path, "Ann")
+    assert "2 people called 'Ann'" in refusal and "user1 (1), user2 (1)" in refusal
+    assert "'Ann, user2' (1)" in refused(tmp_path, path) and "'Bob' (1)" in refused(tmp_path, path)
+    for author in ("user2", "2"):
+        assert [(post.text, post.author) for post in posts_of(tmp_path, path, author)] == [("two", "Ann")]
+
+
+def test_one_who_changed_the_name_is_one_person(tmp_path: Path) -> None:
+    lines = [message(1, "Ann", "user1", "one"), message(2, "Ann B", "user1", "two"), message(3, None, "user1", "three")]
+    posts = posts_of(tmp_path, telegram(tmp_path, {"id": 7, "messages": lines}))
+    assert [post.text for post in posts] == ["one", "two", "three"] and len({post.author for post in posts}) == 1
 
 
 LINES = st.lists(

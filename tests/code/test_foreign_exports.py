@@ -95,6 +95,26 @@ def test_both_networks_in_one_export_a_file_by_itself_and_the_author(tmp_path: P
     assert [post.text for post in own_posts(tmp_path / "old", old)] == ["Nice one"]
 
 
+@pytest.mark.parametrize("is_list", [False, True])
+def test_instagrams_exports_before_2021(tmp_path: Path, is_list: bool) -> None:
+    picture = {"taken_at": "2019-01-01T10:00:00", "location": "", "path": "photos/1.jpg"}
+    others = {name: [picture | {"caption": f"Not {name}"}] for name in ("stories", "profile", "direct")}
+    comments = [["2019-01-02T10:00:00+00:00", "Nice one", "bob"]]
+    media = others | {
+        "photos": [picture | {"caption": 'Caf\u00e9 "photos": ['}, picture | {"caption": ""}],
+        "videos": [picture | {"caption": "Waves"}],
+    }
+    files = {
+        "media.json": json.dumps(media), "comments.json": json.dumps(comments if is_list else {"media_comments": comments}),
+        "profile.json": json.dumps({"username": "wren", "name": "Wren", "email": "wren@example.org"}),
+    }  # fmt: skip
+    posts = own_posts(tmp_path, files, "wren_20200101/")
+    assert [(post.text, post.kind, post.author) for post in posts] == [
+        ('Café "photos": [', Kind.ORIGINAL, "wren"), ("Waves", Kind.ORIGINAL, "wren"), ("Nice one", Kind.REPLY, "wren"),
+    ]  # fmt: skip
+    assert posts[0].created_at == datetime(2019, 1, 1, 10, tzinfo=UTC)
+
+
 def test_an_element_of_meta_that_is_wrong_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = [
         "x",

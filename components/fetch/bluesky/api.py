@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.fetch import untrusted_json
-from components.fetch.bluesky.car_file import CarFile
+from components.fetch.bluesky.car_file import DOWNLOAD_AGAIN, CarFile
 from components.fetch.bluesky.posts import COLLECTION, key_of, post_of
 from components.fetch.http.retry import PageReader, RetryPolicy
 from components.fetch.http.session import BoundedSession
@@ -91,13 +91,14 @@ def open_car(path: Path) -> Content:
         )
 
     def read(advance: Callable[[int], None]) -> Iterator[Post]:
-        skipped = SkippedPosts(label)
+        skipped, used = SkippedPosts(label), 0
         for key, record in car.records(posts, advance, skipped):
             if record.get("$type") == COLLECTION and isinstance(record.get("text"), str):
+                used += 1
                 yield post_of(record, key, car.did, author, CAR)
             else:
                 skipped.add(key, "it has no text")
-        skipped.warn()
+        skipped.finish(used, f"Is it the file of another program? {DOWNLOAD_AGAIN}")
 
     return Content(
         kind=CAR,

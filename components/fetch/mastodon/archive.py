@@ -91,7 +91,7 @@ def open_single_outbox(file: Archive, author: str) -> Content:
 
 
 def _posts(archive: Archive, outbox: str, address: str, author: str, advance: Advance) -> Iterator[Post]:
-    skipped = SkippedPosts(archive.label)
+    skipped, used = SkippedPosts(archive.label), 0
     own = _addresses((activity for _, activity in _activities(archive, outbox, advance)), f"{archive.label}, {outbox}")
     for place, activity in _activities(archive, outbox, advance):
         if isinstance(activity, dict) and not _is_public(activity):
@@ -100,10 +100,11 @@ def _posts(archive: Archive, outbox: str, address: str, author: str, advance: Ad
             continue
         post = _post(untrusted_json.record(activity), address, author, own)
         if post:
+            used += 1
             yield post
         else:
             skipped.add(place, "it has no id or no text, its text is too long, or it is another's")
-    skipped.warn()
+    skipped.finish(used, "Request the archive again; if this file was edited, undo the edits.")
 
 
 def _activities(archive: Archive, outbox: str, advance: Advance) -> Iterator[tuple[str, object]]:

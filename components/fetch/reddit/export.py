@@ -15,6 +15,7 @@ from components.fetch.archives.zip_folder import Archive
 from components.fetch.own_words import without_quoted_lines
 from components.fetch.skipped_posts import usable_posts
 from components.fetch.sources import Content, printable
+from components.fetch.tables.column_names import Role, role_of
 from mynah.core.errors import InputError
 from mynah.core.names import author_name
 from mynah.data.posts import Kind, Post
@@ -22,7 +23,8 @@ from mynah.data.posts import Kind, Post
 KIND = "reddit-export"
 MEMBER = re.compile(r"(?:[^/]+/){0,8}(comments|posts)\.csv", re.IGNORECASE)
 STATISTICS = re.compile(r"(?:[^/]+/){0,8}statistics\.csv", re.IGNORECASE)
-COLUMNS = {"id", "permalink", "date", "subreddit", "body"}
+BODY = "body"
+COLUMNS = {"id", "permalink", "date", "subreddit", BODY}
 FULL_NAME = {
     "comments": "t1_",
     "posts": "t3_",
@@ -74,12 +76,23 @@ def open_reddit(archive: Archive, stem: str, author: str) -> Content:
     return Content(KIND, "own-account", 2 * sum(map(archive.size, tables)), posts, name)
 
 
+def has_authors(archive: Archive) -> bool:
+    """Return whether an archive has a table with the columns of Reddit's export and one of authors: then it is of many people, and no export."""
+    return any(_is_of_many(_columns(archive, name)) for name in find_members(archive, MEMBER))
+
+
 def _tables(archive: Archive) -> list[str]:
-    return [
-        name
-        for name in find_members(archive, MEMBER)
-        if {column.strip().strip('"').lower() for column in member_head(archive, name).partition("\n")[0].split(",")} >= COLUMNS
-    ]
+    columns = {name: _columns(archive, name) for name in find_members(archive, MEMBER)}
+    return [name for name, found in columns.items() if found >= COLUMNS and not _is_of_many(found)]
+
+
+def _columns(archive: Archive, table: str) -> set[str]:
+    header = member_head(archive, table).partition("\n")[0]
+    return {column.strip().strip('"').lower() for column in header.split(",")}
+
+
+def _is_of_many(columns: set[str]) -> bool:
+    return columns >= COLUMNS and any(role_of(column)[0] is Role.AUTHOR for column in columns)
 
 
 def _what(table: str) -> str:

@@ -12,6 +12,7 @@ from components.fetch.skipped_posts import usable_posts
 from components.fetch.sources import Content
 from components.fetch.tables.csv_form import CLOSE, CsvForm, csv_form, invalid_csv
 from components.fetch.tables.lines import LONGEST_LINE, Advance, Chunks, as_text, chunks_of, ignore, lines
+from components.fetch.tables.one_author import posts_of_author
 from components.fetch.tables.rows import TWEETS_CSV, RowReader
 from components.fetch.tables.settings import Table, TableSettings
 from components.fetch.tables.values import typed
@@ -75,11 +76,13 @@ def posts_of(reader: RowReader, records: Iterator[Record]) -> Iterator[Post]:
         The posts.
 
     Raises:
-        InputError: No row can be converted, or the table as a whole cannot be used (RowReader.finish).
+        InputError: No row can be converted, none is the chosen author's, or the table as a whole cannot be used (RowReader.finish).
     """
+    author = reader.table.settings.author if reader.choose_author() else ""
     numbered = enumerate(records, 1)
     conversions = (functools.partial(_post, reader, row, place, number) for number, (place, row) in numbered)
-    yield from usable_posts(reader.table.label, conversions)
+    posts = usable_posts(reader.table.label, conversions)
+    yield from posts_of_author(posts, author, reader.table.label) if author else posts
     reader.finish()
 
 

@@ -23,6 +23,7 @@ class Findings:
     unread_times: Finding = field(default_factory=Finding)
     lost_ids: Finding = field(default_factory=Finding)
     repaired_ids: Finding = field(default_factory=Finding)
+    restored_ids: Finding = field(default_factory=Finding)
     lost_replies: Finding = field(default_factory=Finding)
     cut_texts: Finding = field(default_factory=Finding)
     without_author: Finding = field(default_factory=Finding)
@@ -50,6 +51,10 @@ class Findings:
         if self.repaired_ids.count:
             number = _number(self.repaired_ids.count, "id")
             self._notify(f"{number} written as decimals, read as whole numbers", self.repaired_ids, "info")
+
+        if self.restored_ids.count:
+            number = _number(self.restored_ids.count, "rounded id")
+            self._notify(f"{number} read from another column that has all digits", self.restored_ids, "info")
 
     def _notify(self, sentence: str, finding: Finding, level: str) -> None:
         first = f"{finding.place}: {finding.value!r}" if finding.value else finding.place

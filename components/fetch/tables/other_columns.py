@@ -1,24 +1,23 @@
 """The columns of a table that are not read: those that look as if they should be are named, and who asked to be forgotten is found in all."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from components.fetch import untrusted_json
 from components.fetch.tables.column_names import OTHER_PEOPLE, SAID, Role, resemblance
+from components.fetch.tables.people import people_of
 from mynah.core.errors import InputError
 from mynah.core.progress import notify
 from mynah.registry.forgotten_authors import ForgottenAuthors
 
 MAX_COLUMNS = 2000  # that are remembered: a JSONL file may have other ones in each line
 MAX_SHOWN = 5
-MAX_NAME_CHARACTERS = 100
-# A person's address on X, Bluesky, or a server of the fediverse (https://HOST/@USER).
-ADDRESS = re.compile(
-    r"https?://(?:(?:www\.|mobile\.)?(?:twitter|x)\.com/|bsky\.app/profile/|([\w.-]{1,253})/@)([\w.-]{1,253})(?:[/?#].*)?", re.I
-)
 # Columns that name the people whom a post mentions, answers or shares, and the addresses in it.
 OTHERS_NAMES = re.compile(rf"{OTHER_PEOPLE.pattern}|expanded|urls|links|entities|media|image|card")
+TOPICS = re.compile(
+    r"tags?\b|keyword|topic|categor|label|word"
+)  # columns whose lists are of words, among which `wren` may be a bird
 NEEDS = {Role.AUTHOR: "--author-column", Role.TIME: "--time-column"}
 
 
@@ -85,20 +84,9 @@ class OtherColumns:
             raise self._refusal
 
     def _refuse(self, name: str, value: object, place: str) -> None:
-        for person in _people(value) if not self._refusal else ():
+        is_list = not TOPICS.search(name.casefold())
+        for person in people_of(value, is_list=is_list) if not self._refusal else ():
             try:
-                self._forgotten.refuse(person.lstrip("@"), f"{place}, column {untrusted_json.message_text(name)[:40]!r}")
+                self._forgotten.refuse(person, f"{place}, column {untrusted_json.message_text(name)[:40]!r}")
             except InputError as error:
                 self._refusal = error
-
-
-def _people(value: object) -> Iterator[str]:
-    """Yield what may be a handle in a cell: all of it, an entry of its list, or the account in an address."""
-    for text in value[:50] if isinstance(value, list) else [value]:
-        if isinstance(text, str) and 0 < len(text.strip()) <= 300:
-            plain = text.strip()
-            match = ADDRESS.fullmatch(plain)
-            if match:
-                yield f"{match[2]}@{match[1]}" if match[1] else match[2]
-            elif len(plain) <= MAX_NAME_CHARACTERS:
-                yield plain

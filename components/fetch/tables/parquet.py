@@ -71,16 +71,26 @@ def _leaves(field: "pa.Field", prefix: str = "") -> Iterator[tuple[str, "pa.Data
 
 
 def _is_needed(name: str, kind: "pa.DataType", settings: TableSettings) -> bool:
-    import pyarrow as pa
-
     role, _ = role_of(name)
     if name.strip().lower() in POST_FIELDS or key_of(name) in map(key_of, filter(None, settings.columns.to_record().values())):
         return True
     if role in WHOLE and "." in name:
         return key_of(name.rpartition(".")[2]) in TELLING
-    # Whoever asked to be forgotten is looked for in every column of texts that may name its author.
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return role is not Role.OTHER or (bool(settings.forgotten) and is_text and not OTHERS_NAMES.search(name.casefold()))
+    # Whoever asked to be forgotten is looked for in every column of texts, or of lists, that may name its author.
+    may_name = bool(settings.forgotten) and _may_name_people(kind) and not OTHERS_NAMES.search(name.casefold())
+    return role is not Role.OTHER or may_name
+
+
+def _may_name_people(kind: "pa.DataType") -> bool:
+    """Return whether a column holds texts, also by way of a dictionary (pandas' categories), or lists of texts or objects."""
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_dictionary(kind) or types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _may_name_people(kind.value_type)
+    if types.is_struct(kind):
+        return any(_may_name_people(field.type) for field in kind)
+    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
 
 
 def _refuse_unfit(file: "pq.ParquetFile", label: str, needed: Sequence[str], settings: TableSettings) -> None:

@@ -1,21 +1,34 @@
 """Convert the rows of a table to posts, and report what could not be read or was assumed."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields as fields_of
+from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from components.fetch import untrusted_json
 from components.fetch.sources import printable
 from components.fetch.tables.column_names import Role, flat, key_of, role_of
 from components.fetch.tables.findings import Findings
+from components.fetch.tables.ids import own_links, repaired, without_quotes
 from components.fetch.tables.other_columns import OtherColumns
+from components.fetch.tables.people import handle_of
 from components.fetch.tables.row_kind import kind_of, referenced, tweet_kind
 from components.fetch.tables.settings import Table
 from components.fetch.tables.times import DateOrders, is_clock
-from components.fetch.tables.values import FIX, NOTHING, is_empty, mark, says_nothing, typed, was_decimal, whole
-from components.fetch.x.export_tweets import client_of
+from components.fetch.tables.values import (
+    FIX,
+    is_missing,
+    is_nobody,
+    mark,
+    says_nothing,
+    shown,
+    typed,
+    was_decimal,
+    whole,
+)
+from components.fetch.x.export_tweets import Account, client_of
 from mynah.core.errors import InputError
 from mynah.core.names import author_name
 from mynah.core.progress import notify
@@ -31,12 +44,6 @@ MAX_PLANS = 1000  # rows of JSONL may all have other columns
 ENTITY_KINDS = {"url", "mention", "hashtag", "media"}
 STRICT_AUTHORS = {"author", "username", "screenname"}  # of other columns what is not text, such as a number, is passed over
 WHOLE_TEXTS = {"extendedtweetfulltext", "notetweettext", "fulltext", "rawcontent"}
-QUOTED_ID = re.compile(
-    r'(?:="?|\'|x(?=[0-9]{15}))([0-9]{1,40})"?'
-)  # what keeps a spreadsheet from rounding an id: ="123", '123, rtweet's x123
-STATUS_LINK = re.compile(
-    r"https?://(?:www\.|mobile\.)?(?:twitter|x)\.com/(\w{1,15})/status(?:es)?/([0-9]{1,20})(?:[/?#].*)?", re.I
-)
 
 Row = Mapping[str, Any]
 Fields = dict[Role, list[tuple[str, Any]]]
@@ -55,11 +62,27 @@ class RowReader:
         self.table, self.reader = table, reader
         self.findings = Findings(table.label)
         self.others = OtherColumns(table.settings.forgotten)
+        self._rows = rows
         self._orders = DateOrders(lambda: (dict(self._fields(row).get(Role.TIME, ())) for row in rows()))
         self._named = {key_of(name): Role(role) for role, name in table.settings.columns.to_record().items()}
         self._seen: set[Role] = set()  # of the named columns
         self._plans: dict[tuple[str, ...], list[tuple[Role, str]]] = {}
         self._link_author = ""
+        self._is_given = False  # whether a person named the author of rows that name none
+
+    def choose_author(self) -> bool:
+        """Return whether only the posts of the author whom a person named are to be kept: some row names its own.
+
+        Where no row names an author, all posts are the named one's. The rows are read up to the first that names an author.
+        """
+        if not self.table.settings.author or self.table.is_export:
+            return False
+        for fields in map(self._fields, self._rows()):
+            if any(handle_of(value) for _, value in fields.get(Role.AUTHOR, ())) or any(own_links(fields)):
+                return True
+        self.table = replace(self.table, account=Account(author_name(self.table.settings.author)))
+        self._is_given = True
+        return False
 
     def post(self, row: Row, place: str, number: int) -> Post:
         """Convert a row.
@@ -150,7 +173,7 @@ class RowReader:
         fields: Fields = {}
         for role, name in plan:
             value = row[name]
-            if role is Role.TEXT or not is_empty(value):
+            if not is_missing(value, role):
                 fields.setdefault(role, []).append((name, value))
         return fields
 
@@ -162,7 +185,7 @@ class RowReader:
             if self._named:
                 role, rank = self._chosen(name, role, rank)
             ranked.append((rank, role, name))
-        return [(role, name) for _, role, name in sorted(ranked, key=_rank)]
+        return [(role, name) for _, role, name in sorted(ranked, key=itemgetter(0))]
 
     def _chosen(self, name: str, role: Role, rank: int) -> tuple[Role, int]:
         """Return the role of a column where a person named some: no other column has the role of a named one."""
@@ -187,12 +210,15 @@ class RowReader:
         return printable(typed(text, str, "text", place))
 
     def _identity(self, fields: Fields, place: str, number: int) -> str:
-        found = [value for _, value in fields.get(Role.ID, ()) if not _is_nothing(value)]
+        found = [without_quotes(value) for _, value in fields.get(Role.ID, ())]
+        links = own_links(fields)
         if not found:
             self.others.missing.add(Role.ID)
-            link = next((match for match in self._links(fields)), None)
-            return link[2] if link else f"row-{number}"
-        own_id = whole(_without_quotes(found[0]))
+            return next((link[2] for link in links), f"row-{number}")
+        if exact := repaired(found[0], [*found[1:], *(link[2] for link in links)]):
+            self.findings.add(self.findings.restored_ids, place, found[0])
+            return exact
+        own_id = whole(found[0])
         if own_id is None:
             own_id = typed(found[0], str, "id", place)  # which raises the error
         if not own_id:
@@ -210,31 +236,27 @@ class RowReader:
         self.others.look_at(fields, place)
         for name, value in fields.get(Role.AUTHOR, ()):
             is_strict = key_of(name) in STRICT_AUTHORS or Role.AUTHOR in self._named.values()
-            author = typed(value, str, "the author", place) if is_strict else value
-            if isinstance(author, str) and author.strip():
+            author = handle_of(value)
+            if author is None and is_strict:
+                typed(value, str, "the author", place)  # which raises the error where it is no text
+                raise InputError(f"{place}: the author is {shown(value)!r}, which names several people or none", FIX)
+            if author and not is_nobody(author):
                 return author_name(printable(author))
             self.others.note(name, Role.AUTHOR)
         if self.table.is_export:
             return self.table.account.author
-        for link in self._links(fields):
+        for link in own_links(fields):
             if kind is not Kind.REPOST:  # the link of a repost leads to the shared post
                 self._link_author = link[1]
         if self._link_author:
             return author_name(self._link_author)
         self.others.missing.add(Role.AUTHOR)
-        self.findings.add(self.findings.without_author, place)
+        if not self._is_given:
+            self.findings.add(self.findings.without_author, place)
         return self.table.account.author
 
-    def _links(self, fields: Fields) -> Iterator[re.Match[str]]:
-        """Yield the addresses of the row's own post. A column `url` may hold a link of the text, unless it ends in the row's id."""
-        ids = {whole(value) for _, value in fields.get(Role.ID, ())}
-        for name, value in fields.get(Role.LINK, ()):
-            match = STATUS_LINK.fullmatch(value.strip()[:300]) if isinstance(value, str) else None
-            if match and (match[2] in ids or (not ids and key_of(name) != "url")):
-                yield match
-
     def _time(self, fields: Fields, place: str) -> datetime | None:
-        found = [(name, value) for name, value in fields.get(Role.TIME, ()) if not _is_nothing(value)]
+        found = fields.get(Role.TIME, [])
         clock = next((str(value) for _, value in found if is_clock(value)), "")
         for name, value in found:
             if clock and isinstance(value, str) and ":" not in value and (when := self._orders.parse(name, f"{value} {clock}")):
@@ -248,9 +270,9 @@ class RowReader:
         return None
 
     def _reply_to(self, fields: Fields, place: str) -> str:
-        found = [value for _, value in fields.get(Role.REPLY_TO, ()) if not says_nothing(value)]
-        value = found[0] if found else referenced(fields, "replied_to")
-        number = whole(_without_quotes(value))
+        found = [without_quotes(value) for _, value in fields.get(Role.REPLY_TO, ()) if not says_nothing(value)]
+        value = found[0] if found else without_quotes(referenced(fields, "replied_to"))
+        number = repaired(value, found[1:]) or whole(value)
         if number == "" and value != "":
             self.findings.add(self.findings.lost_replies, place, value)
         return _bounded(number or "")
@@ -260,25 +282,12 @@ class RowReader:
         return bool(number) and str(row.get("in_reply_to_user_id") or "") == number
 
 
-def _rank(found: tuple[int, Role, str]) -> int:
-    return found[0]
-
-
 def _first(fields: Fields, role: Role) -> Any:  # noqa: ANN401 - a cell has any type
     return next((value for _, value in fields.get(role, ())), None)
 
 
 def _bounded(number: str) -> str:
     return number.strip() if len(number) <= MAX_ID_CHARACTERS else ""
-
-
-def _is_nothing(value: object) -> bool:
-    return isinstance(value, str) and value.strip().casefold() in NOTHING
-
-
-def _without_quotes(value: object) -> object:
-    match = QUOTED_ID.fullmatch(value.strip()) if isinstance(value, str) else None
-    return match[1] if match else value
 
 
 def _entities(value: object, text: str) -> tuple[Entity, ...]:

@@ -14,6 +14,9 @@ class TableSettings:
     columns: TableColumns = field(default_factory=TableColumns)
     needs_times: bool = False  # only the newest posts are kept, so a time that cannot be read is an error
     forgotten: ForgottenAuthors = field(default_factory=ForgottenAuthors)
+    author: str = (
+        ""  # whose rows are read of a table of several authors, and who is the author of one that names none; "" for all
+    )
 
 
 @dataclass(frozen=True, slots=True)

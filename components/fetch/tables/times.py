@@ -27,7 +27,7 @@ SPREADSHEET_EPOCH = datetime(
 SPREADSHEET_DAYS = (32_874, 73_050)  # 1990 to 2100
 NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
 COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", re.ASCII)
-CLOCK = re.compile(r"(?<![\d:.+-])(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?: ?([ap])\.?m\b\.?)?(?![\d:])", re.ASCII)
+CLOCK = re.compile(r"(?<![\d:.+-])(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?: ?([ap])\.? ?m\b\.?)?(?![\d:])", re.ASCII)
 WEEKDAY = re.compile(r"\b(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?\b\.?", re.ASCII)
 OFFSET = re.compile(r"(?:utc|gmt)?([+-])(\d{1,2}):?(\d\d)?", re.ASCII)
 YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})", re.ASCII)
@@ -151,7 +151,8 @@ def _from_words(text: str, order: str) -> datetime | None:
     clock = CLOCK.search(plain)
     if clock:
         plain = re.sub(r"(?<=\d)t$", "", plain[: clock.start()]) + f" {plain[clock.end() :]}"
-    words = re.sub(r"[,·|]|\bat\b", " ", WEEKDAY.sub(" ", plain)).split()
+    # X's page writes "10:00 PM - 1 Mar 2021", with a dash between blanks.
+    words = re.sub(r"[,·|]|\bat\b|(?<!\S)[-–—](?!\S)", " ", WEEKDAY.sub(" ", plain)).split()  # noqa: RUF001
     parts = _clock_parts(clock) if clock else [0, 0, 0, 0]
     if not 1 <= len(words) <= MAX_WORDS or parts is None:
         return None

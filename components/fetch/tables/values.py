@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from components.fetch import untrusted_json
 from components.fetch.sources import printable
+from components.fetch.tables.column_names import Role
 from components.fetch.x import export_json
 from mynah.core.errors import InputError
 
@@ -16,9 +17,23 @@ EXACT = 2**53  # a float holds whole numbers exactly below it
 # As Excel and pandas write large numbers: 1.36600E+18, 1,366E+18, 1.366e+18. A bare 12e5 may be an id in base 36.
 EXPONENT = re.compile(r"[0-9](?:[.,]([0-9]{1,40})[eE]\+?|[eE]\+)([0-9]{1,4})")
 WITH_ZEROS = re.compile(r"([0-9]{1,40})\.0{1,10}")
-NOTHING = {"", "nan", "none", "null", "n/a", "<na>", "nat", "[]", "{}"}
-NO = {*NOTHING, "false", "f", "no", "n", "0", "0.0"}
-YES = {"true", "t", "yes", "y", "1", "1.0", "x"}
+# How pandas, R and spreadsheets write what is missing: `na_values` in https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html
+NOTHING = {
+    "", "nan", "-nan", "na", "none", "null", "n/a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "[]",
+    "{}",
+}  # fmt: skip
+# The same in a column of people, where `Nan` and `@null` are somebody.
+NOBODY = {"", "nan", "NaN", "-nan", "-NaN", "NA", "None", "null", "NULL", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaT", "[]", "{}"}
+# True and false as spreadsheets and forms write them in other languages.
+YES = {
+    "true", "t", "yes", "y", "1", "1.0", "x", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "sì", "verdadeiro", "sim", "waar",
+    "sand", "sann", "sant", "tosi", "prawda", "tak", "pravda", "igaz", "igen", "doğru", "evet", "adevărat", "истина", "да", "αληθησ", "ναι",  # noqa: RUF001
+}  # fmt: skip
+NO = {
+    *NOTHING, "false", "f", "no", "n", "0", "0.0", "falsch", "nein", "faux", "non", "falso", "não", "nao", "onwaar", "nee", "falsk", "usann",
+    "falskt", "nej", "nei", "epätosi", "fałsz", "nie", "nepravda", "hamis", "nem", "yanlış", "yanliş", "hayır", "fals", "nu", "ложь", "нет",  # noqa: RUF001
+    "ψευδησ", "όχι",
+}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -26,6 +41,20 @@ T = TypeVar("T")
 def is_empty(value: object) -> bool:
     """Return whether a cell holds nothing: no text, or a NaN, as pandas has it for a missing number."""
     return value is None or value == "" or (isinstance(value, float | Decimal) and math.isnan(value))
+
+
+def is_missing(value: object, role: Role) -> bool:
+    """Return whether a cell is empty, or says in words that its value is missing. Of texts none is missing: a post may be the word NA."""
+    if role in (Role.TEXT, Role.OTHER):
+        return role is Role.OTHER and is_empty(value)
+    if role is Role.AUTHOR:
+        return is_nobody(value)
+    return is_empty(value) or (isinstance(value, str) and len(value) < 20 and value.strip().casefold() in NOTHING)
+
+
+def is_nobody(value: object) -> bool:
+    """Return whether a cell of a column of authors is empty, or says in words that it names nobody."""
+    return is_empty(value) or (isinstance(value, str) and len(value) < 20 and value.strip() in NOBODY)
 
 
 def says_nothing(value: object) -> bool:

@@ -7,7 +7,7 @@ Whose messages are read is stated by a person; nobody else's become posts, nor d
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from components.fetch import untrusted_json
 from components.fetch.archives.members import find_members, member_chunks, member_head, member_place
 from components.fetch.archives.zip_folder import Archive
-from components.fetch.own_words import require_author
+from components.fetch.own_words import choose_sender
 from components.fetch.skipped_posts import usable_posts
 from components.fetch.sources import Content
 from components.fetch.x.export_json import elements_of_lists
@@ -28,6 +28,7 @@ MEMBER = re.compile(r"(?:[^/]+/){0,8}[^/]{1,100}\.json")
 IS_EXPORT = re.compile(
     r'"chats"\s{0,40}:\s{0,40}\{|"messages"\s{0,40}:\s{0,40}\[\s{0,40}(?:\]|\{\s{0,40}"id"\s{0,40}:\s{0,40}-?[0-9]{1,20}\s{0,40},\s{0,40}"type")'
 )
+MAX_MEMBERS = 500  # files of JSON that are looked at
 BLANK = r"[ \t\r\n]{0,30}"
 # Telegram writes a chat's id directly before its messages, whose own ids count from 1 in each chat.
 MESSAGES = re.compile(rf'(?:"id"{BLANK}:{BLANK}(-?[0-9]{{1,20}}){BLANK},{BLANK})?"messages"{BLANK}:{BLANK}(?=\[)')
@@ -38,7 +39,7 @@ FIX = "Remove it, or export the chat again."
 
 def is_telegram(archive: Archive) -> bool:
     """Return whether an archive has a chat of Telegram in JSON."""
-    return bool(_member(archive))
+    return bool(_members(archive))
 
 
 def open_telegram(archive: Archive, author: str) -> Content:
@@ -52,43 +53,62 @@ def open_telegram(archive: Archive, author: str) -> Content:
         Their messages that have a text.
 
     Raises:
-        InputError: No author is given, or one who is not in it; the message lists those who are. Or the file is damaged.
+        InputError: No author is given, one who is not in it, or a name that several people have; the message lists those who are. Or a
+            file is damaged.
     """
-    member = _member(archive)
-    names: Counter[str] = Counter()
-    ids: dict[str, str] = {}
-    for _, _, message in _messages(archive, member, lambda _: None):
-        sender = untrusted_json.text(untrusted_json.record(message).get("from"))
-        if sender and _text_of(message)[0]:
-            names[sender] += 1
-            ids.setdefault(untrusted_json.text(message.get("from_id")), sender)
-    stated = ids.get(author.strip(), author) if author.strip() else ""
-    name = require_author(stated, names, f"{archive.label}: is an export of Telegram")
+    members = _members(archive)
+    senders: dict[str, Counter[str]] = {}  # by id: the messages by name, which people change
+    for _, _, message in _messages(archive, members, lambda _: None):
+        if (sender := _sender(message)) and _text_of(message)[0]:
+            senders.setdefault(sender, Counter())[untrusted_json.text(message.get("from")) or sender] += 1
+    known = _merge_names(senders)
+    chosen = choose_sender(author, senders, f"{archive.label}: is an export of Telegram")
+    name = senders[chosen].most_common(1)[0][0]
 
     def posts(advance: Callable[[int], None]) -> Iterator[Post]:
         conversions = (
             functools.partial(_post, chat, message, place, author_name(name))
-            for chat, place, message in _messages(archive, member, advance)
-            if untrusted_json.text(untrusted_json.record(message).get("from")) == name and _text_of(message)[0]
+            for chat, place, message in _messages(archive, members, advance)
+            if known.get(sender := _sender(message), sender) == chosen and _text_of(message)[0]
         )
         yield from usable_posts(archive.label, conversions)
 
-    return Content(KIND, "", archive.size(member), posts, author_name(name), name)
+    return Content(KIND, "", sum(map(archive.size, members)), posts, author_name(name), name)
 
 
-def _member(archive: Archive) -> str:
-    """Return the file of the chats; "" where there is none."""
-    members = sorted(find_members(archive, MEMBER), key=lambda name: not name.endswith("result.json"))[:20]
-    return next((name for name in members if IS_EXPORT.search(member_head(archive, name))), "")
+def _members(archive: Archive) -> list[str]:
+    """Return the files of chats: Telegram writes one for all chats of an account, and people pack several chats together."""
+    members = sorted(find_members(archive, MEMBER), key=lambda name: not name.endswith("result.json"))[:MAX_MEMBERS]
+    return [name for name in members if IS_EXPORT.search(member_head(archive, name))]
 
 
-def _messages(archive: Archive, member: str, advance: Callable[[int], None]) -> Iterator[tuple[str, str, Any]]:
+def _messages(archive: Archive, members: Sequence[str], advance: Callable[[int], None]) -> Iterator[tuple[str, str, Any]]:
     """Yield the messages that people wrote, each with the id of its chat and its place; service messages are left out."""
-    with closing(member_chunks(archive, member, advance)) as chunks:
-        for before, place, message in elements_of_lists(chunks, member_place(archive, member), MESSAGES):
-            is_written = untrusted_json.record(message).get("type") == "message"
-            if is_written and not any(field in message for field in OTHERS):
-                yield before[1] or "", place, message
+    for member in members:
+        with closing(member_chunks(archive, member, advance)) as chunks:
+            for before, place, message in elements_of_lists(chunks, member_place(archive, member), MESSAGES):
+                is_written = untrusted_json.record(message).get("type") == "message"
+                if is_written and not any(field in message for field in OTHERS):
+                    yield before[1] or "", place, message
+
+
+def _sender(message: dict[str, Any]) -> str:
+    """Return who wrote a message: the id, which is a number in exports before 2021, else the name; "" for nobody."""
+    identity = message.get("from_id")
+    if (number := untrusted_json.number(identity)) >= 0:
+        return f"user{number}"
+    return untrusted_json.text(identity) or untrusted_json.text(message.get("from"))
+
+
+def _merge_names(senders: dict[str, Counter[str]]) -> dict[str, str]:
+    """Count the messages that name their sender without an id to the one who has that name, and return the id by such names."""
+    known: dict[str, str] = {}
+    for name in [sender for sender, names in senders.items() if sender in names]:
+        others = [sender for sender, names in senders.items() if sender != name and name in names]
+        if len(others) == 1:
+            senders[others[0]] += senders.pop(name)
+            known[name] = others[0]
+    return known
 
 
 def _text_of(message: dict[str, Any]) -> tuple[str, list[tuple[int, int, str]]]:

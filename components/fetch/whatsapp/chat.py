@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from components.fetch.archives.members import find_members, member_head, member_lines
+from components.fetch.archives.members import find_members, member_head, member_lines, member_place
 from components.fetch.archives.zip_folder import Archive
 from components.fetch.own_words import made_up_id, require_author
 from components.fetch.sources import Content
@@ -19,12 +19,13 @@ from mynah.data.posts import Post
 
 KIND = "whatsapp-chat"
 MEMBER = re.compile(r"(?:[^/]+/){0,8}[^/]{1,200}\.txt", re.IGNORECASE)
+MAX_MEMBERS = 500  # texts that are looked at
 FIRST_LINES = 20  # among which a message of a person must be
 
 
 def is_whatsapp(archive: Archive) -> bool:
     """Return whether an archive has a chat of WhatsApp."""
-    return bool(_member(archive))
+    return bool(_members(archive))
 
 
 def open_whatsapp(archive: Archive, author: str) -> Content:
@@ -40,32 +41,37 @@ def open_whatsapp(archive: Archive, author: str) -> Content:
     Raises:
         InputError: No author is given, or one who is not in the chat; the message lists those who are. Or the file is damaged.
     """
-    member = _member(archive)
+    members = _members(archive)
     names: Counter[str] = Counter()
-    order = DateOrder()
-    for line, text in messages(text for _, text in member_lines(archive, member)):
-        names[line.sender] += bool(text)
-        order.add(line.date)
+    orders = {member: DateOrder() for member in members}  # of each chat: phones may have sent them in different languages
+    for member, order in orders.items():
+        for line, text in messages(text for _, text in member_lines(archive, member)):
+            names[line.sender] += bool(text)
+            order.add(line.date)
     name = require_author(author, +names, f"{archive.label}: is a chat of WhatsApp")
-    if not order.is_told:
-        notify(
-            f"{archive.label}: its dates do not tell whether the day or the month comes first, and are read with the day first",
-            "warning",
-        )
+    for member, order in orders.items():
+        if not order.is_told:
+            place = member_place(archive, member) if len(members) > 1 else archive.label
+            notify(
+                f"{place}: its dates do not tell whether the day or the month comes first, and are read with the day first",
+                "warning",
+            )
 
     def posts(advance: Callable[[int], None]) -> Iterator[Post]:
-        for line, text in messages(text for _, text in member_lines(archive, member, advance)):
-            if line.sender == name and text:
-                when = time_of(line, order.is_month_first)
-                yield Post(made_up_id(when, text), author_name(name), text, when, source=KIND)
+        for member, order in orders.items():
+            for line, text in messages(text for _, text in member_lines(archive, member, advance)):
+                if line.sender == name and text:
+                    when = time_of(line, order.is_month_first)
+                    yield Post(made_up_id(when, text), author_name(name), text, when, source=KIND)
 
-    return Content(KIND, "", archive.size(member), posts, author_name(name), name)
+    return Content(KIND, "", sum(map(archive.size, members)), posts, author_name(name), name)
 
 
-def _member(archive: Archive) -> str:
-    """Return the file of the chat; "" where there is none."""
-    for name in find_members(archive, MEMBER)[:20]:
-        lines = itertools.islice(member_head(archive, name).splitlines(), FIRST_LINES)
-        if any(parsed.sender for line in lines if (parsed := parse_line(line))):
-            return name
-    return ""
+def _members(archive: Archive) -> list[str]:
+    """Return the files of chats: people pack several together."""
+    return [name for name in find_members(archive, MEMBER)[:MAX_MEMBERS] if _is_chat(member_head(archive, name))]
+
+
+def _is_chat(head: str) -> bool:
+    lines = itertools.islice(head.splitlines(), FIRST_LINES)
+    return any(parsed.sender for line in lines if (parsed := parse_line(line)))

@@ -9,29 +9,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-MARKS = "\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"  # direction marks, which WhatsApp puts before what it wrote itself
+from components.fetch.whatsapp.placeholders import MARKS, written
+
+BLANK = r"[ \xa0\u202f]"
+MARK = rf"[{MARKS}]{{0,2}}"  # also within dates in Arabic and Hebrew
+DATE = rf"\d{{1,4}}{MARK}[./-] ?{MARK}\d{{1,2}}{MARK}[./-] ?{MARK}\d{{1,4}}|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
+KOREAN_DATE = r"\d{4}년 \d{1,2}월 \d{1,2}일"  # of Android, where a comma and no hyphen stands before the name
 HEADER = re.compile(
-    rf"[{MARKS}]{{0,4}}(?P<open>\[)?"
-    r"(?P<date>\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4})\.?,? "
-    r"(?P<time>\d{1,2}[:.]\d{2}(?:[:.]\d{2})?)(?P<half>[ \u202f\xa0]?[^\d\s\[\]-][^\d\[\]-]{0,7}?)?"
-    r"(?(open)\]| -)(?: (?P<rest>.*)|$)",
+    rf"[{MARKS}]{{0,4}}(?P<open>\[)?(?P<date>{DATE}|(?P<korean>{KOREAN_DATE}))\.?[,،]?{BLANK}"
+    # A word before the time: at, or the half of the day in Chinese, Japanese and Korean.
+    rf"(?:(?P<word>[^\W\d][^\d\[\]-]{{0,8}}?){BLANK}?)?"
+    rf"(?P<time>\d{{1,2}}[:.h]\d{{2}}(?:[:.]\d{{2}})?)(?P<half>{BLANK}?[^\d\s\[\],-][^\d\[\],-]{{0,9}}?)?"
+    rf"(?(open)\]|(?(korean),|{BLANK}[-–]))(?: (?P<rest>.*)|$)",  # noqa: RUF001
     re.DOTALL,
 )
 MAX_CHARACTERS = 70_000  # of a message; WhatsApp allows 65,536
-AFTERNOON = ("p", "μ.μ", "下午", "오후", "م")
-SENDER = re.compile(rf"[{MARKS}]{{0,4}}(?:~[ \u202f\xa0])?(?P<name>[^:\n]{{1,100}}): ?(?P<text>.*)", re.DOTALL)
-# What WhatsApp writes in place of a picture or a deleted message: after a direction mark on iPhones, in angle brackets or with the
-# file's name on Android.
-PLACEHOLDER = re.compile(
-    r"\u200e.*|<[^<>\n]{1,60}>|null|\S{1,200}\.[A-Za-z0-9]{2,4} \([^()\n]{1,60}\)"
-    r"|(?:This message was deleted|You deleted this message|Diese Nachricht wurde gelöscht|Du hast diese Nachricht gelöscht"
-    r"|Se eliminó este mensaje|Eliminaste este mensaje|Ce message a été supprimé|Vous avez supprimé ce message|Mensagem apagada"
-    r"|Essa mensagem foi apagada|Você apagou esta mensagem|Questo messaggio è stato eliminato|Hai eliminato questo messaggio"
-    r"|Dit bericht is verwijderd|U hebt dit bericht verwijderd)\.?",
-    re.DOTALL,
-)
-ATTACHED = re.compile(r"^\S{1,200}\.[A-Za-z0-9]{2,4} \([^()\n]{1,60}\)\n")  # the file before a picture's caption
-WRITTEN_BY_WHATSAPP = re.compile(r"[ \n]?\u200e<[^<>\n]{1,80}>|[ ]<[^<>\n]{1,60}>$")  # "<This message was edited>"
+# The halves of the day without dots and blanks, of the languages that WhatsApp writes with a 12-hour clock.
+MORNING = {"am", "a", "πμ", "上午", "凌晨", "早上", "清晨", "오전", "午前", "ص", "قظ", "पूर्वाह्न", "öö", "pg", "sa", "pd"}
+AFTERNOON = {"pm", "p", "μμ", "下午", "中午", "晚上", "오후", "午後", "م", "بظ", "अपराह्न", "ös", "ptg", "ch", "md"}
+SENDER = re.compile(rf"[{MARKS}]{{0,4}}(?:~{BLANK})?(?P<name>[^:\n]{{1,100}}): ?(?P<text>.*)", re.DOTALL)
+BUDDHIST_YEARS = 543  # by which Thailand's calendar is ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +91,9 @@ def parse_line(line: str) -> ChatLine | None:
         return None
     first, second, third = (int(number) for number in re.findall(r"\d+", header["date"]))
     hour, minute, *seconds = (int(number) for number in re.findall(r"\d+", header["time"]))
-    if half := (header["half"] or "").strip(" \u202f\xa0").lower():
-        hour = hour % 12 + (12 if half.startswith(AFTERNOON) else 0)
+    halves = {re.sub(r"[\s.,]+", "", header[part] or "").casefold() for part in ("word", "half")}
+    if hour <= 12 and halves & (MORNING | AFTERNOON):
+        hour = hour % 12 + (12 if halves & AFTERNOON else 0)
     sender = SENDER.match(header["rest"] or "")
     name, text = (sender["name"].strip(), sender["text"]) if sender else ("", header["rest"] or "")
     return ChatLine((first, second, third), (hour, minute, seconds[0] if seconds else 0), name, text)
@@ -107,8 +105,9 @@ def time_of(line: ChatLine, is_month_first: bool) -> datetime | None:
     year, month, day = (
         (first, second, third) if first > 31 else (third, first, second) if is_month_first else (third, second, first)
     )
+    year += 2000 if year < 100 else -BUDDHIST_YEARS if year > 2400 else 0
     try:
-        return datetime(year + 2000 if year < 100 else year, month, day, *line.time, tzinfo=UTC)
+        return datetime(year, month, day, *line.time, tzinfo=UTC)
     except ValueError:
         return None
 
@@ -121,16 +120,10 @@ def messages(lines: Iterable[str]) -> Iterator[tuple[ChatLine, str]]:
     for line in lines:
         if parsed := parse_line(line):
             if current and current.sender:
-                yield current, _written("\n".join(texts))
+                yield current, written("\n".join(texts))
             current, texts, size = parsed, [parsed.text], len(parsed.text)
         elif current and size < MAX_CHARACTERS:
             texts.append(line)
             size += len(line) + 1
     if current and current.sender:
-        yield current, _written("\n".join(texts))
-
-
-def _written(text: str) -> str:
-    """Return what a person wrote of a message's text."""
-    text = WRITTEN_BY_WHATSAPP.sub("", ATTACHED.sub("", text)).strip()
-    return "" if PLACEHOLDER.fullmatch(text) else text
+        yield current, written("\n".join(texts))

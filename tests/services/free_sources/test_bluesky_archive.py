@@ -50,6 +50,12 @@ def test_odd_records_in_a_car_file_are_left_out(tmp_path, capsys):
     assert "skipped 2 posts" in capsys.readouterr().err
 
 
+def test_a_car_file_without_any_readable_post_is_refused(tmp_path):
+    odd = {f"app.bsky.feed.post/3{letter}": {"$type": "app.bsky.feed.post", "text": [letter]} for letter in "ab"}
+    message = refused(InputError, lambda: read(open_car(car_file(tmp_path, Repository(odd).car()))))
+    assert "none of its 2 posts can be used" in message and "it has no text" in message
+
+
 class RawRepository(Repository):
     """A repository whose records may be bytes, which stay as they are."""
 
