@@ -8,6 +8,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from mynah.models.architecture import Architecture
 
+# Query heads of one key head that are multiplied at once. With four or more MKL adds in an order that depends on the cache's length, and so
+# on the longest sequence beside.
+HEADS_AT_ONCE = 3
+# torch multiplies bf16 matrices of so many products or fewer in all by another routine than larger ones, which adds in another order
+# (mkldnn_gemm_min_size in ATen/native/mkldnn/Matmul.cpp). A tiny model's are computed several times at once.
+FEW_PRODUCTS = 16**3
+
 
 class PromptAttention:
     """Causal attention within prompts of which some have the same length."""
@@ -67,10 +74,20 @@ class StepAttention:
             [slots, heads * head], of the queries' dtype.
         """
         of, slots = self._of, len(query)
-        query = query.reshape(slots, of.kv_heads, of.heads // of.kv_heads, of.head)
-        scores = query @ cache[0].transpose(-1, -2)
-        weights = torch.softmax(scores + self._mask(window), -1).to(query.dtype)
-        return (weights @ cache[1]).view(slots, of.heads * of.head)
+        grouped = query.reshape(slots, of.kv_heads, of.heads // of.kv_heads, of.head)
+        copies = 1 + FEW_PRODUCTS // (slots * of.kv_heads * of.head * self._keys)
+        if copies > 1:
+            grouped, cache = grouped.repeat(1, copies, 1, 1), cache.repeat(1, 1, copies, 1, 1)
+        keys, values = cache
+        if of.heads != of.kv_heads:
+            keys, grouped = keys.float(), grouped.float()  # a product of bf16 would round each score to 8 bits
+        found = [self._attend(part, keys, values, window) for part in grouped.split(HEADS_AT_ONCE, 2)]
+        return torch.cat(found, 2)[:, : of.kv_heads].reshape(slots, of.heads * of.head)
+
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
+        """Query heads that share keys and values, [slots, kv_heads, heads, head] -> the same, of the values' dtype."""
+        weights = torch.softmax(query @ keys.transpose(-1, -2) + self._mask(window), -1).to(values.dtype)
+        return weights @ values
 
     def _mask(self, window: int) -> Tensor:
         """fp32 [slots, 1, 1, keys]: 0, or -inf for keys that are not attended to."""

@@ -58,7 +58,8 @@ def gated(x: Tensor, activation: str) -> Tensor:
 
 def _gated(x: Tensor, activation: str) -> Tensor:
     gate, up = x.chunk(2, 1)
-    return (silu(gate) if activation == "silu" else gelu(gate, approximate="tanh")).mul_(up)
+    wide = gate.float()  # rounded once, after the product
+    return (silu(wide) if activation == "silu" else gelu(wide, approximate="tanh")).mul_(up).to(x.dtype)
 
 
 def capped(x: Tensor, cap: float) -> Tensor:

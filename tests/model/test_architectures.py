@@ -82,6 +82,23 @@ def test_logits_are_those_of_transformers(folder, reference, kernels):
                 assert torch.equal(alone.logits(step)[0], batch.logits(together)[row])
 
 
+@pytest.mark.parametrize("length", [20, 160])
+@pytest.mark.parametrize("kernels", KERNELS, ids=lambda kernels: kernels.name)
+def test_heads_that_share_keys_give_the_same_beside_a_long_text(tmp_path, kernels, length):
+    """Llama 3 and Gemma 3 have four query heads a key head, TinyLlama eight; the cache is as long as the longest text needs."""
+    config = LlamaConfig(**SIZES | {"hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 64})
+    model = load_model(make_checkpoint(lambda: LlamaForCausalLM(config), tmp_path / "model"), kernels)
+    if not model.is_exact:
+        pytest.skip(f"{kernels.name} does not promise it; its seeds are decoded alone")
+    generator = torch.Generator().manual_seed(1)
+    prompt, long = (torch.randint(0, VOCABULARY, (size,), generator=generator).tolist() for size in (length, 236))
+    tokens = torch.randint(0, VOCABULARY, (20, 2), generator=generator).tolist()
+    alone, together = KVCacheBatch(model), KVCacheBatch(model)
+    states = [alone.add([prompt], [1])[-1], *(alone.step([own])[0] for own, _ in tokens)]
+    beside = [together.add([prompt, long], [1, 1])[length - 1], *(together.step(both)[0] for both in tokens)]
+    assert all(torch.equal(state, other) for state, other in zip(states, beside, strict=True))
+
+
 def test_packed_posts_are_learnt_as_if_each_were_alone(folder, reference):
     if reference.architecture.logits_cap:
         with pytest.raises(InputError, match="cap their logits"):
