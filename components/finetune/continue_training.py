@@ -44,7 +44,7 @@ from mynah.training.state_store import state_folders
 from mynah.training.training_record import ContinueRecord, TrainingRecord
 
 if TYPE_CHECKING:
-    from mynah.tracking.runs import StepRun
+    from mynah.tracking.step_run import StepRun
 
 OnStep = Callable[[int, dict[str, float]], None]
 STARTS = BASE, CHAMPION = "base", "champion"  # what a training run starts from
