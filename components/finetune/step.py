@@ -42,7 +42,7 @@ from mynah.training.state_store import States, state_folders
 from mynah.training.training_record import STEPS_FILE, CanariesRecord, TrainingRecord
 
 if TYPE_CHECKING:
-    from components.finetune.trainer import TrainingResult
+    from components.finetune.training_progress import TrainingResult
     from mynah.training.state_store import States
 
 
