@@ -7,7 +7,7 @@ from mynah.core.errors import MynahError, interrupt_on_sigterm
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import emit_event
 from mynah.mlflow_client.store import step_store
-from mynah.tracking.runs import StepRun, step_run
+from mynah.tracking.step_run import StepRun, step_run
 
 
 @contextlib.contextmanager

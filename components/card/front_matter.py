@@ -14,7 +14,7 @@ from mynah.models.base_models import HUB_NAME
 from mynah.models.catalogue import find, licenses
 from mynah.models.metric_definitions import METRICS
 from mynah.tracking.energy import Energy
-from mynah.training.training_record import BaseModelRecord
+from mynah.training.base_model_record import BaseModelRecord
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mynah.core.settings import MYNAH_MODEL_NAME, MYNAH_MODEL_VERSION
-from mynah.kubernetes.cluster import BOT_LABEL, Object, Resource, storage_uri
+from mynah.kubernetes.cluster import Object, Resource
+from mynah.kubernetes.endpoint import BOT_LABEL, storage_uri
 
 API_VERSION, KIND = "serving.kserve.io/v1beta1", "InferenceService"
 SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "create", "patch", "delete"))

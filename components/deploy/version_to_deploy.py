@@ -2,7 +2,7 @@
 
 from components.deploy.manifest import Serving
 from mynah.core.errors import GateRefused, InputError
-from mynah.kubernetes.cluster import storage_uri
+from mynah.kubernetes.endpoint import storage_uri
 from mynah.mlflow_client.store import Store
 from mynah.registry.registry import Registry
 from mynah.registry.versions import CHAMPION, BotVersion, no_such_version

@@ -22,7 +22,7 @@ from mynah.data.avatars import MAX_BYTES
 from mynah.data.posts import POSTS_FILE
 from mynah.data.source_records import SOURCES_FILE, avatar_names, read_sources
 from mynah.storage.s3 import CREDENTIALS, S3ArtifactStore, s3_client, s3_errors
-from mynah.tracking.runs import StepRun
+from mynah.tracking.step_run import StepRun
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

@@ -6,10 +6,11 @@ The better one is kept. Both are judged on held-out posts that neither was train
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.finetune.candidates import Candidate, compare, describe, describe_unchanged
 from components.finetune.derived_settings import derive
 from components.finetune.parent_model import ParentModel, parent_from_champion
 from components.finetune.replay import ReplayPartition, Texts, characters, count, partition
@@ -40,10 +41,10 @@ from mynah.models.checkpoint import check_folder
 from mynah.registry.lineage import CONTINUED_TAG, authors_without_posts, record_ancestors, unmark_ancestors
 from mynah.training.recipe import Recipe
 from mynah.training.state_store import state_folders
-from mynah.training.training_record import CONTINUE, START_OVER, ContinueRecord, TrainingRecord
+from mynah.training.training_record import ContinueRecord, TrainingRecord
 
 if TYPE_CHECKING:
-    from mynah.tracking.runs import StepRun
+    from mynah.tracking.step_run import StepRun
 
 OnStep = Callable[[int, dict[str, float]], None]
 STARTS = BASE, CHAMPION = "base", "champion"  # what a training run starts from
@@ -86,7 +87,7 @@ def continue_training(
         tempfile.TemporaryDirectory(prefix=f".{out.name}.both-", dir=out.parent) as scratch,
     ):
         candidates = _train_both(train, posts, Path(scratch), settings, parent, on_step or (lambda *_: None))
-        continual = _comparison(posts, parent, *candidates)
+        continual = compare(posts, parent, *candidates)
         winner = candidates[0] if continual.has_continued else candidates[1]
         record = replace(
             winner.record,
@@ -94,7 +95,7 @@ def continue_training(
             held_out_digest=digest(data / HELD_OUT_FILE),
             continual=continual,
         )
-        notify(_unchanged(continual, parent.label) if record.is_unchanged else describe(continual, parent.label))
+        notify(describe_unchanged(continual, parent.label) if record.is_unchanged else describe(continual, parent.label))
         _move(winner.folder, folder)
         if continual.has_continued:
             record = _continued(record, parent)
@@ -119,15 +120,9 @@ def _write_known(folder: Path, record: TrainingRecord, train: Texts, parent: Par
     write_scripts(folder, author_texts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    folder: Path
-    record: TrainingRecord
-
-
 def _train_both(
     train: Texts, posts: ReplayPartition, scratch: Path, settings: FinetuneSettings, parent: ParentModel, on_step: OnStep
-) -> tuple[_Trained, _Trained]:
+) -> tuple[Candidate, Candidate]:
     """Train both candidates: the continued one first, which takes less time to repeat when the other is interrupted."""
     started, training_texts = time.monotonic(), posts.training_texts
     share = characters(training_texts) / (
@@ -167,13 +162,13 @@ def reduced_learning_rate(recipe: Recipe, parent: ParentModel, training_texts: T
     )  # fmt: skip
 
 
-def _train(texts: Texts, held_out: Texts, scratch: Path, settings: FinetuneSettings, on_step: OnStep) -> _Trained:
+def _train(texts: Texts, held_out: Texts, scratch: Path, settings: FinetuneSettings, on_step: OnStep) -> Candidate:
     with storage_errors(scratch):
         make_folder(scratch / "data")
         for part, by_author in (("train", texts), ("held_out", held_out)):
             lines = ({"author": author, "text": text} for author, author_texts in by_author.items() for text in author_texts)
             write_lines(scratch / "data" / PARTS[part], lines)
-    return _Trained(scratch / "model", finetune(scratch / "data", scratch / "model", settings, on_step))
+    return Candidate(scratch / "model", finetune(scratch / "data", scratch / "model", settings, on_step))
 
 
 def _prefixed(prefix: str, on_step: OnStep) -> OnStep:
@@ -208,50 +203,6 @@ def _plan(posts: ReplayPartition, parent: ParentModel) -> str:
     return (
         f"continuing from {parent.label}: {count(posts.new):,} new posts, {count(posts.replayed):,} old ones replayed, "
         f"judged on {count(posts.held_out):,} held-out posts{excluded}{removed}"
-    )
-
-
-def _comparison(posts: ReplayPartition, parent: ParentModel, continued: _Trained, retrained: _Trained) -> ContinueRecord:
-    ours, theirs = continued.record, retrained.record
-    chosen = CONTINUE if ours.best_loss <= theirs.best_loss else START_OVER
-    return ContinueRecord(
-        parent=parent.version or str(parent.folder.name),
-        chosen=chosen,
-        beats=ours.best_loss < theirs.best_loss,
-        new_posts=count(posts.new),
-        replayed_posts=count(posts.replayed),
-        gone_posts=posts.removed,
-        held_out_posts=count(posts.held_out),
-        held_out_left_out=posts.excluded,
-        loss={CONTINUE: ours.best_loss, START_OVER: theirs.best_loss, CHAMPION: ours.history[0].held_out_loss},
-        seconds={CONTINUE: ours.seconds, START_OVER: theirs.seconds},
-        tokens={CONTINUE: ours.tokens, START_OVER: theirs.tokens},
-        authors=tuple(sorted(parent.authors)) if chosen == CONTINUE else (),
-    )
-
-
-def describe(continual: ContinueRecord, label: str) -> str:
-    """Return a line that names the better candidate, both losses and both training times.
-
-    Args:
-        continual: the comparison of both candidates.
-        label: the parent model's name in messages.
-    """
-    loss, seconds, chosen = continual.loss, continual.seconds, continual.chosen
-    names = {CONTINUE: f"continuing from {label}", START_OVER: "starting over"}
-    other = START_OVER if continual.has_continued else CONTINUE
-    return (
-        f"{names[chosen]} wins: held-out loss {loss[chosen]:.3f} against {loss[other]:.3f} of {names[other]} "
-        f"({label} unchanged: {loss[CHAMPION]:.3f}); continuing took {seconds[CONTINUE]:.0f} s, starting over {seconds[START_OVER]:.0f} s"
-    )
-
-
-def _unchanged(continual: ContinueRecord, label: str) -> str:
-    """Return the line that is reported instead where the parent itself has the lowest loss."""
-    loss = continual.loss
-    return (
-        f"continuing from {label} brought nothing: no epoch lowered its held-out loss of {loss[CHAMPION]:.3f}, and starting over "
-        f"reached {loss[START_OVER]:.3f}; the checkpoint is {label}, unchanged, and is no new version"
     )
 
 

@@ -36,12 +36,13 @@ from mynah.models import canaries, checkpoint
 from mynah.models.base_models import BaseModel, named_path, resolve
 from mynah.models.checkpoint import Checkpoint, weight_files
 from mynah.models.licenses import license_files
+from mynah.training.base_model_record import BaseModelRecord
 from mynah.training.recipe import Recipe
 from mynah.training.state_store import States, state_folders
-from mynah.training.training_record import STEPS_FILE, BaseModelRecord, CanariesRecord, TrainingRecord
+from mynah.training.training_record import STEPS_FILE, CanariesRecord, TrainingRecord
 
 if TYPE_CHECKING:
-    from components.finetune.trainer import TrainingResult
+    from components.finetune.training_progress import TrainingResult
     from mynah.training.state_store import States
 
 

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +12,12 @@ import torch
 from components.finetune import derived_settings
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
 from components.finetune.forward import TrainingForward
+from components.finetune.learning_rate import learning_rate_factor
 from components.finetune.optimizer_step import Optimizer
 from components.finetune.process_group import ProcessGroup
 from components.finetune.signal_handling import SignalGuard
 from components.finetune.throughput import Utilisation, flops_per_token, memory_gb
+from components.finetune.training_progress import Progress, TrainingResult
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.core.machine import free_memory
 from mynah.core.progress import notify, progress
@@ -34,55 +36,6 @@ OnStep = Callable[[int, dict[str, float]], None]
 Texts = Mapping[str, Sequence[str]]  # by author
 NOT_IN_A_METRIC = re.compile(r"[^A-Za-z0-9_.-]")  # MLflow refuses the @ of ann@example.org
 DIVERGED = 2.0  # times the loss of a uniform distribution over the vocabulary, or of the base model where that is higher
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far training is: the part of the training state that is not tensors, as JSON holds it."""
-
-    history: list[EpochLosses] = field(default_factory=list)
-    epoch: int = 1
-    batch: int = 0  # batches of the epoch that are done
-    step: int = 0
-    epoch_nats: float = 0.0
-    epoch_tokens: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    resumed_at: list[int] = field(default_factory=list)  # steps
-
-    def to_record(self) -> dict[str, Any]:
-        """Return the progress as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Progress":
-        """Return the progress that `to_record` wrote."""
-        return cls(**{**record, "history": [EpochLosses(**epoch) for epoch in record["history"]]})
-
-    @property
-    def best(self) -> EpochLosses:
-        """The epoch with the lowest held-out loss, the earliest of equal ones."""
-        return min(self.history, key=lambda past: past.held_out_loss)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """The outcome of a training run."""
-
-    recipe: Recipe  # with all derived settings filled in
-    history: Sequence[EpochLosses]
-    best_epoch: int
-    steps: int
-    tokens: int  # predicted in training, all epochs
-    seconds: float  # training only, without the held-out evaluations
-    device: str
-    precision: str
-    flops_utilisation: float  # of the device's peak, see throughput.py; 0 where unknown
-    memory_gb: float  # peak memory, in 10^9 bytes
-    processes: int
-    out_of_time: bool  # training ended at its deadline, before the recipe's last step
-    stopped_early: bool  # the held-out loss did not fall for `patience` epochs
-    resumed_at: Sequence[int]  # the steps at which training resumed after an interruption
 
 
 class Trainer:
@@ -322,23 +275,6 @@ class Trainer:
             stopped_early=self._patience_exhausted() and current.step < self._steps,
             resumed_at=current.resumed_at,
         )
-
-
-def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the factor on the recipe's learning rate at a step: linear warm-up, then the schedule.
-
-    Args:
-        recipe: its warm-up and schedule.
-        step: from 0.
-        steps: steps of the whole training run.
-    """
-    warmup = round(recipe.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    remaining = 1 - (step - warmup) / max(1, steps - warmup)
-    if recipe.schedule == "cosine":
-        return 0.5 * (1 - math.cos(math.pi * remaining))
-    return remaining if recipe.schedule == "linear" else 1.0
 
 
 def computes_in_bf16(device: str) -> bool:

@@ -35,7 +35,8 @@ from mynah.registry.versions import CHALLENGER
 from mynah.storage.base import sha256, visible_files
 from mynah.tracking.costs import usd_per_1000_answers
 from mynah.tracking.open import check_artifacts, open_store
-from mynah.tracking.runs import StepRun, cost_tags, end_run, start_parent, step_run, steps_of
+from mynah.tracking.runs import cost_tags, end_run, start_parent, steps_of
+from mynah.tracking.step_run import StepRun, step_run
 from mynah.tracking.tags import PARENT_TAG, SECONDS_TAG, number
 from mynah.training.training_record import TRAINING_FILE, TrainingRecord
 

@@ -35,7 +35,7 @@ from mynah.mlflow_client.store import Store
 from mynah.models import checkpoint
 from mynah.models.base_models import FLEDGLING, resolve
 from mynah.tracking.costs import seconds_within_budget, spent_so_far
-from mynah.tracking.runs import StepRun
+from mynah.tracking.step_run import StepRun
 from mynah.training.recipe import Recipe
 
 KEPT_TAG = "mynah.kept_from"  # on a trial that an earlier search trained: the run that did

@@ -9,7 +9,8 @@ from typing import Any
 
 from mynah.core.errors import InputError
 from mynah.mlflow_client.store import Store
-from mynah.tracking.runs import StepRun, steps_of
+from mynah.tracking.runs import steps_of
+from mynah.tracking.step_run import StepRun
 from mynah.training.recipe import Recipe, build
 
 TRIAL_TAG, STATE_TAG = "mynah.trial", "mynah.trial_state"

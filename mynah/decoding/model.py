@@ -16,8 +16,9 @@ from mynah.decoding.exactness import rows_are_independent
 from mynah.decoding.kernels import FREE_CORES, THREADS, Kernels, Linear, chosen
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
 from mynah.decoding.weights import BlockWeights, Norm, Weights
-from mynah.models.architecture import Architecture, Rotary, read_architecture
+from mynah.models.architecture import Architecture, read_architecture
 from mynah.models.checkpoint import check_folder, end_token
+from mynah.models.rotary import Rotary
 
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
 LayerNorm = tuple[Tensor, Tensor] | None

@@ -12,14 +12,15 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import PlatformError
 from mynah.core.settings import KUBERNETES_SERVICE_HOST
+from mynah.kubernetes.endpoint import Endpoint
 from mynah.kubernetes.errors import api_errors, http_status
 from mynah.kubernetes.kubeconfig import context_configuration, pod_configuration
 from mynah.mlflow_client.store import public
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # mounted in a pod by Kubernetes
-BOT_LABEL = "mynah.dev/bot"
-URI_KEYS = ("storageUri", "storageUris")
 CONNECT, FIRST_ANSWER, READ = 5.0, 4.0, 20.0  # seconds; a busy API server queues a request for up to 15
 SECONDS_TO_DELETE = 120.0  # of an object with its dependents
 SECONDS_BETWEEN_CHECKS = 0.5
@@ -59,22 +58,6 @@ class Resource:
 
 
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "delete"))
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An InferenceService: the bot in its label ("" for none), and every storage URI in its spec."""
-
-    namespace: str
-    name: str
-    bot: str
-    storage_uris: tuple[str, ...]
-    uid: str = field(default="", compare=False)  # distinguishes objects of the same name
-
-    def refers_to(self, uri: str) -> bool:
-        """Return whether one of its URIs is, contains or is below `uri`. Both are folders: `bots/1` does not contain `bots/10`."""
-        folder = storage_uri(uri)
-        return any(own.startswith(folder) or folder.startswith(own) for own in map(storage_uri, self.storage_uris))
 
 
 class Cluster:
@@ -121,7 +104,7 @@ class Cluster:
             items += page.get("items") or []
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return [_endpoint(item) for item in items]
+                return [Endpoint.from_json(item) for item in items]
 
     def delete(self, endpoint: Endpoint, timeout: float = SECONDS_TO_DELETE) -> None:
         """Delete an inference service, and wait until it and its dependents are gone.
@@ -266,39 +249,6 @@ class Cluster:
         )
 
 
-def _endpoint(item: Object) -> Endpoint:
-    metadata, uris = item["metadata"], tuple(dict.fromkeys(_uris(item.get("spec"))))
-    return Endpoint(
-        metadata["namespace"],
-        metadata["name"],
-        (metadata.get("labels") or {}).get(BOT_LABEL, ""),
-        uris,
-        str(metadata.get("uid", "")),
-    )
-
-
-def _uris(part: object, key: str = "") -> Iterator[str]:
-    """Yield every storage URI in the part of an InferenceService's spec under `key`."""
-    if isinstance(part, str) and part and key in URI_KEYS:
-        yield part
-    elif isinstance(part, list):
-        for item in part:
-            yield from _uris(item, key)
-    elif isinstance(part, dict):
-        if key == "env" and part.get("name") == "STORAGE_URI":  # how a custom container requests a model
-            yield from _uris(part.get("value"), "storageUri")
-        for name, value in part.items():
-            yield from _uris(value, "storageUri" if (key, name) == ("storageUris", "uri") else name)
-
-
 def _uid(response: Object) -> object:
     """Return the object's uid. A deletion returns the object while it is being deleted, and a Status when it is gone."""
     return response["metadata"].get("uid") or (response.get("details") or {}).get("uid")
-
-
-def storage_uri(uri: str) -> str:
-    """Return the address of a folder as a `storageUri`, with one slash at its end.
-
-    KServe downloads every key that begins with it: without the slash, `bots/1` includes `bots/10`.
-    """
-    return f"{uri.rstrip('/')}/"

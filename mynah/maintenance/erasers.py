@@ -27,7 +27,8 @@ from mynah.storage.work_folder import file_path
 from mynah.tracking.database import Database, Rows, digest_of_rows
 
 if TYPE_CHECKING:
-    from mynah.kubernetes.cluster import Cluster, Endpoint
+    from mynah.kubernetes.cluster import Cluster
+    from mynah.kubernetes.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from mynah.tracking.runs import steps_of
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG
 
 if TYPE_CHECKING:
-    from mynah.kubernetes.cluster import Cluster, Endpoint
+    from mynah.kubernetes.cluster import Cluster
+    from mynah.kubernetes.endpoint import Endpoint
 
 GRACE_PERIOD = timedelta(hours=24)  # a model without a version, or a run, may still be in progress
 STATES_KEPT = timedelta(days=7)  # of a training run that was stopped and not resumed since

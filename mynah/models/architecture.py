@@ -4,47 +4,19 @@ A description says what a block computes; the decoder reads nothing else of a co
 https://github.com/huggingface/transformers (gpt2, llama, qwen2, qwen3, gemma3).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mynah.core.errors import InputError
+from mynah.models.rotary import Rotary
 
 MAX_SIZE = 10**7  # of any number in a configuration
 MAX_LAYERS = 1000
 MAX_CONTEXT = 8192  # tokens: posts need no more, and the tables of positions and the caches of longer contexts take gigabytes
 GELU = ("gelu_new", "gelu_pytorch_tanh")
 LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-
-
-@dataclass(frozen=True, slots=True)
-class Rotary:
-    """Rotary position embeddings (Su et al. 2021, https://arxiv.org/abs/2104.09864).
-
-    Attributes:
-        theta: The base of the frequencies.
-        factor: The number by which positions are divided; 1: none.
-        llama3: Low and high frequency factor and original context of Llama 3's scaling, which divides low frequencies only; else None.
-    """
-
-    theta: float
-    factor: float = 1.0
-    llama3: tuple[float, float, float] | None = None
-
-    def frequencies(self, head: int) -> list[float]:
-        """Radians per position of each pair of a head's numbers; `head`: numbers per head."""
-        plain = [self.theta ** (-2 * number / head) for number in range(head // 2)]
-        if not self.llama3:
-            return [frequency / self.factor for frequency in plain]
-        return [self._scaled(frequency, *self.llama3) for frequency in plain]
-
-    def _scaled(self, frequency: float, low: float, high: float, context: float) -> float:
-        """Llama 3's rule: short wavelengths stay, long ones are divided, and those between are interpolated."""
-        turns = context * frequency / (2 * math.pi)  # within the original context
-        share = min(1.0, max(0.0, (turns - low) / (high - low)))
-        return frequency * (share + (1 - share) / self.factor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from mynah.registry.registry import Registry
 from mynah.registry.versions import BotVersion
 from mynah.storage.base import fetch_text
 from mynah.storage.open import open_artifact_store
-from mynah.tracking.runs import StepRun, steps_of
+from mynah.tracking.runs import steps_of
+from mynah.tracking.step_run import StepRun
 from mynah.tracking.tags import PARENT_TAG
 
 CONTINUED_TAG = "mynah.continued_from"  # on a version continued from another: the other's number, or the digest of its weights

@@ -10,12 +10,10 @@ from typing import Any
 
 from mynah.core.files import write_json
 from mynah.core.json_reader import JsonField
-from mynah.models.catalogue import find
-from mynah.models.licenses import UNKNOWN
+from mynah.training.base_model_record import BaseModelRecord
 
 TRAINING_FILE = "training.json"  # in a folder that `mynah finetune` wrote
 STEPS_FILE = "steps.jsonl"  # beside it: metrics of each step
-FIRST_FAMILY = "gpt2"  # the only architecture before records noted it
 CONTINUE, START_OVER = "continue", "start over"  # the two ways that are compared where a model goes on from an earlier one
 
 
@@ -34,41 +32,6 @@ class EpochLosses:
     train_loss: float | None
     held_out_loss: float
     by_author: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class BaseModelRecord:
-    """The base model that was fine-tuned.
-
-    Attributes:
-        name: Its name in the catalogue or on the hub, or the name of its folder.
-        digest: Of its weights.
-        revision: Its commit on the hub, or the version of the Python package that it comes in; "" for a folder, None where it was not noted.
-        license: The id of its licence, "unknown" where it names none; "" where it was not noted.
-        family: Its architecture, config.json's model_type.
-    """
-
-    name: str
-    digest: str
-    revision: str | None = None
-    license: str = ""
-    family: str = FIRST_FAMILY
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it was a folder, which may be named like another model."""
-        return self.revision == "" and not ((entry := find(self.name)) and entry.source.kind == "bundled")
-
-    @property
-    def known_license(self) -> str:
-        """The id of its licence; where an earlier version did not note it, that of the catalogue's model of this name, or UNKNOWN."""
-        entry = None if self.is_folder else find(self.name)
-        return self.license or (entry.license if entry else UNKNOWN)
-
-    def to_record(self) -> dict[str, Any]:
-        """The base model as training.json holds it."""
-        record = asdict(self)
-        return record if self.license else {name: value for name, value in record.items() if name not in ("license", "family")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +185,7 @@ class TrainingRecord:
         """The record in a JSON object. Raises InputError naming the field that is missing or has the wrong type."""
         resumed, continual = training.get("resumed_at"), training.get("continual")
         return cls(
-            base_model=_base_model(training["base_model"]),
+            base_model=BaseModelRecord.from_json(training["base_model"]),
             recipe={setting: value.value for setting, value in training["recipe"].pairs()},
             data_digest=training["data_digest"].text(),
             held_out_digest=training["held_out_digest"].text(),
@@ -246,17 +209,6 @@ class TrainingRecord:
             continual=None if continual.value is None else _continual(continual),
             continued_from=training.get("continued_from").text(),
         )
-
-
-def _base_model(base: JsonField) -> BaseModelRecord:
-    revision = base.get("revision")
-    return BaseModelRecord(
-        name=base["name"].text(),
-        digest=base["digest"].text(),
-        revision=None if revision.value is None else revision.text(),
-        license=base.get("license").text(),
-        family=base.get("family").text() or FIRST_FAMILY,
-    )
 
 
 def _canaries(canaries: JsonField) -> CanariesRecord | None:

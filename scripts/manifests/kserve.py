@@ -7,7 +7,7 @@ pkg/webhook/admission/servingruntime and the predictor's reconciler.
 import re
 from collections.abc import Iterator
 
-from mynah.kubernetes.cluster import storage_uri
+from mynah.kubernetes.endpoint import storage_uri
 from scripts.manifests.objects import KSERVE_CONTAINER, Fault, Manifests, Object, namespace_of, runtime_of, where
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

@@ -12,6 +12,7 @@ SPLIT = re.compile(r"([@:])")
 # As MLflow has them (mlflow.utils.validation): word characters of any script and hyphens, 255 at most.
 ALIAS = re.compile(r"[\w-]{1,255}")
 VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+Key = tuple[str, str]  # a bot's name and version
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
 from mynah.models.checkpoint import weight_files
-from serving.engine.errors import LoadFailed, ModelTooLarge, ModelUnavailable, NoRoom
+from serving.engine.errors import ModelTooLarge, ModelUnavailable, NoRoom
 from serving.models import malloc
+from serving.models.address import Key
+from serving.models.load_failures import LoadFailures
 from serving.models.sources import ModelSource
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_LOADS = 2  # concurrent loads; one occupies a core
 MAX_FETCHES = 4  # concurrent fetches, which wait for the network
-SECONDS_BEFORE_RETRY = 5.0  # after a load that failed
-SECONDS_TO_REPAIR = 60  # retry time reported for damaged files
 MIB = 1 << 20
 
 
@@ -37,7 +37,6 @@ def _initialize_loader() -> None:
     use_one_core()
 
 
-Key = tuple[str, str]  # a bot's name and version
 T = TypeVar("T")
 log = logging.getLogger("mynah.repository")
 
@@ -70,12 +69,6 @@ class CacheEntry:
 
 
 @dataclass(slots=True)
-class _Failure:
-    at: float  # time.monotonic(), in seconds
-    error: Exception
-
-
-@dataclass(slots=True)
 class ModelCache:
     """A cache of at most `memory` bytes of models, which are fetched from `source` and loaded by `load`."""
 
@@ -88,7 +81,7 @@ class ModelCache:
     versions: dict[str, list[str]] = field(default_factory=dict)  # versions in memory, by bot
     _entries: "OrderedDict[Key, CacheEntry]" = field(default_factory=OrderedDict)  # the least recently used first
     _leaving: "set[CacheEntry]" = field(default_factory=set)  # evicted entries that are still in use
-    _failures: dict[Key, _Failure] = field(default_factory=dict)
+    _failures: LoadFailures = field(default_factory=LoadFailures)
     _sizes: dict[Key, int] = field(default_factory=dict)  # bytes of models that were loaded before
     _dropped: int = 0  # bytes of evicted models since the last trim
     _reserved: int = 0  # bytes reserved for models that are being loaded
@@ -114,7 +107,7 @@ class ModelCache:
         """
         entry = self._entries.get(key)
         if not entry:
-            self._raise_if_failed(key)
+            self._failures.raise_if_recent(key)
             entry = self._entries[key] = CacheEntry(key)
             entry.loading = asyncio.create_task(self._fill(entry, replaced))
             entry.loading.add_done_callback(_retrieve_error)
@@ -190,17 +183,16 @@ class ModelCache:
             name: the bot's name.
             version: the version; "" means all versions of the bot.
         """
-        for key in {*self._entries, *self._failures, *self._sizes, *self.failed_gate}:
+        for key in {*self._entries, *self._failures.keys(), *self._sizes, *self.failed_gate}:
             if key[0] == name and version in ("", key[1]):
-                self._failures.pop(key, None)
+                self._failures.discard(key)
                 self._sizes.pop(key, None)
                 self.failed_gate.discard(key)
                 self.evict(key)
 
     def failure(self, key: Key) -> Exception | None:
         """Return why a version could not be loaded, or None. For the operator: the message may contain paths."""
-        failed = self._failures.get(key)
-        return failed.error if failed else None
+        return self._failures.get(key)
 
     async def close(self) -> None:
         """Stop loading and evict all models."""
@@ -235,7 +227,7 @@ class ModelCache:
             raise self._record_failure(entry.key, error) from error
         finally:
             entry.loading = None
-        self._failures.pop(entry.key, None)
+        self._failures.discard(entry.key)
         self.observer.loaded(entry.key[0], time.monotonic() - started)
         if entry.evict_after_use and not entry.users and entry not in self._leaving:
             self.evict_when_idle(entry.key)
@@ -288,8 +280,7 @@ class ModelCache:
             return error
         if key not in self._failures and not self.quiet:
             log.warning("%s version %s cannot be loaded: %s", *key, strip_control_chars(self._describe_failure(key, error)))
-        self._failures[key] = _Failure(time.monotonic(), error)
-        return _unavailable(key, error)
+        return self._failures.record(key, error)
 
     def _describe_failure(self, key: Key, error: Exception) -> str:
         """Return the reason of a failure for the operator."""
@@ -300,28 +291,8 @@ class ModelCache:
             return error.problem
         return f"{type(error).__name__}: {error}"
 
-    def _raise_if_failed(self, key: Key) -> None:
-        failed = self._failures.get(key)
-        if failed and time.monotonic() - failed.at < SECONDS_BEFORE_RETRY:
-            raise _unavailable(key, failed.error)
-
 
 def _retrieve_error(task: "asyncio.Task[None]") -> None:
     """Retrieve a load's exception; otherwise asyncio logs it when all waiting requests were cancelled."""
     if not task.cancelled():
         task.exception()
-
-
-def _unavailable(key: Key, error: Exception) -> ModelUnavailable:
-    """Return the error of a failed load for the client, without paths."""
-    name, version = key
-    retry = int(SECONDS_BEFORE_RETRY)
-    if isinstance(error, ModelTooLarge):
-        return ModelTooLarge(name)
-    if isinstance(error, InputError):
-        return LoadFailed(f"version {version} of {name} cannot be loaded: its files are missing or damaged", SECONDS_TO_REPAIR)
-    if isinstance(error, PlatformError | OSError):
-        return LoadFailed(f"version {version} of {name} cannot be fetched now; try again in {retry} s", retry)
-    if isinstance(error, MemoryError):
-        return LoadFailed(f"there is not enough memory for {name} now; try again in {retry} s", retry)
-    return LoadFailed(f"version {version} of {name} cannot be loaded", SECONDS_TO_REPAIR)

@@ -13,7 +13,8 @@ from mynah.core.errors import MynahError
 from mynah.core.progress import strip_control_chars
 from mynah.registry.versions import CHAMPION
 from serving.engine.errors import ModelUnavailable
-from serving.models.model_cache import Key, ModelCache, RepositoryObserver
+from serving.models.address import Key
+from serving.models.model_cache import ModelCache, RepositoryObserver
 from serving.models.sources import Aliases, ModelSource
 
 MAX_CHECKED = 8  # bots per poll whose versions are checked; each is a request to the registry, which delays the next poll

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 from serving.engine.errors import ModelError, ModelNotFound, ModelUnavailable, NoRoom
-from serving.models.address import Address, parse
-from serving.models.model_cache import Key, ModelCache, RepositoryObserver
+from serving.models.address import Address, Key, parse
+from serving.models.model_cache import ModelCache, RepositoryObserver
 from serving.models.registry_watcher import RegistryWatcher
 from serving.models.resolver import Resolver
 from serving.models.sources import CARD, PICTURE, ModelSource

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from mynah.core.errors import InputError, PlatformError
 from mynah.registry.versions import CHAMPION
 from serving.engine.errors import AliasNotFound, ModelNotFound, RegistryUnavailable, VersionNotFound
-from serving.models.address import Address
-from serving.models.model_cache import Key, ModelCache
+from serving.models.address import Address, Key
+from serving.models.model_cache import ModelCache
 from serving.models.registry_watcher import RegistryWatcher
 from serving.models.sources import ModelSource
 

@@ -17,7 +17,8 @@ from mynah.models.architecture import read_architecture
 from mynah.models.base_models import FLEDGLING_FOLDER, resolve
 from mynah.models.gguf.families import GGUF_NAME_OF, from_gguf, tensor_names, to_gguf
 from mynah.models.gguf.header import SUPPORTED, read_header
-from mynah.models.gguf.tokens import PRE_TOKENIZERS, Kind, Vocabulary, tokenizer_json, vocabulary_of
+from mynah.models.gguf.tokenizer_json import tokenizer_json, vocabulary_of
+from mynah.models.gguf.tokens import PRE_TOKENIZERS, Kind, Vocabulary
 from mynah.models.gguf.write import write_gguf
 
 ROPE = {

@@ -1,9 +1,6 @@
 """Where a work folder's files lie after it moved, and that nothing outside it is erased."""
 
-import json
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,14 +10,13 @@ from hypothesis import strategies as st
 from components.forget.local_files import kfp_caches
 from components.forget.places import in_folder, recorded_folder
 from mynah.core.erasing import erase
-from mynah.core.errors import InputError, PlatformError
+from mynah.core.errors import InputError
 from mynah.maintenance.erasers import ErasableItem, file_items, require_erasable, stored_items
 from mynah.mlflow_client.store import Store
 from mynah.storage.open import open_artifact_store
 from mynah.storage.work_folder import current_uri, path_in, require_own_parts
-from mynah.tracking.moved_folder import MOVED_TAG, adopt
+from tests.code.conftest import RUN
 
-RUN = "0123456789abcdef0123456789abcdef"
 HERE = Path("/here/work")
 ODD = ["work", "w \u00f6 rk", "100%", "%2e%2e", "#1", "x?y=1", "a;b", "mlartifacts2", "~", "c:", "\n", "*", "-", " "]
 NAMES = st.sampled_from(ODD) | st.text(
@@ -94,17 +90,6 @@ def test_a_servers_addresses_stay(uri):
     assert current_uri(uri, "http://mlflow:5000") == uri
     if "://b" in uri:
         assert current_uri(uri, f"sqlite:///{HERE}/mlflow.db") == uri
-
-
-@pytest.fixture
-def home(tmp_path):
-    """A work folder, beside a folder of somebody else."""
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "dear").write_text("mine")
-    (tmp_path / "work" / "mlartifacts" / RUN / "artifacts").mkdir(parents=True)
-    (tmp_path / "work" / "mlartifacts" / RUN / "artifacts" / "posts").write_text("posts")
-    yield tmp_path / "work"
-    assert (tmp_path / "other" / "dear").read_text() == "mine"
 
 
 @pytest.mark.parametrize("path", ["../other/dear", "../other", ".", "..", "mlartifacts/../../other/dear", "/nowhere"])
@@ -210,98 +195,3 @@ def test_a_receipt_of_a_copy_that_named_the_original(tmp_path):
     assert in_folder([item(f"/original/mlartifacts/{RUN}")], was, Store.in_folder(tmp_path)) == [
         item(tmp_path / "mlartifacts" / RUN)
     ]
-
-
-@pytest.fixture
-def database(home):
-    """The tables with addresses, as MLflow has them, of a work folder that was in /w_rk%."""
-    addresses = {
-        "experiments": "experiment_id INTEGER, name TEXT, artifact_location TEXT", "runs": "run_uuid TEXT, artifact_uri TEXT",
-        "logged_models": "model_id TEXT, artifact_location TEXT", "experiment_tags": "key TEXT, value TEXT, experiment_id INTEGER",
-        "model_versions": "name TEXT, source TEXT, storage_location TEXT",
-    }  # fmt: skip
-    was = "file:///w_rk%25/mlartifacts"
-    with closing(sqlite3.connect(home / "mlflow.db")) as made, made:
-        for table, columns in addresses.items():
-            made.execute(f"CREATE TABLE {table} ({columns})")
-        made.execute("INSERT INTO experiments VALUES (0, 'Default', '/cwd/mlruns/0'), (1, 'mynah', ?)", [was])
-        made.executemany("INSERT INTO runs VALUES (?, ?)", [(name, uri.format(was)) for name, uri in RUNS.items()])
-        made.execute("INSERT INTO logged_models VALUES ('m-1', ?)", [f"{was}/models/m-1/artifacts"])
-        made.execute("INSERT INTO model_versions VALUES ('wren', 'models:/m-1', ?)", [f"{was}/models/m-1/artifacts"])
-        made.execute("INSERT INTO model_versions VALUES ('wren', ?, NULL)", [f"{was}/models/m-1/artifacts"])
-    return home / "mlflow.db"
-
-
-RUNS = {
-    "ours": "{}/1/artifacts", "bucket": "s3://b/{}/1", "another": "file:///w_rk%252/mlartifacts/1", "a beginning": "{}2/1",
-    "other letters": "file:///work%25/mlartifacts/1", "upper": "FILE:///w_rk%25/mlartifacts/1",
-}  # fmt: skip
-
-
-def rows(path, table):
-    with closing(sqlite3.connect(path)) as opened:
-        return opened.execute(f"SELECT * FROM {table}").fetchall()
-
-
-def test_the_database_names_where_the_folder_lies(home, database):
-    before, root = dict(rows(database, "runs")), (home / "mlartifacts").as_uri()
-    adopt(Store.in_folder(home))
-    assert dict(rows(database, "runs")) == before | {"ours": f"{root}/1/artifacts"}
-    assert rows(database, "experiments") == [(0, "Default", "/cwd/mlruns/0"), (1, "mynah", root)]
-    files = f"{root}/models/m-1/artifacts"
-    assert rows(database, "logged_models") == [("m-1", files)]
-    assert rows(database, "model_versions") == [("wren", "models:/m-1", files), ("wren", files, None)]
-    noted = [(MOVED_TAG, json.dumps(["file:///w_rk%25/mlartifacts"]), 1)]
-    assert rows(database, "experiment_tags") == noted
-    adopted = database.read_bytes()
-    adopt(Store.in_folder(home))
-    assert database.read_bytes() == adopted
-    home.rename(home.with_name("again"))
-    adopt(Store.in_folder(home.with_name("again")))
-    [[_, roots, _]] = rows(home.with_name("again") / "mlflow.db", "experiment_tags")
-    assert json.loads(roots) == [root, "file:///w_rk%25/mlartifacts"]
-    home.with_name("again").rename(home)
-
-
-def test_all_addresses_change_or_none(home, database):
-    with closing(sqlite3.connect(database)) as opened, opened:
-        opened.execute("CREATE TRIGGER full BEFORE UPDATE ON model_versions BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
-    before = database.read_bytes()
-    with pytest.raises(PlatformError, match="cannot be changed to where it lies now: disk is full"):
-        adopt(Store.in_folder(home))
-    assert database.read_bytes() == before
-
-
-@pytest.mark.parametrize("location", ["s3://b/mlartifacts", "mlflow-artifacts:/1", "file:///srv/files", "", None])
-def test_what_did_not_move_with_the_folder_is_left_alone(home, database, location):
-    with closing(sqlite3.connect(database)) as opened, opened:
-        opened.execute("UPDATE experiments SET artifact_location = ?", [location])
-    before = database.read_bytes()
-    adopt(Store.in_folder(home))
-    assert database.read_bytes() == before
-
-
-def test_a_hard_linked_copy_does_not_change_the_original(home, database, tmp_path):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    (copy / "mlflow.db").hardlink_to(database)
-    before = database.read_bytes()
-    adopt(Store.in_folder(copy))
-    assert (database.read_bytes(), database.stat().st_nlink) == (before, 1)
-    assert rows(copy / "mlflow.db", "experiments")[1][2] == (copy / "mlartifacts").as_uri()
-    assert [path.name for path in copy.iterdir()] == ["mlflow.db"]
-
-
-def test_a_database_behind_a_link_is_left_alone(database, tmp_path):
-    (tmp_path / "copy").mkdir()
-    (tmp_path / "copy" / "mlflow.db").symlink_to(database)
-    before = database.read_bytes()
-    adopt(Store.in_folder(tmp_path / "copy"))
-    assert database.read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"x" * 200])
-def test_a_database_that_is_none_is_left_to_mlflow(home, content):
-    (home / "mlflow.db").write_bytes(content)
-    adopt(Store.in_folder(home))
-    assert (home / "mlflow.db").read_bytes() == content

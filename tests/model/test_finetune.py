@@ -8,9 +8,9 @@ import stat
 import pytest
 import torch
 
+from components.finetune.learning_rate import learning_rate_factor
 from components.finetune.settings import FinetuneSettings
 from components.finetune.step import finetune
-from components.finetune.trainer import learning_rate_factor
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.core.files import digest
 from mynah.models import checkpoint

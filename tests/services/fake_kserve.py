@@ -9,7 +9,8 @@ import copy
 import json
 import uuid
 
-from fake_kubernetes import SERVICES, Refusal
+from fake_kubernetes import SERVICES
+from fake_kubernetes_objects import Refusal
 
 MODE = "serving.kserve.io/deploymentMode"
 LABEL = "serving.kserve.io/inferenceservice"

@@ -21,7 +21,8 @@ from mynah.mlflow_client.store import BOT_TAG
 from mynah.registry.registry import Registry
 from mynah.storage.manifest import MANIFEST_FILE
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import end_run, start_parent, step_run
+from mynah.tracking.runs import end_run, start_parent
+from mynah.tracking.step_run import step_run
 from tests.code.card_inputs import CardInputFiles
 
 

@@ -18,7 +18,7 @@ from mynah.core.files import digest
 from mynah.mlflow_client.client import client
 from mynah.tracking.kfp_runs import SKIPPED_TAG, start_run
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import step_run
+from mynah.tracking.step_run import step_run
 
 RUN = "0c5a2b0e-0000-0000-0000-000000000001"
 LOCAL = """

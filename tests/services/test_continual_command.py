@@ -25,7 +25,7 @@ from mynah.core.files import digest
 from mynah.data.markdown import markdown
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import StepRun
+from mynah.tracking.step_run import StepRun
 from mynah.training.recipe import build
 from tests.code.card_inputs import continual
 from tests.services.kubeflow_commands import SUBMIT, refused

@@ -12,7 +12,8 @@ from mynah.core.errors import InputError
 from mynah.registry.registry import Registry
 from mynah.tracking.costs import seconds_within_budget, spent_so_far, usd_per_1000_answers
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import end_run, start_parent, step_run
+from mynah.tracking.runs import end_run, start_parent
+from mynah.tracking.step_run import step_run
 from tests.code import card_inputs
 
 

@@ -16,7 +16,8 @@ from mynah.registry.lineage import record_sources
 from mynah.storage.open import open_artifact_store
 from mynah.tracking.open import open_store
 from mynah.tracking.outbox import save_unsent
-from mynah.tracking.runs import end_run, start_parent, step_run, steps_of
+from mynah.tracking.runs import end_run, start_parent, steps_of
+from mynah.tracking.step_run import step_run
 from scripts.services import start_mlflow
 from tests.code.card_inputs import source
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mynah.core.errors import InputError
-from mynah.models.architecture import Rotary
 from mynah.models.gguf.families import CLASS_OF, FAMILY_OF, LLAMA3_SCALING, ROPE_FACTORS
 from mynah.models.gguf.header import GgufFile
+from mynah.models.rotary import Rotary
 
 GEMMA_LOCAL_THETA, GEMMA_PATTERN = 10_000.0, 6  # what llama.cpp takes where a file does not say
 GEMMA_27B_LAYERS = 62  # the one Gemma 3 whose scores are scaled by width / heads (llama.cpp, src/models/gemma3.cpp)

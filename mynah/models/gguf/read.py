@@ -24,7 +24,8 @@ from mynah.models.architecture import Architecture, read_architecture
 from mynah.models.gguf.config import config_of, is_tied, special_ids
 from mynah.models.gguf.families import ROPE_FACTORS, Array, Change, TensorName, from_gguf, tensor_names
 from mynah.models.gguf.header import GgufFile, StoredTensor, read_header, require_magic
-from mynah.models.gguf.tokens import Vocabulary, adds_begin, read_vocabulary, tokenizer_json
+from mynah.models.gguf.tokenizer_json import tokenizer_json
+from mynah.models.gguf.tokens import Vocabulary, adds_begin, read_vocabulary
 from mynah.models.licenses import license_id
 
 FORM = 1  # of the folder: another number where later code writes another

@@ -13,11 +13,13 @@ import numpy as np
 from gguf import GGMLQuantizationType as Quantisation
 
 from mynah.core.errors import InputError
-from mynah.models.architecture import Architecture, Rotary, read_architecture
+from mynah.models.architecture import Architecture, read_architecture
 from mynah.models.checkpoint import check_folder, end_token, weight_files
 from mynah.models.gguf.config import GEMMA_27B_LAYERS, GEMMA_LOCAL_THETA, GEMMA_PATTERN, rope_divisors
 from mynah.models.gguf.families import GGUF_NAME_OF, LLAMA3_SCALING, ROPE_FACTORS, Array, TensorName, tensor_names, to_gguf
-from mynah.models.gguf.tokens import Json, Vocabulary, load_tokenizer_json, vocabulary_of
+from mynah.models.gguf.tokenizer_json import load_tokenizer_json, vocabulary_of
+from mynah.models.gguf.tokens import Json, Vocabulary
+from mynah.models.rotary import Rotary
 
 MatrixType = Literal["f32", "f16", "q8_0"]
 MATRIX_TYPES: dict[str, Quantisation] = {kind: Quantisation[kind.upper()] for kind in get_args(MatrixType)}

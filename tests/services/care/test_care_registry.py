@@ -24,7 +24,8 @@ from mynah.registry.history import events
 from mynah.registry.lineage import record_data, record_sources
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import end_run, start_parent, step_run
+from mynah.tracking.runs import end_run, start_parent
+from mynah.tracking.step_run import step_run
 from tests.services.care.served_bots import serve
 from tests.services.killed_commands import KilledCommands
 
@@ -149,7 +150,7 @@ def test_forgetting_takes_the_inference_services_first(workdir, mynah, kubernete
 
 
 def test_registering_on_a_full_disk_leaves_no_version(small_disk, tmp_path, tiny_checkpoint, mynah, monkeypatch):
-    monkeypatch.setattr("mynah.tracking.runs.SECONDS_TO_SEND", 2.0)  # the store itself lies on that disk, and stays away
+    monkeypatch.setattr("mynah.tracking.step_run.SECONDS_TO_SEND", 2.0)  # the store itself lies on that disk, and stays away
     disk, outputs = small_disk(2600), make_outputs(tmp_path / "outputs", tiny_checkpoint)
     folders = [outputs / each for each in FOLDERS]
     open_store(disk / "work")  # the database itself takes a megabyte

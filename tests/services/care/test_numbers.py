@@ -11,7 +11,8 @@ from mynah.models.metric_definitions import METRICS, ON_HELD_OUT
 from mynah.registry.history import events
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import end_run, start_parent, step_run
+from mynah.tracking.runs import end_run, start_parent
+from mynah.tracking.step_run import step_run
 
 
 def diff(mynah, workdir, *versions):

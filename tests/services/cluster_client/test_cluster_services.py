@@ -8,7 +8,7 @@ import pytest
 from fake_kubernetes import SERVICES
 
 from mynah.kubernetes import cluster as cluster_module
-from mynah.kubernetes.cluster import Endpoint
+from mynah.kubernetes.endpoint import Endpoint
 from tests.services.cluster_client.cluster_services import fails_within, put_service
 
 WREN = Endpoint("bots", "wren", "wren", ())

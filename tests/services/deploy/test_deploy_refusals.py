@@ -49,7 +49,7 @@ def test_a_right_that_is_missing(kserve, kubernetes, cluster):
 
 
 def test_a_quota_of_services(kserve, kubernetes, cluster):
-    from fake_kubernetes import Refusal
+    from fake_kubernetes_objects import Refusal
 
     def refuse(_new, _old):
         raise Refusal(403, "Forbidden", "exceeded quota: mynah, requested: count/inferenceservices.serving.kserve.io=1, used: 5")
@@ -60,7 +60,7 @@ def test_a_quota_of_services(kserve, kubernetes, cluster):
 
 
 def test_an_old_kserve_that_knows_no_such_field(kserve, kubernetes, cluster):
-    from fake_kubernetes import Refusal
+    from fake_kubernetes_objects import Refusal
 
     def refuse(_new, _old):
         raise Refusal(400, "BadRequest", 'strict decoding error: unknown field "spec.canary"')

@@ -95,7 +95,7 @@ def test_a_service_of_others_is_put_back_as_it_was(kubernetes, kserve, cluster):
 
 
 def test_a_webhook_that_refuses(kubernetes, kserve, cluster):
-    from fake_kubernetes import Refusal
+    from fake_kubernetes_objects import Refusal
 
     def refuse(_new, _old):
         raise Refusal(400, "BadRequest", 'admission webhook "policy.example" denied the request: no bots on Fridays')

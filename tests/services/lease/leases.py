@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from fake_kubernetes import LEASES
+from fake_kubernetes_objects import LEASES
 
 NAME = "mynah-promote-wren"
 RENEWED = "2026-01-01T00:00:00.000000Z"

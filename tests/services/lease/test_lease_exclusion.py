@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from fake_kubernetes import LEASES
+from fake_kubernetes_objects import LEASES
 
 from mynah.core.errors import PlatformError
 from tests.services.lease.leases import NAME, held_by_another, seconds_to_take, start

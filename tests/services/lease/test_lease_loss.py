@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from fake_kubernetes import LEASES, write_kubeconfig
+from fake_kubernetes import write_kubeconfig
+from fake_kubernetes_objects import LEASES
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.kubernetes import lease as lease_module

@@ -77,7 +77,8 @@ def test_a_source_in_s3_is_read_where_the_steps_run(mynah, bucket, s3, tmp_path)
 def test_what_was_uploaded_is_forgotten_with_the_bot(mynah, on_server, s3, bucket, csv, tmp_path):
     from components.fetch.s3_sources import record_uploads
     from mynah.mlflow_client.store import Store
-    from mynah.tracking.runs import end_run, start_parent, step_run
+    from mynah.tracking.runs import end_run, start_parent
+    from mynah.tracking.step_run import step_run
 
     client, name = bucket
     source, other = (f"s3://{name}/uploads/{bot}/{'0' * 64}/" for bot in ("lark", "robin"))

@@ -16,7 +16,8 @@ from components.sweep.trial_records import COMPLETED, FAILED, RUNNING, SKIPPED, 
 from mynah.mlflow_client.client import client
 from mynah.mlflow_client.store import Store
 from mynah.tracking.open import open_store
-from mynah.tracking.runs import end_run, start_parent, step_run
+from mynah.tracking.runs import end_run, start_parent
+from mynah.tracking.step_run import step_run
 from tests.services.trials.trial_runs import LONG, QUICK, Sweeping
 
 
@@ -55,7 +56,7 @@ from pathlib import Path
 from mynah.training.recipe import build
 from mynah.mlflow_client.client import Store
 from components.sweep.trial import TrialSettings, trial
-from mynah.tracking.runs import step_run
+from mynah.tracking.step_run import step_run
 
 number, parent, data, base = int(sys.argv[1]), *sys.argv[2:]
 store = Store.from_environment()

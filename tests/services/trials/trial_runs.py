@@ -3,7 +3,8 @@
 import itertools
 
 from components.sweep.trial import TrialSettings, trial
-from mynah.tracking.runs import start_parent, step_run, steps_of
+from mynah.tracking.runs import start_parent, steps_of
+from mynah.tracking.step_run import step_run
 from mynah.training.recipe import build
 
 QUICK = {"epochs": 2, "block": 32}
