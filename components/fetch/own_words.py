@@ -12,6 +12,7 @@ from mynah.core.names import author_name
 
 QUOTED_LINE = re.compile(r"^[ \t]{0,3}(?:>|&gt;).*(?:\n|$)", re.MULTILINE)
 SHOWN_AUTHORS = 20
+DELETED = {"[deleted]", "[removed]"}  # what Reddit leaves of a text
 
 
 def without_quoted_lines(text: str) -> str:

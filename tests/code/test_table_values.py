@@ -128,3 +128,13 @@ def test_another_number_does_not_repair_an_id(tmp_path: Path, said: Said, other:
     [post] = posts_of(tmp_path, jsonl_of(tmp_path, {"text": "x", "author": "ann", "id": "1.23457E+18", "tweet_id": other}))
     assert post.id == "row-1"
     assert "1 id that lost" in said()
+
+
+def test_what_reddit_leaves_of_a_deleted_text_is_no_post(tmp_path: Path, said: Said) -> None:  # noqa: F811
+    rows = [
+        {"author": "wren", "text": "[deleted] scenes"},
+        {"author": "wren", "text": "[removed]"},
+        {"author": "[deleted]", "text": "[deleted]"},
+    ]
+    assert [post.text for post in posts_of(tmp_path, jsonl_of(tmp_path, *rows))] == ["[deleted] scenes"]
+    assert "which Reddit leaves of a deleted one" in said()

@@ -12,7 +12,7 @@ from components.fetch import untrusted_json
 from components.fetch.archives.csv_records import csv_records
 from components.fetch.archives.members import find_members, member_head
 from components.fetch.archives.zip_folder import Archive
-from components.fetch.own_words import without_quoted_lines
+from components.fetch.own_words import DELETED, without_quoted_lines
 from components.fetch.skipped_posts import usable_posts
 from components.fetch.sources import Content, printable
 from components.fetch.tables.column_names import Role, role_of
@@ -29,7 +29,6 @@ FULL_NAME = {
     "comments": "t1_",
     "posts": "t3_",
 }  # prefixes of ids, which are counted apart: https://www.reddit.com/dev/api/#fullnames
-DELETED = {"[deleted]", "[removed]"}
 ARCHIVE_NAME = re.compile(r"export_([A-Za-z0-9_-]{2,30})_[0-9]{8}.*")
 MAX_ID_CHARACTERS = 200
 NO_BODY = "it has no text"

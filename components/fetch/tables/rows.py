@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from components.fetch import untrusted_json
+from components.fetch.own_words import DELETED
 from components.fetch.sources import printable
 from components.fetch.tables.column_names import Role, flat, key_of, role_of
 from components.fetch.tables.findings import Findings
@@ -207,6 +208,8 @@ class RowReader:
             raise InputError(f"{place}: text is missing, and should be text{other}", FIX)
         if key_of(name) not in WHOLE_TEXTS and any(mark(value) for _, value in fields.get(Role.TRUNCATED, ())):
             self.findings.add(self.findings.cut_texts, place)
+        if text in DELETED:
+            raise InputError(f"{place}: the text is {text}, which Reddit leaves of a deleted one", FIX)
         return printable(typed(text, str, "text", place))
 
     def _identity(self, fields: Fields, place: str, number: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS_TO_START = 120
+SECONDS_TO_START = 300
 
 
 @dataclass(frozen=True)
