@@ -58,8 +58,7 @@ def gated(x: Tensor, activation: str) -> Tensor:
 
 def _gated(x: Tensor, activation: str) -> Tensor:
     gate, up = x.chunk(2, 1)
-    wide = gate.float()  # rounded once, after the product
-    return (silu(wide) if activation == "silu" else gelu(wide, approximate="tanh")).mul_(up).to(x.dtype)
+    return (silu(gate) if activation == "silu" else gelu(gate, approximate="tanh")).mul_(up)
 
 
 def capped(x: Tensor, cap: float) -> Tensor:

@@ -208,9 +208,10 @@ class RowReader:
             raise InputError(f"{place}: text is missing, and should be text{other}", FIX)
         if key_of(name) not in WHOLE_TEXTS and any(mark(value) for _, value in fields.get(Role.TRUNCATED, ())):
             self.findings.add(self.findings.cut_texts, place)
+        text = printable(typed(text, str, "text", place))
         if text in DELETED:
             raise InputError(f"{place}: the text is {text}, which Reddit leaves of a deleted one", FIX)
-        return printable(typed(text, str, "text", place))
+        return text
 
     def _identity(self, fields: Fields, place: str, number: int) -> str:
         found = [without_quotes(value) for _, value in fields.get(Role.ID, ())]

@@ -68,7 +68,7 @@ def post_of(element: object, place: str, account: Account, notes: Sequence[Note]
         text=note.text if note else text,
         created_at=when,
         kind=kind,
-        language=untrusted_json.text(tweet.get("lang")),
+        language=printable(typed(tweet.get("lang") or "", str, "lang", place)),
         source=source,
         entities=note.entities if note else entities_of(tweet, text),
         reply_to="" if kind is Kind.REPOST else _reply_to(tweet, "status"),
