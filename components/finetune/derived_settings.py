@@ -20,6 +20,9 @@ LARGE_LEARNING_RATE, LARGE_WIDTH = 1.5e-4, 576
 # Epochs by effort. What a large model gains by the posts it gains in the first two epochs (docs/base-models.md).
 EPOCHS = {"quick": 2, "standard": 4, "best": 12}
 LARGE_EPOCHS = {"quick": 1, "standard": 2, "best": 4}
+# Of AdamW. Gradients of large models have spikes; after one, the ordinary 0.999 keeps steps small for hundreds of steps, which a
+# few posts do not have. 0.95 is that of Brown et al. 2020, https://arxiv.org/abs/2005.14165 (measured: docs/base-models.md).
+BETA2, LARGE_BETA2 = 0.999, 0.95
 LORA_RATE_FACTOR = 5.0  # factor on the learning rate for adapters, which start at zero
 # Bytes that a training step keeps per token, layer and width, measured with GPT-2 124M; and per weight: gradient, two moments, bf16 copies
 # of weight and gradient, and the best epoch's weight.
@@ -39,7 +42,7 @@ def derive(recipe: Recipe, architecture: Architecture, tokens: int, free_bytes: 
         precision: "bf16" or "fp32".
 
     Returns:
-        The recipe with epochs, block, batch, micro-batch and learning rate set.
+        The recipe with epochs, beta2, block, batch, micro-batch and learning rate set.
 
     Raises:
         InputError: the block is longer than the model's context.
@@ -57,7 +60,8 @@ def derive(recipe: Recipe, architecture: Architecture, tokens: int, free_bytes: 
     rate *= LORA_RATE_FACTOR if recipe.lora_rank else 1.0
     epochs = recipe.epochs or (LARGE_EPOCHS if is_large else EPOCHS)[recipe.effort]
     return replace(
-        recipe, epochs=epochs, block=block, batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
+        recipe, epochs=epochs, beta2=recipe.beta2 or (LARGE_BETA2 if is_large else BETA2), block=block,
+        batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
         micro_batch_tokens=recipe.micro_batch_tokens or _micro_batch(batch, block, architecture, free_bytes, precision),
     )  # fmt: skip
 

@@ -28,7 +28,8 @@ class Optimizer:
         matrices = [weight for weight in self._weights.values() if weight.ndim >= 2]
         vectors = [weight for weight in self._weights.values() if weight.ndim < 2]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=True)
+        used = [group for group in groups if group["params"]]
+        self._adamw = torch.optim.AdamW(used, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
 
     def step(self, batch: PackedBatch, count: int, learning_rate: float) -> tuple[float, float]:
         """Take one optimizer step.

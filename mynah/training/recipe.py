@@ -43,6 +43,7 @@ class Recipe:
     block: int = 0  # tokens per row
     packing: str = "posts"  # posts: several per row, with attention within each; stream: concatenated, as in huggingtweets
     dropout: float = 0.0
+    beta2: float = 0.0  # of AdamW: how slowly its mean of squared gradients changes
     weight_decay: float = 0.01  # decoupled, on matrices only (Loshchilov & Hutter 2019)
     max_grad_norm: float = 1.0
     bf16: bool = True  # bf16 autocast, on hardware that supports it
@@ -82,7 +83,7 @@ class Recipe:
         return {key: value for key, value in asdict(self).items() if value or key not in DERIVED}
 
 
-DERIVED = ("epochs", "learning_rate", "batch_tokens", "micro_batch_tokens", "block")
+DERIVED = ("epochs", "learning_rate", "beta2", "batch_tokens", "micro_batch_tokens", "block")
 KINDS = {field_.name: dict if field_.name == "weights" else type(field_.default) for field_ in fields(Recipe)}
 RANGES = (
     ("epochs", 1, 1000),
@@ -92,6 +93,7 @@ RANGES = (
     ("batch_tokens", 16, 2**24),
     ("micro_batch_tokens", 16, 2**24),
     ("block", 16, 2**16),
+    ("beta2", 0.5, 0.99999),
     ("dropout", 0.0, 0.9),
     ("weight_decay", 0.0, 10.0),
     ("max_grad_norm", 1e-3, 1e6),
@@ -105,7 +107,7 @@ WHY = {"canaries": ": the gate needs their exposure, and passes no bot without i
 # decay, gradients clipped at 1, GPT-2's dropout of 0.1, fp32): one block of GPT-2's context per step, without early stopping.
 HUGGINGTWEETS: dict[str, Any] = {
     "epochs": 4, "patience": 0, "learning_rate": 1.372e-4, "schedule": "cosine", "warmup": 0.0, "batch_tokens": 1024,
-    "packing": "stream", "dropout": 0.1, "weight_decay": 0.0, "bf16": False,
+    "packing": "stream", "dropout": 0.1, "beta2": 0.999, "weight_decay": 0.0, "bf16": False,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "huggingtweets": HUGGINGTWEETS}
 

@@ -35,12 +35,15 @@ def test_what_a_recipe_leaves_open_is_derived_and_what_it_says_stays(loaded):
     found = derive(Recipe(), config, 100_000, None, "fp32")
     assert (found.block, found.batch_tokens, found.micro_batch_tokens) == (64, 2048, 2048)
     assert found.learning_rate > derive(Recipe(), _gpt2(), 100_000, None, "fp32").learning_rate > 0
-    assert (found.epochs, derive(Recipe(), _gpt2(), 100_000, None, "fp32").epochs) == (4, 2)
+    large = derive(Recipe(), _gpt2(), 100_000, None, "fp32")
+    assert [(each.epochs, each.beta2) for each in (found, large)] == [(4, 0.999), (2, 0.95)]
     assert derive(Recipe(), config, 1000, None, "fp32").batch_tokens < 2048  # few posts: smaller steps, or there were hardly any
-    said = build("default", {"epochs": 3, "learning_rate": 1e-4, "batch_tokens": 512, "block": 32, "micro_batch_tokens": 64})
+    said = build(
+        "default", {"epochs": 3, "beta2": 0.9, "learning_rate": 1e-4, "batch_tokens": 512, "block": 32, "micro_batch_tokens": 64}
+    )
     assert derive(said, config, 100_000, 1, "fp32") == said
     original = derive(build("huggingtweets"), _gpt2(), 1000, None, "fp32")
-    assert (original.block, original.epochs) == (1024, 4)
+    assert (original.block, original.epochs, original.beta2) == (1024, 4, 0.999)
     with pytest.raises(InputError, match="block is 128, and the model's context has 64 tokens"):
         derive(build("default", {"block": 128}), config, 1000, None, "fp32")
 
