@@ -61,7 +61,10 @@ def fetch(
     provenances = fetch(sources, out, limit, store, basis, budget, author, columns)
     result(
         [asdict(provenance) for provenance in provenances],
-        "\n".join(f"{provenance.posts:,} posts from {provenance.source} → {out}" for provenance in provenances),
+        "\n".join(
+            f"{provenance.posts:,} {'post' if provenance.posts == 1 else 'posts'} from {provenance.source} → {out}"
+            for provenance in provenances
+        ),
         as_json,
     )
 
