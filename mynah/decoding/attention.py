@@ -8,6 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from mynah.models.architecture import Architecture
 
+BLOCK = 32  # keys; the cache is exactly as long as is attended to, for matmul copies a cache that is longer
 # Query heads of one key head that are multiplied at once. With four or more MKL adds in an order that depends on the cache's length, and so
 # on the longest sequence beside.
 HEADS_AT_ONCE = 3

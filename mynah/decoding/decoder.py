@@ -11,14 +11,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from mynah.decoding.attention import PromptAttention, StepAttention
+from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, capped, gated, normalised, rms_normalised, split_heads
 from mynah.decoding.model import Layer, Model
 
 Attend = Callable[
     [int, Tensor, Tensor], Tensor
 ]  # (layer, queries [rows, heads, head], keys and values [rows, 2, kv_heads, head])
-BLOCK = 32  # keys; the cache is exactly as long as is attended to, for matmul copies a cache that is longer
 
 
 class KVCacheBatch:

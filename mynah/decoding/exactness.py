@@ -1,4 +1,4 @@
-"""Whether a row of a layer's result is the same to the bit whatever the other rows are: tried, because processors differ.
+"""Whether a row of a layer's or of attention's result is the same to the bit whatever the other rows are: tried, because processors differ.
 
 oneDNN, FBGEMM and MKL choose the blocks in which they add up by the number of rows, the sizes of the matrix, the instructions that the
 processor has and the number of threads. With AMX, for example, oneDNN 3.7 adds up to 32 rows in another order than more.
@@ -6,17 +6,32 @@ processor has and the number of threads. With AMX, for example, oneDNN 3.7 adds 
 
 import functools
 import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from mynah.decoding.attention import BLOCK, StepAttention
 from mynah.decoding.kernels import THREADS, Kernels
+from mynah.models.architecture import Architecture
 
 # The libraries change their blocks between these; the larger ones are prompts, of which many rows are computed together.
 ROWS = (1, 2, 3, 5, 8, 14, 20, 32, 48, 64, 130, 185, 300)
 MAX_RESULTS = 1 << 23  # numbers; the last layer of GPT-2 has 50,432 for each row, and never more than 64 rows
 DISTINCT = 64  # outputs; the rest of the matrix repeats them
 SEED = 0
+LENGTHS = (
+    20,
+    50,
+    90,
+    120,
+    150,
+    180,
+    220,
+    250,
+    300,
+)  # tokens of the texts that are attended to; MKL changes its blocks between these
+BESIDE = 320  # tokens of a text beside them
 
 
 @functools.cache
@@ -32,16 +47,62 @@ def rows_are_independent(kernels: Kernels, outputs: int, inputs: int, activation
         inputs: Numbers in a row.
         activation: Whether GPT-2's GELU follows.
     """
+    return _in_a_thread(lambda: _try(kernels, outputs, inputs, activation))
+
+
+@functools.cache
+def attention_is_independent(kernels: Kernels, of: Architecture) -> bool:
+    """Return whether it holds for attention over the cache, which is as long as the longest text beside needs. Blocks for milliseconds.
+
+    Args:
+        kernels: For the numbers' type.
+        of: The heads.
+    """
+    return _in_a_thread(lambda: _try_attention(kernels, of))
+
+
+def _in_a_thread(trial: Callable[[], bool]) -> bool:
+    """Return the result of a trial with the threads that decode."""
     found: list[bool] = []
 
     def work() -> None:
         torch.set_num_threads(THREADS)
-        found.append(_try(kernels, outputs, inputs, activation))
+        found.append(trial())
 
-    trial = threading.Thread(target=work, name="exactness")
-    trial.start()
-    trial.join()
+    thread = threading.Thread(target=work, name="exactness")
+    thread.start()
+    thread.join()
     return found[0]
+
+
+@torch.inference_mode()
+def _try_attention(kernels: Kernels, of: Architecture) -> bool:
+    generator = torch.Generator().manual_seed(SEED)
+    lengths = torch.tensor([*LENGTHS, BESIDE])
+    keys = _padded(BESIDE)
+    cache = torch.randn(2, len(lengths), of.kv_heads, keys, of.head, generator=generator)
+    for values, length in zip(cache[1], lengths.tolist(), strict=True):  # equal weights of these add up to rounding alone
+        first, second = torch.randperm(length, generator=generator)[: length // 2 * 2].view(2, -1)
+        values[:, second] = -values[:, first]
+    cache = cache.to(kernels.device, kernels.dtype)
+    places = (lengths - 1).to(kernels.device)
+    for query in (
+        torch.zeros(len(lengths), of.heads, of.head),
+        torch.randn(len(lengths), of.heads, of.head, generator=generator),
+    ):
+        queries = query.to(kernels.device, kernels.dtype)
+        together = StepAttention(of, places, keys)(queries, cache, 0)
+        for row, length in enumerate(LENGTHS):
+            own = cache[:, row : row + 1, :, : _padded(length)].contiguous()
+            alone = StepAttention(of, places[row : row + 1], _padded(length))(queries[row : row + 1], own, 0)
+            if not torch.equal(alone[0], together[row]):
+                return False
+    return True
+
+
+def _padded(length: int) -> int:
+    """The length of a cache for a text of `length` tokens."""
+    return -(-length // BLOCK) * BLOCK
 
 
 @torch.inference_mode()

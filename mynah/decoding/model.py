@@ -12,7 +12,7 @@ from torch import Tensor
 from mynah.core.errors import InputError
 from mynah.data.scripts import read_scripts
 from mynah.data.verbatim_filter import Bloom, read_bloom
-from mynah.decoding.exactness import rows_are_independent
+from mynah.decoding.exactness import attention_is_independent, rows_are_independent
 from mynah.decoding.kernels import FREE_CORES, THREADS, Kernels, Linear, chosen
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
 from mynah.decoding.weights import BlockWeights, Norm, Weights
@@ -84,7 +84,11 @@ class Model:
     @property
     def is_exact(self) -> bool:
         """Whether a row's result is the same to the bit whatever the other rows are. Blocks for a moment when it is asked first."""
-        return self.kernels.is_exact and all(rows_are_independent(self.kernels, *sizes) for sizes in self.sizes)
+        return (
+            self.kernels.is_exact
+            and all(rows_are_independent(self.kernels, *sizes) for sizes in self.sizes)
+            and attention_is_independent(self.kernels, self.architecture)
+        )
 
     def encode(self, text: str) -> list[int]:
         """Token ids; a literal <|endoftext|> in the text is taken as plain characters."""
