@@ -62,23 +62,23 @@ def start_server(command: Sequence[str], path: str, body: dict[str, Any] | None 
         threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
         server = Server(found.group(), process.pid, path, body or {})
         if health:
-            _wait_until_healthy(server, health)
+            _wait_until_healthy(server, health, process)
         yield server
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _wait_until_healthy(server: Server, path: str) -> None:
+def _wait_until_healthy(server: Server, path: str, process: subprocess.Popen[str]) -> None:
     ends = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < ends:
+    while time.monotonic() < ends and process.poll() is None:
         try:
             server.get(path)
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
         else:
             return
-    raise SystemExit(f"{server.url}{path} did not answer 200 within {SECONDS_TO_START} s")
+    raise SystemExit(f"{server.url}{path} did not answer 200 within {SECONDS_TO_START} s, or the server ended")
 
 
 @dataclass(frozen=True)
