@@ -82,8 +82,12 @@ class StepAttention:
         keys, values = cache
         if of.heads != of.kv_heads:
             keys, grouped = keys.float(), grouped.float()  # a product of bf16 would round each score to 8 bits
-        found = [self._attend(part, keys, values, window) for part in torch.split(grouped, HEADS_AT_ONCE, 2)]
-        return torch.cat(found, 2)[:, : of.kv_heads].reshape(slots, of.heads * of.head)
+        if grouped.shape[2] <= HEADS_AT_ONCE:
+            found = self._attend(grouped, keys, values, window)
+        else:
+            parts = torch.split(grouped, HEADS_AT_ONCE, 2)
+            found = torch.cat([self._attend(part, keys, values, window) for part in parts], 2)
+        return found[:, : of.kv_heads].reshape(slots, of.heads * of.head)
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
         """Query heads that share keys and values, [slots, kv_heads, heads, head] -> the same, of the values' dtype."""
