@@ -17,7 +17,7 @@ from mynah.storage.open import open_artifact_store
 from mynah.storage.work_folder import current_uri, path_in, require_own_parts
 from tests.code.conftest import RUN
 
-HERE = Path("/here/work")
+HERE = Path("/srv/bots")
 ODD = ["work", "w \u00f6 rk", "100%", "%2e%2e", "#1", "x?y=1", "a;b", "mlartifacts2", "~", "c:", "\n", "*", "-", " "]
 NAMES = st.sampled_from(ODD) | st.text(
     st.characters(codec="utf-8", categories=["L", "P", "Z"], exclude_characters="/."), min_size=1
@@ -28,15 +28,15 @@ FOLDERS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: Path("/", *n
 @pytest.mark.parametrize(
     ("recorded", "below"),
     [
-        (f"file:///there/work/mlartifacts/{RUN}/artifacts", f"mlartifacts/{RUN}/artifacts"),
-        (f"/there/work/mlartifacts/{RUN}/artifacts", f"mlartifacts/{RUN}/artifacts"),
-        (f"file:///here/work/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),
-        (f"file:///here/work/original/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),  # a copy that holds the original
+        (f"file:///mnt/bots/mlartifacts/{RUN}/artifacts", f"mlartifacts/{RUN}/artifacts"),
+        (f"/mnt/bots/mlartifacts/{RUN}/artifacts", f"mlartifacts/{RUN}/artifacts"),
+        (f"file:///srv/bots/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),
+        (f"file:///srv/bots/original/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),  # a copy that holds the original
         (f"file:///here/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),  # a copy within the original
         (f"file:///a/mlartifacts/w/mlartifacts/{RUN}", f"mlartifacts/{RUN}"),
         ("file:///there/w%C3%B6rk%20%231/mlartifacts/models/m-1/artifacts", "mlartifacts/models/m-1/artifacts"),
         ("file:///there/mlartifacts", "mlartifacts"),
-        ("/here/work/made/by/hand", "made/by/hand"),
+        ("/srv/bots/made/by/hand", "made/by/hand"),
     ],
 )
 def test_recorded_files_lie_in_the_folder_where_it_is_now(recorded, below):
@@ -47,7 +47,7 @@ def test_recorded_files_lie_in_the_folder_where_it_is_now(recorded, below):
 @pytest.mark.parametrize(
     "recorded",
     [
-        "mlruns/0", "", ".", "./mlartifacts/../../x", "mlartifacts/1", "file:///here/work/..", "/here/work/x/../../y",
+        "mlruns/0", "", ".", "./mlartifacts/../../x", "mlartifacts/1", "file:///srv/bots/..", "/srv/bots/x/../../y",
         "file:///there/mlartifacts/../../here/x", "file:///there/mlartifacts/%2e%2e/%2e%2e/x", "file:///there/mlartifacts/%2e%2e",
         f"file:///there/mlartifacts/{RUN}%00", "file:mlruns",
     ],
@@ -175,12 +175,12 @@ def item(address):
 @pytest.mark.parametrize(
     "record",
     [
-        {"folder": "/there/work"}, {"store": "sqlite:////there/work/mlflow.db"}, {"searched": ["x", "the work folder /there/work"]}, {},
+        {"folder": "/mnt/bots"}, {"store": "sqlite:////mnt/bots/mlflow.db"}, {"searched": ["x", "the work folder /mnt/bots"]}, {},
     ],
 )  # fmt: skip
 def test_a_journal_and_a_receipt_name_the_folder_as_it_lies_now(tmp_path, record):
     store = Store.in_folder(tmp_path)
-    named = [item(f"/there/work/{name}") for name in (f"mlartifacts/{RUN}", "runs/1/posts.jsonl")] + [
+    named = [item(f"/mnt/bots/{name}") for name in (f"mlartifacts/{RUN}", "runs/1/posts.jsonl")] + [
         item("/cache/x-pages/1.jsonl")
     ]
     row = ErasableItem("run", RUN, "")

@@ -31,7 +31,9 @@ def vllm(python: str, checkpoint: Path) -> Side:
         }  # fmt: skip
         words = [python, "-m", "vllm.entrypoints.cli.main", "serve", str(checkpoint)]
         words += [text for name, value in options.items() for text in (f"--{name}", str(value))]
-        environment = "OMP_NUM_THREADS=2 VLLM_CPU_KVCACHE_SPACE=2 VLLM_LOGGING_LEVEL=WARNING VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1"
+        environment = (
+            "OMP_NUM_THREADS=2 VLLM_CPU_KVCACHE_SPACE=2 VLLM_LOGGING_LEVEL=WARNING VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1"
+        )
         command = f"echo http://127.0.0.1:{port} >&2; exec env {environment} {shlex.join(words)}"
         with start_server(["sh", "-c", command], "/v1/completions", WITHOUT_SEEDS, health="/health") as server:
             yield server
