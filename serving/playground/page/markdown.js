@@ -11,11 +11,12 @@ const ITEM = /^(?:[-*+]|(\d{1,9})[.)]) +/;
 const INLINE =
   /``([^]{1,400}?)``|`([^`]{1,400})`|(!?)\[([^[\]]{0,300})\]\(([^()\s]{0,500})\)|\*\*([^*]{1,500})\*\*/g;
 const REFERENCE = /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|(amp|lt|gt|quot|nbsp));/g;
+const AVATAR = /<img src="avatar-\d{1,3}\.png"[^<>]{0,80} alt="">&nbsp; /g; // a decoration, before an author's name
 const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', nbsp: "\u00a0" };
 
 /** Return the card as a fragment, with folded sections and without its front matter. */
 export function render(source) {
-  const lines = clean(source).split("\n");
+  const lines = clean(source).replace(AVATAR, "").split("\n");
   const out = document.createDocumentFragment();
   let section = out;
   let at = lines[0].trim() === "---" ? lines.indexOf("---", 1) + 1 : 0;

@@ -86,7 +86,9 @@ def serving(bots):
 @pytest.fixture(scope="module")
 def bots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cards")
-    (folder / "README.md").write_text("# wren\n\nA bot that writes like Wren.\n")
+    (folder / "README.md").write_text(
+        '# wren\n\nA bot that writes like <img src="avatar-1.png" width="64" height="64" align="middle" alt="">&nbsp; Wren.\n'
+    )
     (folder / "sly.md").write_text(HOSTILE)
     (folder / "predictions.png").write_bytes(png())
     (folder / "fake.png").write_bytes(b"<svg onload=alert(1)>")
