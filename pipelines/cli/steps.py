@@ -59,14 +59,8 @@ def fetch(
 
         store = open_store(workdir)
     provenances = fetch(sources, out, limit, store, basis, budget, author, columns)
-    result(
-        [asdict(provenance) for provenance in provenances],
-        "\n".join(
-            f"{provenance.posts:,} {'post' if provenance.posts == 1 else 'posts'} from {provenance.source} → {out}"
-            for provenance in provenances
-        ),
-        as_json,
-    )
+    lines = [f"{each.posts:,} {'post' if each.posts == 1 else 'posts'} from {each.source} → {out}" for each in provenances]
+    result([asdict(each) for each in provenances], "\n".join(lines), as_json)
 
 
 def filter_(

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ EVENT_STEP = 64  # bytes; the sizes of events with obfuscation are multiples of 
 
 
 @dataclass(slots=True)
-class Reply:
+class Reply(ABC):
     """A response under construction, with what all of its parts share."""
 
     request: CompletionRequest | ChatRequest
@@ -51,13 +52,13 @@ class Reply:
         ]
         return {**self.head(self.kind), "choices": choices, "usage": self.usage()}
 
+    @abstractmethod
     def choice(self, prompt: int, sample: int, answer: Answer) -> dict[str, Any]:
         """Return one of the texts: of the sample `sample` of the prompt `prompt`, by their indexes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def deltas(self, chunk: TextChunk) -> Sequence[Mapping[str, Any]]:
         """Return what a chunk adds to a choice; nothing while it has no text yet: part of a character, or of a stop string."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

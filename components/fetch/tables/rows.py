@@ -23,6 +23,7 @@ from components.fetch.tables.values import (
     is_missing,
     is_nobody,
     mark,
+    own_entities,
     says_nothing,
     shown,
     typed,
@@ -34,7 +35,7 @@ from mynah.core.errors import InputError
 from mynah.core.names import author_name
 from mynah.core.progress import notify
 from mynah.data.authors import author_key
-from mynah.data.posts import Entity, Kind, Post, versions_of
+from mynah.data.posts import Kind, Post, versions_of
 
 MAX_ID_CHARACTERS = 200
 TWEETS_CSV = {"tweet_id", "timestamp", "text", "retweeted_status_id"}  # the columns of X's own tweets.csv (to 2019)
@@ -42,7 +43,6 @@ TWEETS_CSV = {"tweet_id", "timestamp", "text", "retweeted_status_id"}  # the col
 POST_FIELDS = [field.name for field in fields_of(Post)]
 REQUIRED_FIELDS, ALL_FIELDS = set(POST_FIELDS[:7]), set(POST_FIELDS)
 MAX_PLANS = 1000  # rows of JSONL may all have other columns
-ENTITY_KINDS = {"url", "mention", "hashtag", "media"}
 STRICT_AUTHORS = {"author", "username", "screenname"}  # of other columns what is not text, such as a number, is passed over
 WHOLE_TEXTS = {"extendedtweetfulltext", "notetweettext", "fulltext", "rawcontent"}
 
@@ -120,7 +120,7 @@ class RowReader:
             kind=kind,
             language=untrusted_json.text(_first(fields, Role.LANGUAGE)),
             source=printable(str(row["source"])) if own else self.reader,
-            entities=_entities(row.get("entities"), text) if own else (),
+            entities=own_entities(row.get("entities"), text) if own else (),
             reply_to=reply_to,
             reply_to_self=row.get("reply_to_self") is True if own else answers_itself or self._answers_account(row),
             client=printable(str(row.get("client") or "")) if own else client_of(client),
@@ -292,11 +292,3 @@ def _first(fields: Fields, role: Role) -> Any:  # noqa: ANN401 - a cell has any 
 
 def _bounded(number: str) -> str:
     return number.strip() if len(number) <= MAX_ID_CHARACTERS else ""
-
-
-def _entities(value: object, text: str) -> tuple[Entity, ...]:
-    spans = (
-        (untrusted_json.number(span.get("start")), untrusted_json.number(span.get("end")), untrusted_json.text(span.get("kind")))
-        for span in untrusted_json.records(value)
-    )
-    return untrusted_json.entities((span for span in spans if span[2] in ENTITY_KINDS and span[0] >= 0), len(text))

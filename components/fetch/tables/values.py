@@ -10,7 +10,9 @@ from components.fetch.sources import printable
 from components.fetch.tables.column_names import Role
 from components.fetch.x import export_json
 from mynah.core.errors import InputError
+from mynah.data.posts import Entity
 
+ENTITY_KINDS = {"url", "mention", "hashtag", "media"}
 FIX = "Correct or remove that row."
 
 EXACT = 2**53  # a float holds whole numbers exactly below it
@@ -140,3 +142,12 @@ def _written_out(text: str) -> str:
         return str(int(Decimal(text.replace(",", "."))))
     except (InvalidOperation, ValueError, OverflowError):
         return ""
+
+
+def own_entities(value: object, text: str) -> tuple[Entity, ...]:
+    """Return the entities of a post as Mynah wrote them, without those that are not within `text`."""
+    spans = (
+        (untrusted_json.number(span.get("start")), untrusted_json.number(span.get("end")), untrusted_json.text(span.get("kind")))
+        for span in untrusted_json.records(value)
+    )
+    return untrusted_json.entities((span for span in spans if span[2] in ENTITY_KINDS and span[0] >= 0), len(text))
