@@ -25,9 +25,9 @@ LARGE_EPOCHS = {"quick": 1, "standard": 2, "best": 4}
 BETA2, LARGE_BETA2 = 0.999, 0.95
 LORA_RATE_FACTOR = 5.0  # factor on the learning rate for adapters, which start at zero
 # Bytes that a training step keeps per token, layer and width, measured with GPT-2 124M; and per weight: gradient, two moments, bf16 copies
-# of weight and gradient, and the best epoch's weight.
+# of weight and gradient.
 ACTIVATION_BYTES = {"bf16": 60, "fp32": 110}
-BYTES_PER_WEIGHT = 20
+BYTES_PER_WEIGHT = 16
 USABLE_MEMORY_SHARE = 0.8
 
 

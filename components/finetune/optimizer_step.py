@@ -92,20 +92,10 @@ class Optimizer:
         self.micro_batch_tokens = rows_at_once // 2 * self._block
         notify(f"out of memory: from now on {self.micro_batch_tokens:,} tokens at once", "warning")
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return copies of the trainable weights on the CPU, by name, in their own shapes and dtypes."""
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self._weights.items()}
-
-    def copy_weights(self, copies: Mapping[str, Tensor]) -> None:
-        """Copy the trainable weights into `copies`, as `weights()` returned them: a second set of copies would double the peak."""
-        for name, weight in self._weights.items():
-            copies[name].copy_(weight.detach())
-
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load `weights`, as `weights()` returned them."""
-        with torch.no_grad():
-            for name, weight in self._weights.items():
-                weight.copy_(weights[name])
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The trainable weights themselves, by name."""
+        return self._weights
 
     def state(self, best: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """Return every tensor that the next step depends on.
@@ -127,14 +117,14 @@ class Optimizer:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Load the tensors that `state` returned; return the best weights among them, {} where these were the base model's."""
-        self.load_weights({name: tensors[f"weight.{name}"] for name in self._weights})
         for name, weight in self._weights.items():
+            weight.data.copy_(tensors[f"weight.{name}"])
             state: dict[str, Any] = {key: tensors[f"{key}.{name}"].clone() for key in MOMENTS}
             self._adamw.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        return {name: tensors[f"best.{name}"].clone() for name in self._weights if f"best.{name}" in tensors}
+        return {name: tensors[f"best.{name}"] for name in self._weights if f"best.{name}" in tensors}
 
     def state_bytes(self) -> int:
         """Return the size of a saved state in bytes: weights, two moments and best weights."""

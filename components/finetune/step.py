@@ -78,13 +78,13 @@ def finetune(
     shares(list(train), settings.recipe.weights)  # raises for a weight of an author without posts
     base = resolve(settings.base_model)
     require_memory(base, settings.recipe)
-    require_space(out.parent, 2 * _weight_bytes(base), "writing the fine-tuned model")
+    require_space(out.parent, 4 * _weight_bytes(base), "writing the fine-tuned model")
     with waiting(f"Loading {base.name}"):
         from components.finetune.process_group import ProcessGroup
         from components.finetune.trainer import Trainer  # imports torch (2 s): after every check that needs no torch
 
         loaded, group = checkpoint.load(base.folder), ProcessGroup.join()
-    training = Trainer(loaded, train, held_out, settings.recipe, group, settings.parent_authors)
+    training = Trainer(loaded, train, held_out, settings.recipe, group, out.parent, settings.parent_authors)
     inputs = _inputs(data, base, loaded, training.recipe, sum(map(len, train.values())))
     states = States(settings.checkpoints, inputs.identity()) if settings.checkpoints else None
     result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)

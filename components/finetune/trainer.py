@@ -5,11 +5,13 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from components.finetune import derived_settings
+from components.finetune.best_weights import BestWeights
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
 from components.finetune.forward import TrainingForward
 from components.finetune.learning_rate import learning_rate_factor
@@ -49,12 +51,13 @@ class Trainer:
         held_out: the held-out texts, by author.
         recipe: the recipe; derived settings may be left open.
         group: the processes that train together.
+        scratch: a folder for the best epoch's weights, which need as much space as the model in memory.
         parent_authors: authors that the base model was fine-tuned on, for the record in the training state.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, group: ProcessGroup,
-        parent_authors: Sequence[str] = (),
+        scratch: Path, parent_authors: Sequence[str] = (),
     ) -> None:  # fmt: skip
         torch.manual_seed(recipe.seed)
         self._checkpoint, self._group = checkpoint, group
@@ -76,7 +79,7 @@ class Trainer:
         flops = flops_per_token(architecture, self.recipe.block, adapters=bool(self.recipe.lora_rank))
         self._utilisation = Utilisation(flops, device, torch.bfloat16 if bf16 else torch.float32, group.size)
         self._progress = Progress()
-        self._best = self._optimizer.weights()
+        self._best = BestWeights(scratch, self._optimizer.weights)
         self._out_of_time = self._interrupted = False
         self.log: list[dict[str, float]] = []  # the metrics passed to `on_step`, each with its step
 
@@ -119,7 +122,7 @@ class Trainer:
                 if number >= self._progress.epoch and not self._should_stop():
                     self._train_epoch(batches)
                     self._end_epoch()
-        self._optimizer.load_weights(self._best)
+        self._best.load_into(self._optimizer.weights)
         return self._result(self._forward.finish())
 
     def _evaluate_base_model(self) -> None:
@@ -152,7 +155,7 @@ class Trainer:
         current.history.append(epoch)
         current.epoch, current.batch, current.epoch_nats, current.epoch_tokens = current.epoch + 1, 0, 0.0, 0
         if current.best is epoch:
-            self._optimizer.copy_weights(self._best)
+            self._best.save(self._optimizer.weights)
         self._sync_stop_flags()
         self._save_if_due()
 
@@ -225,7 +228,8 @@ class Trainer:
             return
         self._progress = Progress.from_record(state.values["progress"])
         self._progress.resumed_at.append(self._progress.step)
-        self._best = self._optimizer.restore(state.tensors) or self._best
+        if best := self._optimizer.restore(state.tensors):
+            self._best.save(best)
         for line in state.values["log"]:  # a new MLflow run has the whole curve too
             self._record_metrics(int(line["step"]), {key: value for key, value in line.items() if key != "step"})
         if self._group.is_first:
@@ -240,7 +244,8 @@ class Trainer:
             and self._group.is_first
             and (self._interrupted or time.monotonic() - self._last_save >= self._save_seconds)
         ):
-            best = self._best if self._progress.best.epoch else None  # the base model's weights need no copy
+            # The base model's weights need no copy.
+            best = self._best.tensors(self._optimizer.weights) if self._progress.best.epoch else None
             values = {"progress": self._progress.to_record(), "authors": self._authors, "log": self.log}
             try:
                 self._states.save(State(self._progress.step, self._optimizer.state(best), values))
