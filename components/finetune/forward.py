@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.activations import NewGELUActivation
 
 from components.finetune.chunked_loss import vocabulary_loss
+from components.finetune.cpu_body import CpuBody
 from components.finetune.data_packing import Row
 from mynah.core.errors import InputError
 from mynah.models.checkpoint import Checkpoint
@@ -95,18 +96,39 @@ class TrainingForward:
         self._eager = self._device.type == "cpu" and recipe.block <= EAGER_ATTENTION_TOKENS
         model.set_attn_implementation("eager" if self._eager else "sdpa")
         self._body = _compiled(model.base_model) if recipe.compile else model.base_model
+        self._cpu_body = self._own_body(checkpoint, recipe)
 
     def nats(self, rows: Sequence[Row]) -> Tensor:
         """Return the cross-entropy in nats, summed over the predicted tokens of `rows`: a 0-d fp32 tensor with a gradient."""
         inputs = collate(rows, self._end_id, self._block)
         targets = inputs.targets.to(self._device)
         is_target = targets != IGNORED
+        hidden = self._hidden(inputs)
+        return vocabulary_loss(hidden[is_target], self.model.get_output_embeddings().weight, targets[is_target], self._dtype)
+
+    def _own_body(self, checkpoint: Checkpoint, recipe: Recipe) -> CpuBody | None:
+        """Return our own forward pass where it computes the same: on a CPU, short rows, all weights, no dropout; None elsewhere."""
+        of = checkpoint.architecture
+        if not (self._eager and of.rotary) or recipe.lora_rank or recipe.compile or recipe.dropout:
+            return None
+        return CpuBody(self.model.base_model, of, self._dtype)
+
+    def _hidden(self, inputs: Inputs) -> Tensor:
+        """Return the last hidden states, fp32 or bf16 [rows, length, width]."""
+        if self._cpu_body:
+            allowed = inputs.attention_allowed
+            if allowed is None:
+                length = inputs.ids.shape[1]
+                allowed = torch.ones(len(inputs.ids), 1, length, length, dtype=torch.bool).tril_()
+            mask = self._mask(allowed)
+            assert mask is not None
+            return self._cpu_body(inputs.ids, inputs.positions, mask)
         with self._precision():
-            hidden = self._body(
+            hidden: Tensor = self._body(
                 input_ids=inputs.ids.to(self._device), position_ids=inputs.positions.to(self._device),
                 attention_mask=self._mask(inputs.attention_allowed), use_cache=False,
             ).last_hidden_state  # fmt: skip
-        return vocabulary_loss(hidden[is_target], self.model.get_output_embeddings().weight, targets[is_target], self._dtype)
+        return hidden
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """Return the trainable weights by name."""

@@ -22,6 +22,10 @@ class Optimizer:
     def __init__(self, forward: TrainingForward, recipe: Recipe, group: ProcessGroup) -> None:
         self._forward, self._group = forward, group
         self._weights = forward.trainable()
+        for weight in self._weights.values():
+            # Vectors are often fp32 in a file of bf16 matrices. Those are converted, and a vector would keep the whole file mapped.
+            if weight.ndim < 2:
+                weight.data = weight.data.clone()
         self._max_norm = recipe.max_grad_norm
         self.micro_batch_tokens = recipe.micro_batch_tokens
         self._block = recipe.block

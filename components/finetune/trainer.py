@@ -70,7 +70,7 @@ class Trainer:
         texts, architecture = encode_texts(checkpoint, train), checkpoint.architecture
         tokens = sum(len(text.ids) + 1 for author_texts in texts.values() for text in author_texts)
         free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else free_memory()
-        self.recipe = derived_settings.derive(recipe, architecture, tokens, free, self._precision)
+        self.recipe = derived_settings.derive(recipe, architecture, tokens, free, self._precision, device.type)
         canary_ids = [encode(checkpoint, text) for text in canaries.texts(recipe.canaries, recipe.seed)]
         self._epochs = Epochs(texts, self.recipe, checkpoint.begin, checkpoint.end, checkpoint.context, canary_ids)
         self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16)

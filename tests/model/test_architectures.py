@@ -1,6 +1,7 @@
 """Every supported architecture, small and with random weights: the decoder computes what transformers computes, training lowers the loss,
 and other architectures are refused."""
 
+import json
 from itertools import accumulate
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import small_models
 import torch
 from small_models import LLAMA3, SIZES, VOCABULARY, make_checkpoint
+from torch.nn.functional import cross_entropy
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from components.finetune.data_packing import pack
@@ -113,6 +115,44 @@ def test_packed_posts_are_learnt_as_if_each_were_alone(folder, reference):
     adapted = TrainingForward(load(folder), build("default", {"lora_rank": 2, "block": 64}), bf16=False)
     adapted.nats(pack(rows, 64)).backward()
     assert all(weight.grad is not None for weight in adapted.trainable().values())
+
+
+def gradients(model, nats):
+    """Of a loss, for each weight; the model has none afterwards."""
+    model.zero_grad()
+    nats.backward()
+    found = {name: weight.grad for name, weight in model.named_parameters()}
+    model.zero_grad()
+    return found
+
+
+def nats_of_each(model, rows):
+    """By transformers alone, each post by itself."""
+    outputs = [(model(torch.tensor([row])).logits[0, :-1].float(), torch.tensor(row[1:])) for row in rows]
+    return sum(cross_entropy(logits, targets, reduction="sum") for logits, targets in outputs)
+
+
+def distance(found, expected):
+    """How far all gradients together are off, relative to their length."""
+    squares = [((found[name] - expected[name]).square().sum(), expected[name].square().sum()) for name in expected]
+    return (sum(off for off, _ in squares) / sum(length for _, length in squares)).sqrt().item()
+
+
+def test_gradients_are_those_of_transformers(folder):
+    if read_architecture(json.loads((folder / "config.json").read_text()), folder).logits_cap:
+        return  # is not trained
+    checkpoint = load(folder)
+    rows = token_rows(checkpoint, [f"My neighbour {n} listens to the rain" for n in range(9)] + ["x", "a much longer text " * 5])
+    expected = gradients(checkpoint.model, nats_of_each(checkpoint.model, rows))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        nats = nats_of_each(checkpoint.model, rows)
+    rounded = distance(gradients(checkpoint.model, nats), expected)
+    recipe = derive(build("default", {"block": 64}), checkpoint.architecture, 500, None, "fp32")
+    for bf16 in (False, True):
+        trained = load(folder)
+        nats = TrainingForward(trained, recipe, bf16=bf16).nats(pack(rows, 64))
+        off = distance(gradients(trained.model, nats), expected)
+        assert off < (1.25 * rounded if bf16 else 1e-4), (off, rounded)
 
 
 def test_parameters_are_counted(folder, reference):
