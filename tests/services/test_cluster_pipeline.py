@@ -179,6 +179,23 @@ def test_a_schedule_without_news_trains_nothing_and_keeps_no_copy(mynah, kubeflo
     ] == []
 
 
+def test_a_search_hands_on_the_recipe_that_it_found(mynah, kubeflow, on_server, bucket, tmp_path):
+    s3_client, name = bucket
+    bot = f"found-{CANARY}"
+    source = posts(tmp_path / "posts.jsonl", "somebody")
+    spec = submitted(mynah, kubeflow, "--name", bot, "--from", source, "--basis", "permission", "--trials", "2")
+    done = run_pipeline(spec, tmp_path / "root", "sweep")
+    assert done.returncode == 0, done.stdout[-5000:]
+    store, [run] = bot_runs(bot)
+    steps = steps_of(store, run.info.run_id)
+    assert {"trial-1", "trial-2", "choose", "finetune", "register"} < set(steps)
+    best = steps["choose"].data.params
+    searched = set(best) - {"trial"}
+    assert searched
+    assert {key: steps["finetune"].data.params[key] for key in searched} == {key: best[key] for key in searched}
+    assert handed_on(s3_client, name) == []
+
+
 def test_a_failed_run_keeps_what_its_steps_handed_on(mynah, kubeflow, on_server, bucket, tmp_path):
     """For another try, until it is pruned."""
     s3_client, name = bucket
