@@ -55,6 +55,7 @@ class FakeKubeflow(HttpFake):
         self.keeps_workflows = True  # v1beta1 tells the workflow
         self.lost = set()  # runs whose Workflow somebody deleted: v1beta1 tells none
         self.create_fails_after = False  # a create makes the workflow, and answers 500: the database refused a text
+        self.on_create = lambda run_id: None  # what the steps of a run do, as soon as it is made
         self.experiments, self.runs, self.recurring = [], {}, []
         self.script = [("SUCCEEDED", {})]  # what a run looks like at each look: its state, and its steps'
         self.reasons = {}  # step to message
@@ -127,6 +128,7 @@ class FakeKubeflow(HttpFake):
             if "pipeline_spec" not in body:
                 raise Refusal(400, 3, "Failed to create a run: pipeline spec is missing")
             run_id = self.add_run(body["display_name"], **body, created_at=_now())
+            self.on_create(run_id)
             self._fail_after_create("Failed to create a run: Error 1366: Incorrect string value")
             return self._shown(self.runs[run_id])
         if not names:
@@ -233,6 +235,7 @@ class FakeKubeflow(HttpFake):
                 message = "" if is_driver else self.reasons.get(step, "")
                 ran = "Succeeded" if is_driver else phase
                 node = _node(f"wf-1-{number}{at}", f"wf-1.root.{step}.{shown}", shown, "Pod", template, within, ran, message)
+                node["startedAt"] = self.runs[run_id]["created_at"]
                 nodes[node["id"]] = node
         manifest = {"metadata": {"name": "wf-1", "annotations": {}}, "status": {"phase": "Running", "nodes": nodes}}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
