@@ -26,8 +26,8 @@ class Pod:
     phase: str  # Argo's: Pending, Running, Succeeded, Failed, Error, Omitted …
     message: str  # why it waits or failed, or ""
     is_driver: bool
-    started: str  # ISO 8601, or ""
     ended: str  # ISO 8601, or ""
+    started: str = ""  # the same
 
     @property
     def has_failed(self) -> bool:
@@ -58,8 +58,8 @@ def _pod(node: Mapping[str, Any], nodes: Mapping[str, Any], metadata: Mapping[st
     step = _step(node, nodes)
     return Pod(
         _pod_name(node, metadata), step.removesuffix(DRIVER), str(node.get("phase") or "Pending"),
-        " ".join(str(node.get("message") or "").split())[:500], step.endswith(DRIVER), str(node.get("startedAt") or ""),
-        str(node.get("finishedAt") or ""),
+        " ".join(str(node.get("message") or "").split())[:500], step.endswith(DRIVER), str(node.get("finishedAt") or ""),
+        str(node.get("startedAt") or ""),
     )  # fmt: skip
 
 
