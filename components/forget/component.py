@@ -18,13 +18,13 @@ def forget(subject: str, blends: str, receipt: dsl.Output[dsl.Artifact]) -> None
 
     from components.forget.inventory import Subject
     from components.forget.step import forget
-    from components.step_runtime import step
+    from components.step_runtime import process
     from mynah.core.errors import InputError
     from mynah.core.settings import MYNAH_WORKDIR
     from mynah.kubernetes.cluster import Cluster
     from mynah.tracking.open import open_store
 
-    with step("forget", ""):
+    with process("forget"):
         folder = MYNAH_WORKDIR.get()
         if not folder or blends not in ("", "remove"):
             raise InputError(
