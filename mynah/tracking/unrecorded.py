@@ -32,7 +32,7 @@ def spent_tags(api: Any, step: Any) -> dict[str, str]:  # noqa: ANN401 - MlflowC
 def last_sign_of_life(api: Any, step: Any) -> float:  # noqa: ANN401 - MlflowClient, and MLflow's run
     """Return when a step last showed that it runs: its start, or a sample of the machine. Seconds since 1970."""
     samples = [point.timestamp / 1000 for point in api.get_metric_history(step.info.run_id, SIGN_OF_LIFE)]
-    return max([_started(step), *samples])
+    return float(max([_started(step), *samples]))
 
 
 def _started(step: Any) -> float:  # noqa: ANN401 - MLflow's run

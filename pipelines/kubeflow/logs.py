@@ -19,7 +19,7 @@ OWN_LINE = re.compile(
 )
 OPENS_JSON = ("{", "executor_input:")  # at the end of such a line: indented JSON follows
 FILE = re.compile(r"(.+)-(\d+)\.log")
-OTHER_NAMES = {"filter-posts": ("filter",), "finish-run": ()}  # names of steps in their logs
+OTHER_NAMES = {"filter-posts": ("filter",)}  # what a step calls itself, where that is not its name in the pipeline
 
 
 @dataclass(frozen=True, slots=True)
