@@ -110,7 +110,7 @@ class _Log:
     def finish(self) -> None:
         """Upload the rest."""
         self._stop.set()
-        self._thread.join(SECONDS_BETWEEN_UPLOADS)
+        self._thread.join()  # S3's client has bounded waits
         self._upload()
 
     def _run(self) -> None:

@@ -22,6 +22,7 @@ from mynah.tracking.runs import cost_tags, end_run, steps_of
 from mynah.tracking.tags import COST_TAG, ERROR_TAG, SECONDS_TAG, number
 
 LAST_STEP = "promote"
+NEVER_STARTED = "failed before fetch"
 OVER = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -75,7 +76,7 @@ def finish_run(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str
             end_run(store, run.info.run_id, "FINISHED" if done else status)
     outcomes = outcomes_of(kfp_run, store)
     started = {outcome.bot for outcome in outcomes}
-    return outcomes + [Outcome(bot, "failed before fetch", "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
+    return outcomes + [Outcome(bot, NEVER_STARTED, "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
 
 
 def close(kfp_run: str, store: Store, specs: Sequence[str]) -> list[Outcome]:

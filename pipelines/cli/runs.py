@@ -109,7 +109,7 @@ def runs(
         _follow(api, shown.run_id, deadline)
         shown = api.run(shown.run_id)
     shown = settle(api, shown, store)
-    show_run(api, shown, find_outcomes(shown.run_id) if store else None, as_json)
+    show_run(api, shown, find_outcomes(shown) if store else None, as_json)
 
 
 @flatten
@@ -167,30 +167,30 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
         result({"run": run_id, "state": "PENDING"}, run_id, as_json)
         return
     try:
-        _follow(api, run_id, cluster.placement.deadline)
+        run = _follow(api, run_id, cluster.placement.deadline)
     except MynahError:
         if submission.fleet and not as_json:
-            _show_outcomes(run_id)
+            _show_outcomes(api, run_id)
         raise
-    _tell_outcome(run_id, as_json)
+    _tell_outcome(run, as_json)
 
 
-def _show_outcomes(run_id: str) -> None:
+def _show_outcomes(api: "Kubeflow", run_id: str) -> None:
     from pipelines.cli.render import console
     from pipelines.cli.render_runs import outcomes_table
-    from pipelines.kubeflow.outcomes import find_outcomes
+    from pipelines.kubeflow.outcomes import find_outcomes, settle, tracking_store
 
-    if outcomes := find_outcomes(run_id):
+    if outcomes := find_outcomes(settle(api, api.run(run_id), tracking_store())):
         console().print(outcomes_table(outcomes))
 
 
-def _tell_outcome(run_id: str, as_json: bool) -> None:
+def _tell_outcome(run: "KubeflowRun", as_json: bool) -> None:
     """Print what became of each bot of a run that succeeded. Raises GateRefused when one was not promoted."""
     from pipelines.cli.render import console
     from pipelines.cli.render_runs import outcomes_table, sentence
     from pipelines.kubeflow.outcomes import find_outcomes, require_all_promoted
 
-    outcomes = find_outcomes(run_id)
+    outcomes, run_id = find_outcomes(run), run.run_id
     bots = None if outcomes is None else [asdict(outcome) for outcome in outcomes]
     if as_json:
         print_json({"run": run_id, "state": "SUCCEEDED", "bots": bots})
@@ -201,11 +201,11 @@ def _tell_outcome(run_id: str, as_json: bool) -> None:
     require_all_promoted(outcomes or (), run_id)
 
 
-def _follow(api: "Kubeflow", run_id: str, hours: float) -> None:
+def _follow(api: "Kubeflow", run_id: str, hours: float) -> "KubeflowRun":
     from pipelines.kubeflow.follow import follow
 
     try:
-        follow(api, run_id, hours * 3600 + GRACE)
+        return follow(api, run_id, hours * 3600 + GRACE)
     except KeyboardInterrupt:
         notify(f"the run continues: mynah runs {run_id[:8]} --follow shows it, mynah cancel {run_id[:8]} ends it", "warning")
         raise

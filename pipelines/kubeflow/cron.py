@@ -6,6 +6,7 @@ five fields "0 3 * * 1" as "at second 0 of minute 3 of every hour in January".
 
 import calendar
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
@@ -19,6 +20,14 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )  # fmt: skip
 MAX_DAYS = 8 * 366  # to look ahead
 LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}  # months with fewer than 31 days
+IN_WORDS = (  # the common shapes of five fields
+    (r"\*/(\d+) \* \* \* \*", "every {0} minutes"),
+    (r"(\d+) \* \* \* \*", "every hour at minute {0}"),
+    (r"(\d+) \*/(\d+) \* \* \*", "every {1} hours at minute {0}"),
+    (r"(\d+) (\d+) \* \* \*", "daily at {1:0>2}:{0:0>2}"),
+    (r"(\d+) (\d+) \* \* [\w,-]+", "weekly on {days} at {1:0>2}:{0:0>2}"),
+    (r"(\d+) (\d+) (\d+) \* \*", "monthly on day {2} at {1:0>2}:{0:0>2}"),
+)
 EXAMPLE = 'Write five fields, for example "0 3 * * 1": at 3:00 every Monday (UTC, unless the cluster says otherwise).'
 
 
@@ -64,26 +73,20 @@ def next_time(cron: str, after: datetime) -> datetime | None:
 
 
 def in_words(cron: str) -> str:
-    """Return a schedule of six fields in words, such as "daily at 03:00"; an uncommon one as its five fields."""
-    second, minute, hour, day, month, weekday = cron.split() if len(cron.split()) == 6 else ("", *[""] * 5)
-    every_day, shown = (day, month) in (("*", "*"), ("?", "*")), " ".join(cron.split()[1:]) if second == "0" else cron
-    if second != "0" or not minute.removeprefix("*/").isdecimal():
-        return shown
-    if minute.startswith("*/"):
-        return f"every {minute[2:]} minutes" if hour == "*" and every_day and weekday in ("*", "?") else shown
-    if every_day and weekday in ("*", "?") and (hour == "*" or hour.startswith("*/")):
-        return f"every {'hour' if hour == '*' else f'{hour[2:]} hours'} at minute {minute}"
-    if not hour.isdecimal() or month != "*":
-        return shown
-    at = f"at {int(hour):02d}:{int(minute):02d}"
-    if every_day:
-        return f"daily {at}" if weekday in ("*", "?") else f"weekly on {_days(weekday)} {at}"
-    return f"monthly on day {day} {at}" if day.isdecimal() and weekday in ("*", "?") else shown
+    """Return a schedule of six fields in words, such as "daily at 03:00"; an uncommon one as it is, without a second of 0."""
+    five = re.sub(r"^0 (?=\S+( \S+){4}$)", "", cron)
+    for pattern, words in IN_WORDS:
+        if match := re.fullmatch(pattern, five.replace("?", "*")):
+            return words.format(*match.groups(), days=_days(five.split()[4]))
+    return five
 
 
 def _days(field: str) -> str:
-    numbers = sorted(_values(field, *FIELDS[5]))
-    return ", ".join(calendar.day_name[number - 1] for number in numbers)
+    """Return the days of a week's field by name, or the field itself where it is invalid."""
+    try:
+        return ", ".join(calendar.day_name[number - 1] for number in sorted(_values(field, *FIELDS[5])))
+    except InputError:
+        return field
 
 
 def _defined(fields: Sequence[str]) -> list[tuple[str, str, int, int, dict[str, int]]]:

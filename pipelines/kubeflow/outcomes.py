@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from components.finish_run.step import OVER, Outcome, finish_run, outcomes_of
+from components.finish_run.step import NEVER_STARTED, OVER, Outcome, finish_run, outcomes_of
 from mynah.core.errors import GateRefused, MynahError
 from mynah.core.progress import notify
 from mynah.mlflow_client.client import client
@@ -14,12 +15,14 @@ from mynah.tracking.kfp_runs import KFP_RUN_TAG, SKIPPED_TAG, newest_runs, runs_
 from mynah.tracking.runs import steps_of
 from mynah.tracking.unrecorded import last_sign_of_life
 from pipelines.kubeflow.api import LOST_AFTER
+from pipelines.kubeflow.logs import bot_of, files_of
 from pipelines.kubeflow.records import LOST, KubeflowRun
 
 if TYPE_CHECKING:
     from pipelines.kubeflow.api import Kubeflow
 
 NEWEST = 5000  # MLflow runs that are searched for those of the listed Kubeflow runs
+READERS = 16  # of specifications at a time
 SHOWN_NAMES = 3  # of a fleet's bots
 HOW_TO_SEE = "set MLFLOW_TRACKING_URI to the cluster's MLflow to see what became of it"
 
@@ -38,17 +41,28 @@ def tracking_store() -> Store | None:
     return Store(address) if address else None
 
 
-def find_outcomes(run_id: str) -> list[Outcome] | None:
+def find_outcomes(run: KubeflowRun) -> list[Outcome] | None:
     """Return what became of each bot of a run; None, with a warning, where MLflow is not named or does not answer."""
     store = tracking_store()
     if not store:
         notify(f"nothing tells the outcome: {HOW_TO_SEE}", "warning")
         return None
     try:
-        return outcomes_of(run_id, store)
+        found = outcomes_of(run.run_id, store)
     except MynahError as error:
         notify(f"nothing tells the outcome: {error.problem}", "warning")
         return None
+    return found + _never_started(run, {outcome.bot for outcome in found}) if run.is_over else found
+
+
+def _never_started(run: KubeflowRun, started: set[str]) -> list[Outcome]:
+    """Return the bots of a fleet that are over without a run in MLflow, by their specifications in the bucket."""
+    files = files_of(run.parameters)
+    if len(files) <= len(started):
+        return []
+    with ThreadPoolExecutor(READERS) as pool:
+        names = [name or each.id for name, each in zip(pool.map(bot_of, files), files, strict=True)]
+    return [Outcome(name, NEVER_STARTED, "", "", 0.0, 0.0, "") for name in names if name not in started]
 
 
 def require_all_promoted(outcomes: Sequence[Outcome], run_id: str) -> None:
@@ -103,13 +117,16 @@ def _word(state: str, tags: Mapping[str, str]) -> str:
 def settle(api: "Kubeflow", run: KubeflowRun, store: Store | None) -> KubeflowRun:
     """Return a run as LOST when its Workflow is gone, and end in MLflow what a run that is over left running there.
 
-    Raises:
-        PlatformError: MLflow or Kubeflow fails.
+    An MLflow that does not answer is a warning: the next command ends it. Raises PlatformError when Kubeflow fails.
     """
-    if api.is_lost(run) and not (store and _shows_life(run.run_id, store)):
-        run = replace(run, state=LOST)
-    if store and run.is_over and run.state != "SUCCEEDED" and _runs_on(run.run_id, store):
-        finish_run(run.run_id, store, status="KILLED" if run.state == "CANCELED" else "FAILED")
+    is_lost = api.is_lost(run)
+    try:
+        if is_lost and not (store and _shows_life(run.run_id, store)):
+            run = replace(run, state=LOST)
+        if store and run.is_over and run.state != "SUCCEEDED" and _runs_on(run.run_id, store):
+            finish_run(run.run_id, store, status="KILLED" if run.state == "CANCELED" else "FAILED")
+    except MynahError as error:
+        notify(f"{run.run_id[:8]} was not looked up in MLflow: {error.problem}", "warning")
     return run
 
 

@@ -104,6 +104,29 @@ def test_a_fleets_table_has_each_bot_and_the_error_of_each_failure(mynah, kubefl
     assert "which is its source" in " ".join(mynah("runs", run_id).stdout.split())
 
 
+def test_a_bot_that_never_started_is_in_the_table(mynah, kubeflow, store, bucket):
+    """Of one the specification is there to tell its name; of the other somebody erased it."""
+    client, name = bucket
+    ids = ["00112233445566a1", "00112233445566a2", "00112233445566a3"]
+    for each, bot in zip(ids, ("lark", "robin"), strict=False):
+        client.put_object(Bucket=name, Key=f"runs/{each}/spec.json", Body=json.dumps({"name": bot}).encode())
+    specs = [f"s3://{name}/runs/{each}/spec.json#sha256={'0' * 64}" for each in ids]
+    run_id = kubeflow.add_run("mynah-fleet-1", at=("FAILED", {}), runtime_config={"parameters": {"specs": specs}})
+    record(store, run_id, "lark", "promote", PROMOTED)
+    bots = {bot["bot"]: bot["outcome"] for bot in json.loads(mynah("runs", run_id, "--json").stdout)["bots"]}
+    assert bots == {"lark": "promoted", "robin": "failed before fetch", ids[2]: "failed before fetch"}
+
+
+def test_runs_are_shown_where_mlflow_does_not_answer(mynah, kubeflow, monkeypatch):
+    run_id = kubeflow.add_run("wren-1", at=("FAILED", {}))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for words in (("runs", "--json"), ("runs", run_id, "--json")):
+        done = mynah(*words)
+        assert done.returncode == 0, done.stderr
+        assert "FAILED" in done.stdout
+        assert "warning: " in done.stderr
+
+
 def test_a_fleet_with_a_refused_bot_has_the_exit_code_of_a_refusal(mynah, kubeflow, store, fleet):
     done = mynah("fleet", fleet)
     assert done.returncode == 4

@@ -91,5 +91,5 @@ def test_a_run_that_was_canceled_and_repeated_failed(mynah, kubeflow):
 def test_a_run_that_ends_while_it_is_canceled(mynah, kubeflow):
     kubeflow.script = [("RUNNING", {}), ("SUCCEEDED", {})]
     run_id = kubeflow.add_run("wren-1")
-    kubeflow.failures = [None, None, Refusal(400, 3, f"Failed to terminate run {run_id}. Row not found").answer]
+    kubeflow.failures = [None, None, None, Refusal(400, 3, f"Failed to terminate run {run_id}. Row not found").answer]
     refused(mynah("cancel", run_id), 2, "is over: succeeded")

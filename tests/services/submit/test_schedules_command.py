@@ -13,10 +13,10 @@ from tests.services.submit.test_run_outcomes import NOTHING_NEW, PROMOTED, REFUS
 NOW = datetime(2026, 12, 1, 4, 15, 30, tzinfo=UTC)  # a Tuesday
 
 
-def add(kubeflow, name, cron="0 0 3 * * 1", **parameters):
+def add(kubeflow, display_name, cron="0 0 3 * * 1", **parameters):
     """A recurring run; returns its id."""
     kubeflow.recurring.append({
-        "recurring_run_id": f"{len(kubeflow.recurring) + 1:08x}-0000-4000-8000-000000000000", "display_name": name,
+        "recurring_run_id": f"{len(kubeflow.recurring) + 1:08x}-0000-4000-8000-000000000000", "display_name": display_name,
         "status": "ENABLED", "trigger": {"cron_schedule": {"cron": cron}}, "runtime_config": {"parameters": parameters},
         "created_at": "2026-11-01T00:00:00Z",
     })  # fmt: skip
