@@ -96,10 +96,12 @@ def close(kfp_run: str, store: Store, specs: Sequence[str]) -> list[Outcome]:
     names = {name: spec for spec in specs if (name := _name(spec))}
     outcomes = finish_run(kfp_run, store, list(names))
     for run in runs_of(kfp_run, store):
-        if run.info.status == "FINISHED" and (spec := names.get(run.data.tags[BOT_TAG])):
+        steps, spec = steps_of(store, run.info.run_id), names.get(run.data.tags[BOT_TAG])
+        is_deployed = _status(steps, "deploy") in ("", "FINISHED")  # the only part after the last step
+        if spec and run.info.status == "FINISHED" and is_deployed:
             remove_handed_on(spec, kfp_run)
         if SKIPPED_TAG in run.data.tags:
-            for step in steps_of(store, run.info.run_id).values():
+            for step in steps.values():
                 open_artifact_store(step.info.artifact_uri, store.tracking_uri).remove()
     return outcomes
 

@@ -14,11 +14,12 @@ from pipelines.placement import Placement
 
 root, spec, kind = sys.argv[1:]
 _keep_python3_in_parameters()
+placement = Placement(gpu=False, lock="")  # no node pool and no Lease here
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
 if kind == "sweep":
-    sweep_on_a_cluster(Placement(), 1)(spec=spec, trials=[1, 2])
+    sweep_on_a_cluster(placement, 1)(spec=spec, trials=[1, 2])
 else:
-    on_a_cluster(Placement(), only_news=kind == "news")(spec=spec)
+    on_a_cluster(placement, only_news=kind == "news")(spec=spec)
 """
 
 
