@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.handover import Handover, handover
 from components.run_inputs import RunInputs, read_inputs
+from components.step_log import step_log
 from mynah.core.errors import MynahError, interrupt_on_sigterm
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import emit_event
@@ -41,7 +42,7 @@ def step(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]:
 @contextlib.contextmanager
 def steps(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]:
     """Run a step of several parts, each of which has its own run in MLflow (`part`). The arguments are those of `step`."""
-    with process(name), handover(spec, kfp_run) as files:
+    with process(name), step_log(spec, kfp_run, name), handover(spec, kfp_run) as files:
         inputs = read_inputs(spec)
         yield Step(inputs, files, parent_run or _started(inputs, kfp_run))
 

@@ -11,8 +11,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class SignalGuard:
     """A context manager in which a first SIGTERM or Ctrl-C sets `interrupted`, and a second raises KeyboardInterrupt.
 
-    With `defer=False`, or outside the main thread, signals keep their handlers. Kubernetes kills a pod 30 s after its SIGTERM, and a
-    training step takes seconds at most: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+    With `defer=False`, or outside the main thread, signals keep their handlers. The process must be given the time to save: a person's
+    Ctrl-C and `docker stop` (10 s) do. Kubeflow 2.17 does not: its launcher ends at SIGTERM, and the container with it, within a second, when
+    a run is terminated or a pod deleted. There only the states count that were saved by the clock.
     """
 
     def __init__(self, *, defer: bool) -> None:

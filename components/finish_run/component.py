@@ -15,8 +15,9 @@ def finish_run(kfp_run: str, spec: str, specs: list[str]) -> None:
         specs: Those of a fleet's bots.
     """
     from components.finish_run.step import close
+    from components.step_log import step_log
     from components.step_runtime import process
     from mynah.mlflow_client.store import Store
 
-    with process("finish_run"):
+    with process("finish_run"), step_log(spec or "".join(specs[:1]), kfp_run, "finish_run"):
         close(kfp_run, Store.from_environment(), [spec] if spec else specs)

@@ -19,9 +19,10 @@ from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.storage.open import open_artifact_store
 from mynah.tracking.kfp_runs import SKIPPED_TAG, runs_of
 from mynah.tracking.runs import cost_tags, end_run, steps_of
-from mynah.tracking.tags import COST_TAG, SECONDS_TAG, number
+from mynah.tracking.tags import COST_TAG, ERROR_TAG, SECONDS_TAG, number
 
 LAST_STEP = "promote"
+NEVER_STARTED = "failed before fetch"
 OVER = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -30,12 +31,28 @@ class Outcome:
     """The outcome of one bot."""
 
     bot: str
-    outcome: str  # promoted, refused: …, unchanged: …, skipped: …, or failed in STEP
+    outcome: str  # promoted, refused: …, unchanged: …, skipped: …, failed in STEP, canceled in STEP, or running
     version: str  # "" where none was registered
     held_out_loss: str
     seconds: float
     cost_usd: float
     mlflow_run: str
+    reason: str = ""  # the error of the failed step
+
+    @property
+    def described(self) -> str:
+        """The outcome with the reason of a failure, as one line."""
+        return f"{self.outcome}: {self.reason}" if self.reason else self.outcome
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is a new version that the gate or the champion keeps from serving, or training brought none."""
+        return self.outcome.startswith(("refused", "unchanged"))
+
+    @property
+    def kind(self) -> str:
+        """The outcome in one or two words."""
+        return "nothing new" if self.outcome.startswith("skipped") else self.outcome.split(":")[0].split()[0]
 
 
 def finish_run(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str = "FAILED") -> list[Outcome]:
@@ -52,22 +69,14 @@ def finish_run(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str
     Raises:
         PlatformError: The store failed.
     """
-    outcomes = []
     for run in runs_of(kfp_run, store):
-        steps = steps_of(store, run.info.run_id)
-        outcome = _outcome(run, steps)
         if run.info.status not in OVER:
+            steps = steps_of(store, run.info.run_id)
             done = SKIPPED_TAG in run.data.tags or _status(steps, LAST_STEP) == "FINISHED"
             end_run(store, run.info.run_id, "FINISHED" if done else status)
-        costs = cost_tags(store, run.info.run_id)
-        outcomes.append(
-            Outcome(
-                run.data.tags[BOT_TAG], outcome, run.data.tags.get("mynah.version", ""), _loss(run),
-                number(costs.get(SECONDS_TAG, "")), number(costs.get(COST_TAG, "")), run.info.run_id,
-            )
-        )  # fmt: skip
+    outcomes = outcomes_of(kfp_run, store)
     started = {outcome.bot for outcome in outcomes}
-    return outcomes + [Outcome(bot, "failed before fetch", "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
+    return outcomes + [Outcome(bot, NEVER_STARTED, "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
 
 
 def close(kfp_run: str, store: Store, specs: Sequence[str]) -> list[Outcome]:
@@ -106,15 +115,35 @@ def _name(spec: str) -> str:
         return ""
 
 
-def _outcome(run: Any, steps: dict[str, Any]) -> str:  # noqa: ANN401 - MLflow's run
+def outcomes_of(kfp_run: str, store: Store) -> list[Outcome]:
+    """Return what became so far of each bot of a Kubeflow run, without changing anything. Raises PlatformError."""
+    return [outcome_of(run, store) for run in runs_of(kfp_run, store)]
+
+
+def outcome_of(run: Any, store: Store) -> Outcome:  # noqa: ANN401 - MLflow's run
+    """Return the outcome of a pipeline run in MLflow. Raises PlatformError."""
+    steps, costs = steps_of(store, run.info.run_id), cost_tags(store, run.info.run_id)
+    outcome, stuck = _outcome(run, steps)
+    reason = "" if run.info.status == "KILLED" or stuck not in steps else steps[stuck].data.tags.get(ERROR_TAG, "")
+    return Outcome(
+        run.data.tags[BOT_TAG], outcome, run.data.tags.get("mynah.version", ""), _loss(run),
+        number(costs.get(SECONDS_TAG, "")), number(costs.get(COST_TAG, "")), run.info.run_id, reason,
+    )  # fmt: skip
+
+
+def _outcome(run: Any, steps: dict[str, Any]) -> tuple[str, str]:  # noqa: ANN401 - MLflow's run
+    """Return the outcome, and the step that did not finish, or ""."""
     if reason := run.data.tags.get(SKIPPED_TAG):
-        return f"skipped: {reason}"
+        return f"skipped: {reason}", ""
     if _status(steps, LAST_STEP) == "FINISHED":
-        return str(run.data.tags.get("mynah.promotion", "promoted"))
+        return str(run.data.tags.get("mynah.promotion", "promoted")), ""
     stuck = next((name for name, step in steps.items() if step.info.status != "FINISHED"), "")
+    if run.info.status not in OVER:
+        return "running", stuck
+    ended = "canceled" if run.info.status == "KILLED" else "failed"
     if stuck:
-        return f"failed in {stuck}"
-    return f"failed after {list(steps)[-1]}" if steps else "failed before the first step"
+        return f"{ended} in {stuck}", stuck
+    return f"{ended} after {list(steps)[-1]}" if steps else f"{ended} before the first step", ""
 
 
 def _status(steps: dict[str, Any], name: str) -> str:
@@ -141,7 +170,7 @@ def as_markdown(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         cells = (
             outcome.bot,
-            outcome.outcome,
+            outcome.described,
             outcome.version,
             outcome.held_out_loss,
             f"{outcome.seconds:,.0f} s",

@@ -4,7 +4,8 @@
     ├── InputError        2   the user's input is invalid: a source, a name, a recipe, a model folder
     ├── PlatformError     3   the platform failed: disk, network, tracking server
     │   └── StoreRefused      a store rejected the request: retrying does not help
-    └── GateRefused       4   the verdict or the champion forbids it
+    ├── GateRefused       4   the verdict or the champion forbids it
+    └── RunCanceled       5   somebody canceled the run
 
 An interrupted command (Ctrl-C, SIGTERM) exits with 130, a usage error of the command line with 2 (Click's own).
 """
@@ -48,8 +49,14 @@ class GateRefused(MynahError):  # noqa: N818 - a refusal is a result, not a fail
     exit_code = 4
 
 
+class RunCanceled(MynahError):  # noqa: N818 - a decision of a person, not a failure
+    """Somebody canceled the run."""
+
+    exit_code = 5
+
+
 INTERRUPTED = 130
-BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, StoreRefused, GateRefused)}
+BY_NAME = {kind.__name__: kind for kind in (MynahError, InputError, PlatformError, StoreRefused, GateRefused, RunCanceled)}
 
 # How messages name a type, for people who do not write Python.
 NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", dict: "names with numbers"}

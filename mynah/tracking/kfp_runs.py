@@ -40,17 +40,25 @@ def start_run(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) 
 
 def runs_of(kfp_run: str, store: Store) -> list[Any]:
     """Return the MLflow runs of the bots of the Kubeflow run `kfp_run`, in the order of their start. Raises PlatformError."""
-    query = f"tags.`{KFP_RUN_TAG}` = '{_quotable(kfp_run)}' and tags.`{BOT_TAG}` != ''"
+    return _runs(f"tags.`{KFP_RUN_TAG}` = '{_quotable(kfp_run)}' and tags.`{BOT_TAG}` != ''", "ASC", store)
+
+
+def newest_runs(store: Store, count: int) -> list[Any]:
+    """Return the newest `count` MLflow runs of bots that a Kubeflow run made, newest first. Raises PlatformError."""
+    return _runs(f"tags.`{KFP_RUN_TAG}` != '' and tags.`{BOT_TAG}` != ''", "DESC", store, count)
+
+
+def _runs(query: str, order: str, store: Store, count: int = 0) -> list[Any]:
     api, runs, token = client(store.tracking_uri), [], ""
     with store_errors(store.tracking_uri):
         while True:
             page = api.search_runs(
-                [experiment(store)], query, max_results=1000, order_by=["start_time ASC"], page_token=token or None
+                [experiment(store)], query, max_results=1000, order_by=[f"start_time {order}"], page_token=token or None
             )
             runs += page
             token = page.token
-            if not token:
-                return runs
+            if not token or 0 < count <= len(runs):
+                return runs[: count or None]
 
 
 def _quotable(text: str) -> str:

@@ -14,6 +14,7 @@ from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.tracking.energy import estimate
 from mynah.tracking.outbox import apply
 from mynah.tracking.tags import COST_TAG, ENERGY_TAG, NODE_TAG, PARENT_TAG, SECONDS_TAG, STEP_TAG, number
+from mynah.tracking.unrecorded import spent_tags
 
 MAX_PARAM = 500  # characters; MLflow rejects more than 6,000
 MAX_STEPS = 10_000  # of a pipeline run, including a sweep's trials; MLflow allows 50,000
@@ -52,6 +53,8 @@ def image_tags() -> dict[str, str]:
 def end_run(store: Store, run_id: str, status: str) -> None:
     """Set the final status of a pipeline run and of its running steps, and record the total cost.
 
+    A step that still runs was canceled, killed or evicted, and could not record what it spent: what is known of that is recorded here.
+
     Args:
         store: The tracking store.
         run_id: The pipeline run.
@@ -65,6 +68,8 @@ def end_run(store: Store, run_id: str, status: str) -> None:
         steps = steps_of(store, run_id)
         for step in steps.values():
             if step.info.status == "RUNNING":
+                for key, value in spent_tags(api, step).items():
+                    api.set_tag(step.info.run_id, key, value)
                 api.set_terminated(step.info.run_id, status)
         for key, value in cost_tags(store, run_id).items():
             api.set_tag(run_id, key, value)

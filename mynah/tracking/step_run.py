@@ -19,9 +19,12 @@ from mynah.core.settings import MYNAH_UNSENT
 from mynah.mlflow_client.client import client, store_errors
 from mynah.mlflow_client.store import MAX_TAG, Store
 from mynah.tracking.energy import estimate
+from mynah.tracking.kfp_runs import KFP_RUN_TAG
 from mynah.tracking.outbox import Operation, Outbox, save_unsent
 from mynah.tracking.runs import MAX_PARAM, as_texts, image_tags, steps_of
-from mynah.tracking.tags import COST_TAG, NODE_TAG, PARENT_TAG, SECONDS_TAG, STEP_TAG, attempts, number
+from mynah.tracking.step_errors import error_tags, require_not_refused
+from mynah.tracking.tags import COST_TAG, NODE_TAG, PARENT_TAG, SECONDS_TAG, STARTED_TAG, STEP_TAG, attempts, number
+from mynah.tracking.unrecorded import spent_tags
 from mynah.tracking.usage_meter import UsageMeter
 
 SECONDS_TO_SEND = 60.0  # that a step's end waits for an unreachable tracking store
@@ -177,6 +180,7 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
 
     Raises:
         PlatformError: The tracking store cannot be reached at the start; later records are queued until it can.
+        InputError: An attempt that Kubeflow repeats; the one before it ended with this error.
     """
     if not parent_id or not store:
         yield StepRun()
@@ -191,6 +195,9 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
+        raise
+    except Exception as error:
+        step.own_tags(error_tags(error))
         raise
     finally:
         timeout = SECONDS_TO_SEND_WITH_FOLDER if MYNAH_UNSENT.get() or status == "KILLED" else SECONDS_TO_SEND
@@ -224,12 +231,17 @@ def _open(name: str, store: Store, parent_id: str) -> _Opened:
                 raise
             raise PlatformError(f"there is no run {parent_id!r} in {store.shown}", "Was it deleted while it ran?") from error
         earlier = steps_of(store, parent_id).get(name)
+        begun = {STARTED_TAG: str(_now()), NODE_TAG: node_kind()}
         if not earlier:
-            tags = {PARENT_TAG: parent_id, STEP_TAG: name, **image_tags()}
+            tags = {PARENT_TAG: parent_id, STEP_TAG: name, **begun, **image_tags()}
             run = api.create_run(parent.info.experiment_id, run_name=name, tags=tags)
             return _Opened(str(run.info.run_id), str(run.info.artifact_uri), 1, {})
+        if KFP_RUN_TAG in parent.data.tags:  # on a laptop a person starts the next attempt, with other input
+            require_not_refused(earlier.data.tags)
         attempt = attempts(earlier.data.tags) + 1
-        api.set_tag(earlier.info.run_id, "mynah.attempts", str(attempt))
+        tags = earlier.data.tags | (spent_tags(api, earlier) if earlier.info.status == "RUNNING" else {})
+        for key, value in {**begun, "mynah.attempts": str(attempt)}.items():
+            api.set_tag(earlier.info.run_id, key, value)
         api.update_run(earlier.info.run_id, status="RUNNING")
-    spent = {key: number(earlier.data.tags.get(key, "")) for key in (SECONDS_TAG, COST_TAG)}
+    spent = {key: number(tags.get(key, "")) for key in (SECONDS_TAG, COST_TAG)}
     return _Opened(str(earlier.info.run_id), str(earlier.info.artifact_uri), attempt, spent)

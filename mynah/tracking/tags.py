@@ -11,6 +11,10 @@ COST_TAG, SECONDS_TAG = "mynah.cost_usd", "mynah.seconds"
 
 NODE_TAG, ENERGY_TAG = "mynah.node", "mynah.energy_wh"
 
+STARTED_TAG = "mynah.attempt_started"  # on a step: milliseconds since 1970
+ERROR_TAG = "mynah.error"  # on a step: the last attempt's error, as one line
+REFUSED_TAG = "mynah.refused"  # on a step: the error in its input, for the attempts that Kubeflow makes after it
+
 
 def number(text: str) -> float:
     """Return the number in a tag, at least 0; 0 where it has none: anybody can write tags."""

@@ -16,7 +16,7 @@ from mynah.core.files import path_exists
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import strip_control_chars, waiting
 from mynah.core.threads import DECODING, wait_shortly
-from pipelines.cli import bots, keys, runs, steps
+from pipelines.cli import bots, keys, runs, schedules, steps
 from pipelines.cli.bases import bases
 from pipelines.cli.costs import costs
 from pipelines.cli.deploy import deploy, preflight
@@ -140,6 +140,7 @@ for cluster_name, cluster_command in runs.COMMANDS.items():
     app.command(name=cluster_name)(cluster_command)
 
 app.add_typer(keys.app, name="keys")
+app.add_typer(schedules.app, name="schedules")
 
 
 @app.command()

@@ -1,14 +1,16 @@
-"""The commands for Kubeflow Pipelines: compile, submit, fleet, runs, logs, cancel."""
+"""The commands for Kubeflow Pipelines: compile, submit, fleet, runs, cancel; logs and schedules have modules of their own."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mynah.core.errors import InputError, PlatformError
-from mynah.core.progress import notify, strip_control_chars, waiting
-from mynah.mlflow_client.store import server_address
+from mynah.core.errors import InputError, MynahError, PlatformError
+from mynah.core.progress import notify, waiting
+from pipelines.cli.connect import connect
+from pipelines.cli.logs import RunId, logs
 from pipelines.cli.options import Json, print_json, require_apart, result
 from pipelines.compile import AT_ONCE
 from pipelines.flat_signature import MadeBy, flatten
@@ -17,7 +19,8 @@ from pipelines.placement import Deadline, ImagesFile, Placement
 from pipelines.run_spec import RunSpec, optional_search, read_searched_recipe
 
 if TYPE_CHECKING:
-    from pipelines.kubeflow.api import Kubeflow, KubeflowRun
+    from pipelines.kubeflow.api import Kubeflow
+    from pipelines.kubeflow.records import KubeflowRun
     from pipelines.kubeflow.submit import Submission
 
 SubmittedRun = Annotated[RunSpec, MadeBy(RunSpec, recipe=MadeBy(read_searched_recipe), sweep=MadeBy(optional_search))]
@@ -29,7 +32,6 @@ OnlyNews = Annotated[
     bool, typer.Option("--only-news/--no-only-news", help="Compile for schedules, whose runs end early without new posts.")
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id or the start of it.")]
 
 GRACE = 600.0  # seconds that Kubeflow may need to end a run after its deadline
 
@@ -94,74 +96,47 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs of Kubeflow Pipelines, or show one with its steps and what they wait for."""
-    api = _connect(connection)
+    from pipelines.cli.render_runs import show_run, show_runs
+    from pipelines.kubeflow.outcomes import find_outcomes, settle, summaries, tracking_store
+
+    api, store = connect(connection), tracking_store()
     if not run:
-        _show_runs(api.runs(count), as_json)
+        listed = [each if each.is_over else settle(api, each, store) for each in api.runs(count)]
+        show_runs(listed, summaries(listed), as_json)
         return
     shown = api.find(run)
     if is_followed:
         _follow(api, shown.run_id, deadline)
         shown = api.run(shown.run_id)
-    _show_run(api, shown, as_json)
-
-
-@flatten
-def logs(
-    run: RunId,
-    step: Annotated[str, typer.Argument(help="The step, for example finetune.")],
-    connection: Connection,
-) -> None:
-    """Print the log of a step of a run, with all attempts and all bots of a fleet."""
-    from pipelines.placement import NEEDS
-
-    wanted = "filter-posts" if step == "filter" else step
-    if wanted not in NEEDS:
-        raise InputError(f"there is no step {step[:40]!r}", f"There are: {', '.join(NEEDS)}.")
-    api = _connect(connection)
-    target = api.find(run)
-    pods = [pod for pod in api.pods(target.run_id) if pod.step == wanted]
-    for pod in pods:
-        if pod.message and not (pod.is_driver and pod.phase == "Succeeded"):
-            notify(f"{pod.name} ({pod.phase.lower()}): {pod.message}", "warning" if pod.has_failed else "info")
-    written = [pod for pod in pods if not pod.is_driver and pod.phase not in ("Pending", "Omitted", "Skipped")]
-    if not written:
-        raise PlatformError(
-            f"the step {wanted} of {target.run_id} has written nothing yet, or Kubeflow no longer knows its pods",
-            f"See mynah runs {target.run_id[:8]}; in the cluster: "
-            f"kubectl -n {api.namespace or 'kubeflow'} get pods -l pipeline/runid={target.run_id}",
-        )
-    for number, pod in enumerate(written, 1):
-        if len(written) > 1:
-            print(f"── {pod.name} ({pod.phase.lower()})")
-        try:
-            print(api.log(target.run_id, pod.name), end="")
-        except InputError as error:
-            if number == len(written):
-                raise
-            notify(error.problem, "warning")  # this pod's log is gone; those of later pods may exist
+    shown = settle(api, shown, store)
+    show_run(api, shown, find_outcomes(shown) if store else None, as_json)
 
 
 @flatten
 def cancel(run: RunId, connection: Connection, as_json: Json = False) -> None:
     """Cancel a run of Kubeflow Pipelines, and end its MLflow runs if MLFLOW_TRACKING_URI is set."""
-    api = _connect(connection)
-    target = api.find(run)
-    if target.is_over:
-        raise InputError(f"the run {target.run_id} is over: {target.state.lower()}", "See `mynah runs`.")
-    api.cancel(target.run_id)
-    if address := server_address():
-        from components.finish_run.step import finish_run
-        from mynah.mlflow_client.store import Store
+    from pipelines.kubeflow.outcomes import settle, tracking_store
 
-        finish_run(target.run_id, Store(address), status="KILLED")
+    api, store = connect(connection), tracking_store()
+    target = settle(api, api.find(run), store)
+    if target.is_over:
+        raise _is_over(target)
+    try:
+        api.cancel(target.run_id)
+    except PlatformError:
+        target = api.run(target.run_id)  # it may have ended in the meantime
+        if target.is_over:
+            raise _is_over(target) from None
+        raise
+    if store:
+        from components.finish_run.step import finish_run
+
+        finish_run(target.run_id, store, status="KILLED")
     result({"run": target.run_id, "state": "CANCELING"}, f"{target.run_id} is being canceled", as_json)
 
 
-def _connect(connection: Connection) -> "Kubeflow":
-    with waiting("Connecting to Kubeflow"):
-        from pipelines.kubeflow.api import Kubeflow
-
-        return Kubeflow.connect(connection.endpoint, connection.namespace, connection.token_file)
+def _is_over(run: "KubeflowRun") -> InputError:
+    return InputError(f"the run {run.run_id} is over: {run.state.lower()}", "See `mynah runs`.")
 
 
 def _require_gpus(placement: "Placement", context: str) -> None:
@@ -182,62 +157,58 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
 
     cluster = submission.cluster
     _require_gpus(cluster.placement, cluster.context)
-    api = _connect(connection)  # before anything is uploaded
+    api = connect(connection)  # before anything is uploaded
     run_id = submit(submission, api)
     if cluster.schedule:
         result({"recurring_run": run_id, "schedule": cluster.schedule}, f"recurring run {run_id}: {cluster.schedule}", as_json)
         return
     notify(f"run {run_id} ({api.host}/#/runs/details/{run_id})")
-    if wait:
-        _follow(api, run_id, cluster.placement.deadline)
-    result({"run": run_id, "state": "SUCCEEDED" if wait else "PENDING"}, run_id, as_json)
+    if not wait:
+        result({"run": run_id, "state": "PENDING"}, run_id, as_json)
+        return
+    try:
+        run = _follow(api, run_id, cluster.placement.deadline)
+    except MynahError:
+        if submission.fleet and not as_json:
+            _show_outcomes(api, run_id)
+        raise
+    _tell_outcome(run, as_json)
 
 
-def _follow(api: "Kubeflow", run_id: str, hours: float) -> None:
+def _show_outcomes(api: "Kubeflow", run_id: str) -> None:
+    from pipelines.cli.render import console
+    from pipelines.cli.render_runs import outcomes_table
+    from pipelines.kubeflow.outcomes import find_outcomes, settle, tracking_store
+
+    if outcomes := find_outcomes(settle(api, api.run(run_id), tracking_store())):
+        console().print(outcomes_table(outcomes))
+
+
+def _tell_outcome(run: "KubeflowRun", as_json: bool) -> None:
+    """Print what became of each bot of a run that succeeded. Raises GateRefused when one was not promoted."""
+    from pipelines.cli.render import console
+    from pipelines.cli.render_runs import outcomes_table, sentence
+    from pipelines.kubeflow.outcomes import find_outcomes, require_all_promoted
+
+    outcomes, run_id = find_outcomes(run), run.run_id
+    bots = None if outcomes is None else [asdict(outcome) for outcome in outcomes]
+    if as_json:
+        print_json({"run": run_id, "state": "SUCCEEDED", "bots": bots})
+    elif len(outcomes or ()) > 1:
+        console().print(run_id, outcomes_table(outcomes or ()), sep="\n")
+    else:
+        print(run_id, *map(sentence, outcomes or ()), sep="\n")
+    require_all_promoted(outcomes or (), run_id)
+
+
+def _follow(api: "Kubeflow", run_id: str, hours: float) -> "KubeflowRun":
     from pipelines.kubeflow.follow import follow
 
     try:
-        follow(api, run_id, hours * 3600 + GRACE)
+        return follow(api, run_id, hours * 3600 + GRACE)
     except KeyboardInterrupt:
         notify(f"the run continues: mynah runs {run_id[:8]} --follow shows it, mynah cancel {run_id[:8]} ends it", "warning")
         raise
-
-
-def _show_runs(listed: "list[KubeflowRun]", as_json: bool) -> None:
-    if as_json:
-        print_json([_record(run) for run in listed])
-        return
-    from rich.table import Table
-
-    from pipelines.cli.render import console
-
-    table = Table()
-    for heading in ("Run", "Name", "State", "Created (UTC)"):
-        table.add_column(heading)
-    for run in listed:
-        created = f"{run.created:%Y-%m-%d %H:%M}" if run.created else ""
-        table.add_row(run.run_id[:8], strip_control_chars(run.name), run.state.lower(), created)
-    console().print(table if listed else "No runs yet: `mynah submit` makes one.")
-
-
-def _show_run(api: "Kubeflow", run: "KubeflowRun", as_json: bool) -> None:
-    from pipelines.cli.render import console
-    from pipelines.kubeflow.follow import steps_of, table
-
-    pods = [] if run.state == "SUCCEEDED" else api.pods(run.run_id)
-    reasons = {pod.step or pod.name: pod.message for pod in pods if pod.message and pod.phase in ("Pending", "Failed", "Error")}
-    if as_json:
-        steps = [{"step": step.name, "state": step.state, "count": dict(step.states)} for step in steps_of(run)]
-        print_json({**_record(run), "error": run.error, "steps": steps, "reasons": reasons})
-    else:
-        console().print(table(run, reasons))
-
-
-def _record(run: "KubeflowRun") -> dict[str, Any]:
-    return {
-        "run": run.run_id, "name": run.name, "state": run.state,
-        "created": run.created.isoformat() if run.created else "", "ended": run.ended.isoformat() if run.ended else "",
-    }  # fmt: skip
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

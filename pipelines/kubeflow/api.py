@@ -3,11 +3,10 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
@@ -16,42 +15,14 @@ from mynah.mlflow_client.store import public
 from pipelines.kfp_compat import api_client, health
 from pipelines.kubeflow.client import PORT_FORWARD, answers, http_status, make_client
 from pipelines.kubeflow.pods import Pod, pods_of
+from pipelines.kubeflow.records import KubeflowRun, RecurringRun, recurring_run_of, run_of
 
 if TYPE_CHECKING:
     import kfp
 
 PAGE = 100  # runs per request
 IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"  # kfp.Client's own default within a pod
-OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task of a run in the API. Many are Kubeflow's own: drivers, iterations, conditions."""
-
-    name: str
-    state: str
-    error: str  # "" when the API reports none, as for 2.17's own tasks
-    started: datetime | None
-    ended: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class KubeflowRun:
-    """A run of Kubeflow Pipelines."""
-
-    run_id: str
-    name: str
-    state: str  # one of the API's runtime states; PENDING before it has one
-    created: datetime | None
-    ended: datetime | None
-    error: str
-    tasks: tuple[Task, ...]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        return self.state in OVER
+LOST_AFTER = 600.0  # seconds for which a run may have no Workflow, and after its deadline may not have ended
 
 
 class Kubeflow:
@@ -147,7 +118,7 @@ class Kubeflow:
     def run(self, run_id: str) -> KubeflowRun:
         """Return a run with its tasks. Raises InputError when there is no such run."""
         with self._run_errors(run_id):
-            return _run(self._client.get_run(run_id))
+            return run_of(self._client.get_run(run_id))
 
     def runs(self, count: int) -> list[KubeflowRun]:
         """Return the newest `count` runs."""
@@ -158,11 +129,28 @@ class Kubeflow:
                 page = self._client.list_runs(
                     token, min(PAGE, count - len(runs)), "created_at desc", namespace=self.namespace or None
                 )
-                runs += [_run(run) for run in page.runs or []]
+                runs += [run_of(run) for run in page.runs or []]
                 token = page.next_page_token or ""
                 if not token:
                     break
         return runs[:count]
+
+    def recurring_runs(self) -> list[RecurringRun]:
+        """Return all recurring runs, newest first."""
+        found: list[RecurringRun] = []
+        token = ""
+        with answers(self.host):
+            while True:
+                page = self._client.list_recurring_runs(token, PAGE, "created_at desc", namespace=self.namespace or None)
+                found += [recurring_run_of(run) for run in page.recurring_runs or []]
+                token = page.next_page_token or ""
+                if not token:
+                    return found
+
+    def change_recurring_run(self, recurring_id: str, action: Literal["enable", "disable", "delete"]) -> None:
+        """Enable, disable or delete a recurring run; runs that it made stay. Raises InputError when there is none."""
+        with self._run_errors(recurring_id, "schedule", "mynah schedules"):
+            getattr(self._client, f"{action}_recurring_run")(recurring_id)
 
     def find(self, text: str) -> KubeflowRun:
         """Return the run whose id is `text` or starts with it. Raises InputError for none or several."""
@@ -175,22 +163,52 @@ class Kubeflow:
         return self.run(matches[0].run_id)
 
     def cancel(self, run_id: str) -> None:
-        """Terminate a run; its pods end within their grace period."""
+        """Terminate a run; its pods end within a second."""
         with self._run_errors(run_id):
             self._client.terminate_run(run_id)
+
+    def is_lost(self, run: KubeflowRun) -> bool:
+        """Return whether the Workflow of a run is gone, although the API calls the run running, and always will.
+
+        Argo would have ended it at its deadline; Kubeflow has no workflow of it; or the pods that it says are running do not exist.
+        """
+        age = (datetime.now(UTC) - run.created).total_seconds() if run.created else 0.0
+        if run.is_over or age < LOST_AFTER:
+            return False
+        if run.deadline and age > run.deadline + LOST_AFTER:
+            return True
+        manifest = self._manifest(run.run_id)
+        if manifest is None:
+            return False
+        running = [pod for pod in pods_of(manifest) if pod.phase == "Running" and pod.started_before(LOST_AFTER)]
+        return not manifest or (bool(running) and all(self._is_gone(run.run_id, pod.name) for pod in running))
 
     def pods(self, run_id: str) -> list[Pod]:
         """Return the pods of a run, with the reasons why they wait or failed, from the stored workflow.
 
         [] when there is none: the v2beta1 API has no reasons, and v1beta1, which has them, may be disabled.
         """
+        return pods_of(self._manifest(run_id) or "")
+
+    def _manifest(self, run_id: str) -> str | None:
+        """Return the workflow of a run as JSON, "" when Kubeflow has none; None when the API does not say."""
         try:
             with self._run_errors(run_id):
                 answer = self._call("/apis/v1beta1/runs/{run_id}", {"run_id": run_id})
         except (InputError, PlatformError):
-            return []
+            return None
         runtime = answer.get("pipeline_runtime") if isinstance(answer, dict) else None
-        return pods_of(str((runtime or {}).get("workflow_manifest") or ""))
+        return str(runtime.get("workflow_manifest") or "") if isinstance(runtime, dict) else None
+
+    def _is_gone(self, run_id: str, pod: str) -> bool:
+        """Return whether a pod does not exist and left no log."""
+        try:
+            self.log(run_id, pod)
+        except InputError as error:
+            return "not found" in error.problem
+        except PlatformError:
+            return False
+        return False
 
     def log(self, run_id: str, pod: str) -> str:
         """Return a pod's log, from the pod or from Kubeflow's archive.
@@ -222,37 +240,11 @@ class Kubeflow:
         return api.call_api(path, "GET", parts, response_type="object", **options)
 
     @contextlib.contextmanager
-    def _run_errors(self, run_id: str) -> Iterator[None]:
+    def _run_errors(self, run_id: str, kind: str = "run", see: str = "mynah runs") -> Iterator[None]:
         try:
             with answers(self.host):
                 yield
         except PlatformError as error:
             if http_status(error) == HTTPStatus.NOT_FOUND:
-                raise InputError(f"there is no run {run_id[:40]!r} at {self.host}", "See `mynah runs`.") from error
+                raise InputError(f"there is no {kind} {run_id[:40]!r} at {self.host}", f"See `{see}`.") from error
             raise
-
-
-def _run(found: Any) -> KubeflowRun:  # noqa: ANN401 - V2beta1Run
-    details = found.run_details.task_details if found.run_details else None
-    tasks = tuple(
-        Task(str(task.display_name), str(task.state or ""), _error(task), task.start_time, _time(task.end_time))
-        for task in details or []
-    )
-    return KubeflowRun(
-        str(found.run_id), str(found.display_name or ""), _state(found.state), found.created_at, _time(found.finished_at),
-        _error(found), tasks,
-    )  # fmt: skip
-
-
-def _state(state: str | None) -> str:
-    return "PENDING" if state in (None, "", "RUNTIME_STATE_UNSPECIFIED") else str(state)
-
-
-def _time(when: datetime | None) -> datetime | None:
-    """Return an end time, or None for 1970, which the API reports before the end."""
-    return when if when and when.year > 1970 else None
-
-
-def _error(found: Any) -> str:  # noqa: ANN401 - a run or a task
-    errors = [found.error, *(state.error for state in reversed(found.state_history or []))]
-    return next((str(error.message).strip() for error in errors if error and error.message), "")

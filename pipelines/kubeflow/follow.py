@@ -1,22 +1,27 @@
 """Follows a run of Kubeflow Pipelines until it ends: shows the states of its steps, and why they wait."""
 
+import contextlib
 import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mynah.core.errors import BY_NAME, InputError, MynahError, PlatformError
+from mynah.core.errors import BY_NAME, InputError, MynahError, PlatformError, RunCanceled
 from mynah.core.progress import notify, strip_control_chars
 from pipelines.kubeflow.client import http_status
+from pipelines.kubeflow.logs import logs_in_bucket
+from pipelines.kubeflow.records import LOST
 from pipelines.placement import NEEDS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipelines.kubeflow.api import Kubeflow, KubeflowRun
+    from pipelines.kubeflow.api import Kubeflow
     from pipelines.kubeflow.pods import Pod
+    from pipelines.kubeflow.records import KubeflowRun
 
 MIN_PAUSE, MAX_PAUSE = 2.0, 15.0  # seconds between polls; longer while nothing changes
 SECONDS_BETWEEN_REASONS = 30.0  # a workflow's manifest may be megabytes
@@ -103,10 +108,18 @@ def require_success(api: "Kubeflow", run: "KubeflowRun") -> None:
         run: the run, which has ended.
 
     Raises:
+        RunCanceled: somebody canceled it.
         MynahError: the run failed: the error in the failed step's log, or a PlatformError.
     """
     if run.state == "SUCCEEDED":
         return
+    if run.state == "CANCELED":
+        raise RunCanceled(f"the run {run.run_id} was canceled", f"See `mynah runs {run.run_id[:8]}`; submit it again to go on.")
+    if run.state == LOST:
+        raise PlatformError(
+            f"the run {run.run_id} is lost: its Workflow was deleted while it ran, and Kubeflow calls it running",
+            "Submit it again; training resumes from its last state.",
+        )
     if run.state != "FAILED":
         raise PlatformError(f"the run {run.run_id} was {run.state.lower()}", f"See `mynah runs {run.run_id[:8]}`.")
     pods = [pod for pod in api.pods(run.run_id) if pod.has_failed]
@@ -114,7 +127,7 @@ def require_success(api: "Kubeflow", run: "KubeflowRun") -> None:
     pod = next((pod for pod in reversed(pods) if pod.step and (not task or pod.step == task.name)), None)
     where = task.name if task else pod.step if pod else ""
     more = f"mynah logs {run.run_id[:8]} {where}" if where else f"mynah runs {run.run_id[:8]}"
-    kind, problem, fix = _own_error(api, run, pod)
+    kind, problem, fix = _own_error(api, run, where, pod)
     reason = problem or (pod.message if pod else "") or (task.error if task else "") or run.error or "no reason is recorded"
     raise BY_NAME.get(kind, PlatformError)(
         strip_control_chars(f"the run {run.run_id} failed{f' in {where}' if where else ''}: {reason}"),
@@ -122,15 +135,22 @@ def require_success(api: "Kubeflow", run: "KubeflowRun") -> None:
     )
 
 
-def _own_error(api: "Kubeflow", run: "KubeflowRun", pod: "Pod | None") -> tuple[str, str, str]:
-    """Return class name, problem and fix of a failed step's error from its log; "" without one."""
-    if not pod or pod.is_driver:
-        return "", "", ""
-    try:
-        matches = list(OWN_ERROR.finditer(api.log(run.run_id, pod.name)))
-    except MynahError:
-        return "", "", ""
-    return (matches[-1][1], matches[-1][2].strip()[:500], (matches[-1][3] or "").strip()[:500]) if matches else ("", "", "")
+def _own_error(api: "Kubeflow", run: "KubeflowRun", step: str, pod: "Pod | None") -> tuple[str, str, str]:
+    """Return class name, problem and fix of a failed step's error from its newest log that has one; "" without one."""
+    with contextlib.suppress(MynahError):
+        for text in _newest_logs(api, run, step, pod):
+            if matches := list(OWN_ERROR.finditer(text)):
+                return matches[-1][1], matches[-1][2].strip()[:500], (matches[-1][3] or "").strip()[:500]
+    return "", "", ""
+
+
+def _newest_logs(api: "Kubeflow", run: "KubeflowRun", step: str, pod: "Pod | None") -> Iterator[str]:
+    """Yield the logs of a step: those in Mynah's bucket from the last attempt to the first, then that of its pod. Raises MynahError."""
+    with contextlib.suppress(MynahError):
+        for log in reversed(logs_in_bucket(run, step) if step else []):
+            yield log.read()
+    if pod and not pod.is_driver:
+        yield api.log(run.run_id, pod.name)
 
 
 def _logs(run: "KubeflowRun") -> str:
@@ -149,7 +169,7 @@ class _RunPoller:
         self._api = api
         self._run_id = run_id
         self._previous: object = None
-        self._changed = self._asked = time.monotonic()
+        self._changed = self._asked = self._checked = time.monotonic()
         self._reasons: dict[str, str] = {}
         self.pause = MIN_PAUSE
 
@@ -160,6 +180,9 @@ class _RunPoller:
             self._previous, self._changed, self.pause, self._reasons = current, time.monotonic(), MIN_PAUSE, {}
         else:
             self.pause = min(MAX_PAUSE, self.pause * 1.3)
+            if time.monotonic() - max(self._changed, self._checked) > SECONDS_BETWEEN_REASONS:
+                self._checked = time.monotonic()
+                return replace(run, state=LOST) if self._api.is_lost(run) else run
         return run
 
     def wait_reasons(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.placement import NEEDS
@@ -26,11 +27,19 @@ class Pod:
     message: str  # why it waits or failed, or ""
     is_driver: bool
     ended: str  # ISO 8601, or ""
+    started: str = ""  # the same
 
     @property
     def has_failed(self) -> bool:
         """Whether the pod failed."""
         return self.phase in ("Failed", "Error")
+
+    def started_before(self, seconds: float) -> bool:
+        """Whether the pod started, `seconds` ago or earlier."""
+        try:
+            return (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds() > seconds
+        except (ValueError, TypeError):
+            return False
 
 
 def pods_of(manifest: str) -> list[Pod]:
@@ -50,6 +59,7 @@ def _pod(node: Mapping[str, Any], nodes: Mapping[str, Any], metadata: Mapping[st
     return Pod(
         _pod_name(node, metadata), step.removesuffix(DRIVER), str(node.get("phase") or "Pending"),
         " ".join(str(node.get("message") or "").split())[:500], step.endswith(DRIVER), str(node.get("finishedAt") or ""),
+        str(node.get("startedAt") or ""),
     )  # fmt: skip
 
 

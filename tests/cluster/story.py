@@ -132,23 +132,19 @@ class Story:
         found = [pod for item in items for pod in pods_of(json.dumps(item))]
         return list(examples) if self.asked.dry_run else found
 
-    def kept_at(self, pod: Pod) -> int:
+    def kept_at(self, run: str, pod: Pod) -> int:
         """The step of the last training state that a running pod told of; 0 before its first."""
-        return _last(KEPT, self._log(pod, "the state of step 40 of 840 is saved")) if pod.phase == "Running" else 0
+        return _last(KEPT, self._log(run, "the state of step 40 of 840 is saved")) if pod.phase == "Running" else 0
 
-    def resumed_at(self, run: str, pod: Pod) -> int:
-        """The step at which a pod that is over went on; 0 where it began anew. Kubeflow's archive may still know of a pod that is gone."""
-        log = self._log(pod, "resuming at step 40 of 840, where an earlier run of the same inputs was interrupted")
-        if not log:
-            address = f"http://{self.ways['ml-pipeline']}/apis/v1alpha1/runs/{run}/nodes/{pod.name}/log"
-            log = str(self.commands.ask(address).body)
-        assert "Fine-tuning" in log or self.asked.dry_run, f"nobody has the log of {pod.name} any more: {log[-500:]}"
+    def resumed_at(self, run: str) -> int:
+        """The step at which the last attempt went on; 0 where each one began anew."""
+        log = self._log(run, "Fine-tuning; resuming at step 40 of 840, where an earlier run of the same inputs was interrupted")
+        assert "Fine-tuning" in log, f"nobody has the log of {run} any more: {log[-500:]}"
         return _last(RESUMED, log)
 
-    def _log(self, pod: Pod, example: str) -> str:
-        """What a step's pod wrote until now; "" where it is not there, not yet or no more."""
-        words = ("logs", pod.name, "--namespace", KUBEFLOW, "--container", "main")
-        return self.kubectl(*words, example=example, codes=(0, 1))
+    def _log(self, run: str, example: str) -> str:
+        """What all attempts to fine-tune wrote until now; "" where there is nothing yet."""
+        return self.commands.run("mynah", "logs", run, "finetune", example=example, codes=(0, 2, 3))
 
     def kill(self, pod: Pod) -> None:
         """End a step in mid-run: every process in its container, as the kernel does when memory runs out; or the whole pod."""

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 
+from pipelines.kubeflow.pods import Pod
 from scripts.manifests.render import ROOT, build
 from tests.cluster.asked import IMAGES, Asked, RefusedError
 from tests.cluster.commands import Answer, Commands
@@ -153,18 +154,28 @@ def test_the_attempts_of_the_training_step_are_read_from_argos_workflow(kubectl,
         ("wf-1-retry-system-container-impl-31", "Failed"), ("wf-1-retry-system-container-impl-32", "Running"),
     ]  # fmt: skip
     running = story.attempts("a-run")[1]
-    for pod in story.attempts("a-run"):
-        (kubectl / f"logs-{pod.name}.json").write_text("[KFP Executor] …\nFine-tuning: 1 of 840 steps")
-    assert [story.kept_at(pod) for pod in story.attempts("a-run")] == [0, 0]
-    for pod in story.attempts("a-run"):
-        (kubectl / f"logs-{pod.name}.json").write_text(
-            "the state of step 9 of 840 is saved\nthe state of step 40 of 840 is saved"
-        )
-    assert [story.kept_at(pod) for pod in story.attempts("a-run")] == [0, 40]  # what is over is not killed
     story.kill(running)
     Story(Asked("kind-mynah", kill="pod"), tmp_path / "kept").kill(running)
     assert calls(kubectl)[-2][2:4] == ["exec", running.name]
     assert calls(kubectl)[-1][2:] == ["delete", "pod", running.name, "--namespace", "kubeflow", "--wait=false"]
+
+
+def test_what_the_training_step_wrote_is_read_by_the_real_command(kubectl, tmp_path):
+    story = Story(Asked("kind-mynah"), tmp_path / "kept")
+    kubeflow = FakeKubeflow()
+    try:
+        run = kubeflow.add_run("e2e", at=("RUNNING", {"finetune#1": "FAILED", "finetune#2": "RUNNING"}))
+        story.commands.environment["KF_PIPELINES_ENDPOINT"] = kubeflow.url
+        over, running = (Pod(name, "finetune", phase, "", False, "") for name, phase in (("1", "Failed"), ("2", "Running")))
+        assert story.kept_at(run, running) == 0
+        kubeflow.logs = {"wf-1-system-container-impl-102": "Fine-tuning\nthe state of step 9 of 840 is saved\n"}
+        kubeflow.logs["wf-1-system-container-impl-112"] = (
+            "Fine-tuning\nresuming at step 9 of 840\nthe state of step 40 of 840 is saved\n"
+        )
+        assert [story.kept_at(run, pod) for pod in (over, running)] == [0, 40]  # what is over is not killed
+        assert story.resumed_at(run) == 9
+    finally:
+        kubeflow.stop()
 
 
 def workflow():

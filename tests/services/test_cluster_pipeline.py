@@ -113,7 +113,14 @@ def submitted(mynah, kubeflow, *words):
 
 def handed_on(client, bucket):
     """The keys of what steps handed on, without uploads and specifications."""
-    return [key for key in keys_of(client, bucket, "runs/") if key.split("/")[2] not in ("uploads", "spec.json")]
+    keys = [key for key in keys_of(client, bucket, "runs/") if key.split("/")[2] not in ("uploads", "spec.json")]
+    return [key for key in keys if key.split("/")[3] != "logs"]
+
+
+def logs(client, bucket):
+    """The logs of a run's steps, by name."""
+    keys = [key for key in keys_of(client, bucket, "runs/") if key.split("/")[3:4] == ["logs"]]
+    return {key.rpartition("/")[2]: client.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys}
 
 
 def below(folder):
@@ -144,8 +151,12 @@ def test_nothing_that_a_person_named_or_wrote_goes_through_kubeflow(mynah, kubef
     assert CANARY.encode() not in kubeflows
     assert spec.encode() in kubeflows
     assert b"model.safetensors" not in kubeflows
-    left = keys_of(s3_client, name, "runs/")
-    assert sorted(key.split("/", 2)[2] for key in left) == ["spec.json", "uploads/posts.jsonl", "uploads/sources.json"]
+    assert handed_on(s3_client, name) == []
+    assert CANARY not in done.stdout + done.stderr  # what the pods print
+    assert set(logs(s3_client, name)) == {
+        f"{step}-1.log" for step in ("fetch", "filter", "finetune", "evaluate", "register", "finish-run")
+    }
+    assert CANARY in "".join(logs(s3_client, name).values())
 
 
 def test_a_schedule_without_news_trains_nothing_and_keeps_no_copy(mynah, kubeflow, on_server, bucket, tmp_path):
@@ -203,7 +214,8 @@ def test_a_failed_run_keeps_what_its_steps_handed_on(mynah, kubeflow, on_server,
     spec = submitted(mynah, kubeflow, "--name", f"few-{CANARY}", "--from", tmp_path / "few.csv", "--basis", "permission")
     done = run_pipeline(spec, tmp_path / "root")
     assert done.returncode != 0
-    assert "characters are left after filtering" in done.stdout
+    assert "characters are left after filtering" not in done.stdout
+    assert "characters are left after filtering" in logs(s3_client, name)["filter-1.log"]
     _, [run] = bot_runs(f"few-{CANARY}")
     assert run.info.status == "FAILED"
     assert sorted(key.split("/")[-2:] for key in handed_on(s3_client, name)) == [

@@ -3,6 +3,7 @@
 import json
 import re
 
+from tests.services.fake_kubeflow import Refusal
 from tests.services.kubeflow_commands import STEPS, refused
 from tests.services.pipeline_runs import on_a_terminal
 
@@ -75,4 +76,20 @@ def test_canceling(mynah, kubeflow):
     run_id = kubeflow.add_run("wren-1", at=("RUNNING", {}))
     assert json.loads(mynah("cancel", run_id[:8], "--json").stdout) == {"run": run_id, "state": "CANCELING"}
     assert kubeflow.runs[run_id]["canceled"]
+    assert json.loads(mynah("runs", run_id, "--json").stdout)["state"] == "CANCELING"
     refused(mynah("cancel", run_id), 2, "is over: canceled")
+    assert json.loads(mynah("runs", run_id, "--json").stdout)["state"] == "CANCELED"
+    assert "failed" not in mynah("runs").stdout
+
+
+def test_a_run_that_was_canceled_and_repeated_failed(mynah, kubeflow):
+    run_id = kubeflow.add_run("wren-1", at=("FAILED", {}))
+    kubeflow.runs[run_id]["history"] = [{"state": state} for state in ("RUNNING", "CANCELING", "FAILED", "RUNNING", "FAILED")]
+    assert json.loads(mynah("runs", run_id, "--json").stdout)["state"] == "FAILED"
+
+
+def test_a_run_that_ends_while_it_is_canceled(mynah, kubeflow):
+    kubeflow.script = [("RUNNING", {}), ("SUCCEEDED", {})]
+    run_id = kubeflow.add_run("wren-1")
+    kubeflow.failures = [None, None, None, Refusal(400, 3, f"Failed to terminate run {run_id}. Row not found").answer]
+    refused(mynah("cancel", run_id), 2, "is over: succeeded")

@@ -75,10 +75,24 @@ def test_a_failure_that_nothing_explains(mynah, kubeflow):
     refused(mynah(*SUBMIT), 3, "failed: no reason is recorded", "mynah runs")
 
 
-@pytest.mark.parametrize("state", ["CANCELED", "SKIPPED"])
-def test_a_run_that_came_to_nothing_is_no_success(mynah, kubeflow, state):
-    kubeflow.script = [("RUNNING", {}), ("CANCELING", {}), (state, {})]
-    refused(mynah(*SUBMIT), 3, f"was {state.lower()}")
+@pytest.mark.parametrize(("states", "code", "said"), [
+    (["CANCELING", "FAILED"], 5, "was canceled"),  # as Kubeflow 2.17 ends a canceled run
+    (["CANCELING", None, "FAILED"], 5, "was canceled"), (["CANCELED"], 5, "was canceled"), (["SKIPPED"], 3, "was skipped"),
+])  # fmt: skip
+def test_a_run_that_came_to_nothing_is_no_success(mynah, kubeflow, states, code, said):
+    kubeflow.script = [("RUNNING", {}), *((state, {}) for state in states)]
+    refused(mynah(*SUBMIT), code, said)
+
+
+def test_a_moment_without_a_state_is_no_end(mynah, kubeflow):
+    kubeflow.script = [("PENDING", {}), (None, {}), ("RUNNING", {}), (None, {}), ("SUCCEEDED", {})]
+    done = mynah(*SUBMIT)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("run: ")] == [
+        "run: pending",
+        "run: running",
+        "run: succeeded",
+    ]
 
 
 @pytest.mark.parametrize(
