@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +97,9 @@ FIXES = {
 class S3ArtifactStore:
     """A prefix of a bucket, used as a folder: `a/b` does not match `a/bc`."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, client: Callable[[], Any] = s3_client) -> None:
         self.bucket = bucket
+        self._client = client  # of another S3 than that of AWS_ENDPOINT_URL_S3
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{prefix.strip('/')}"
         self._sent: dict[str, str] = {}  # entity tags computed during an upload, until it is verified
@@ -106,7 +107,7 @@ class S3ArtifactStore:
     def check(self) -> None:
         """List one object. Raises PlatformError when that fails."""
         with s3_errors(f"looking into {self.uri}"):
-            s3_client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            self._client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
 
     def put(self, name: str, path: Path) -> None:
         """Upload in parallel parts of 16 MiB; a failed upload is aborted."""
@@ -115,14 +116,14 @@ class S3ArtifactStore:
         transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=WORKERS)
         with ThreadPoolExecutor(1) as pool, s3_errors(f"storing {self.uri}/{name}"):
             tag = pool.submit(entity_tag, path)  # while the upload waits for the network
-            s3_client().upload_file(str(path), self.bucket, self.prefix + name, Config=transfer)
+            self._client().upload_file(str(path), self.bucket, self.prefix + name, Config=transfer)
             self._sent[name] = tag.result()
 
     def files(self) -> dict[str, StoredFile]:
         """Return the objects below the prefix, with their entity tags."""
         files = {}
         with s3_errors(f"listing {self.uri}"):
-            for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
                 for item in page.get("Contents", []):
                     files[item["Key"].removeprefix(self.prefix)] = StoredFile(item["Size"], f"etag:{_tag(item)}")
         return files
@@ -133,7 +134,7 @@ class S3ArtifactStore:
 
         with s3_errors(f"reading {self.uri}/{name}"), storage_errors(path):
             try:
-                s3_client().download_file(self.bucket, self.prefix + name, str(path))
+                self._client().download_file(self.bucket, self.prefix + name, str(path))
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                     raise no_such_file(f"{self.uri}/{name}") from error
@@ -148,7 +149,7 @@ class S3ArtifactStore:
 
         with s3_errors(f"verifying {self.uri}/{name}"):
             try:
-                head = s3_client().head_object(Bucket=self.bucket, Key=self.prefix + name)
+                head = self._client().head_object(Bucket=self.bucket, Key=self.prefix + name)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                     return False
@@ -157,7 +158,7 @@ class S3ArtifactStore:
                 return False
             if _tag(head) == (self._sent.pop(name, "") or entity_tag(path)):
                 return True
-            body = s3_client().get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
+            body = self._client().get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
             with path.open("rb") as file:
                 return all(chunk == file.read(len(chunk)) for chunk in body.iter_chunks(CHUNK))
 
@@ -166,12 +167,12 @@ class S3ArtifactStore:
         keys = [self.prefix + name for name in self.files()]
         with s3_errors(f"removing {self.uri}"):
             for key in keys:
-                s3_client().delete_object(Bucket=self.bucket, Key=key)
+                self._client().delete_object(Bucket=self.bucket, Key=key)
 
     def versions(self) -> Iterator[ObjectVersion]:
         """Yield every version and delete marker below the prefix, of buckets with and without versioning."""
         with s3_errors(f"listing the versions of {self.uri}"):
-            for page in s3_client().get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for page in self._client().get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix):
                 for item in page.get("Versions", []):
                     yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), item["Size"], _tag(item), False)
                 for item in page.get("DeleteMarkers", []):
@@ -180,24 +181,24 @@ class S3ArtifactStore:
     def uploads(self) -> Iterator[Upload]:
         """Yield the unfinished uploads below the prefix."""
         with s3_errors(f"listing the unfinished uploads of {self.uri}"):
-            for page in s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for page in self._client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix):
                 for item in page.get("Uploads", []):
                     yield Upload(self.bucket, item["Key"], item["UploadId"])
 
 
-def erase_version(version: ObjectVersion) -> None:
+def erase_version(version: ObjectVersion, client: Callable[[], Any] = s3_client) -> None:
     """Erase one version permanently; it is no error if it no longer exists."""
     with s3_errors(f"erasing s3://{version.bucket}/{version.key}"):
-        s3_client().delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version)
+        client().delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version)
 
 
-def erase_upload(upload: Upload) -> None:
+def erase_upload(upload: Upload, client: Callable[[], Any] = s3_client) -> None:
     """Abort an upload, which frees its parts; it is no error if it no longer exists."""
     from botocore.exceptions import ClientError
 
     with s3_errors(f"aborting the upload of s3://{upload.bucket}/{upload.key}"):
         try:
-            s3_client().abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+            client().abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
                 raise
