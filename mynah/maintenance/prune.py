@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError
+from mynah.maintenance.handed_on import HandedOn, find_handed_on
 from mynah.maintenance.training_states import KeptStates, find_states
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store
@@ -22,6 +23,7 @@ from mynah.registry.versions import Bot, BotVersion
 from mynah.storage.local import FolderArtifactStore
 from mynah.storage.open import direct_uri, open_artifact_store
 from mynah.storage.work_folder import current_uri, require_own_parts
+from mynah.tracking.kfp_runs import running_kfp_runs
 from mynah.tracking.runs import steps_of
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from mynah.kubernetes.endpoint import Endpoint
 
 GRACE_PERIOD = timedelta(hours=24)  # a model without a version, or a run, may still be in progress
-STATES_KEPT = timedelta(days=7)  # of a training run that was stopped and not resumed since
+STATES_KEPT = timedelta(days=7)  # of a run that was stopped and not resumed since: training states, and files in the bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class PruneSettings:
 class Pruned:
     """An item that was removed, or would be."""
 
-    kind: str  # version, model, run or states
+    kind: str  # version, model, run, files or states
     name: str
     why: str
 
@@ -96,6 +98,16 @@ def prune(
         report(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
         if not dry_run:
             _remove_run(store, run)
+    for handed_on, bot in _old_handed_on(store, settings, names):
+        report(
+            Pruned(
+                "files",
+                handed_on.address,
+                f"of a run of {bot or 'an unknown bot'} that has been over since {handed_on.changed:%Y-%m-%d}",
+            )
+        )
+        if not dry_run:
+            handed_on.remove()
     for states in _old_states(store, names):
         report(Pruned("states", states.address, f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"))
         if not dry_run:
@@ -223,6 +235,17 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
             and (run.info.end_time or before) < before
         ):
             yield run
+
+
+def _old_handed_on(store: Store, settings: PruneSettings, names: Sequence[str]) -> Iterator[tuple[HandedOn, str]]:
+    """Yield the files in the bucket of old runs on a cluster that are over, each with its bot."""
+    before = datetime.now(UTC) - max(STATES_KEPT, timedelta(days=settings.days))
+    old = [each for each in find_handed_on() if each.changed < before]
+    running = running_kfp_runs(store) if old else set()
+    for each in old:
+        bot = each.bot()
+        if each.kfp_run not in running and (not names or bot in names):
+            yield each, bot
 
 
 def _old_states(store: Store, names: Sequence[str]) -> Iterator[KeptStates]:

@@ -51,6 +51,11 @@ CLIENT_VARIABLES = (AWS_ENDPOINT_URL_S3, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_SEC
 
 @functools.lru_cache(maxsize=4)
 def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
+    return new_client()
+
+
+def new_client(**options: str) -> Any:  # noqa: ANN401 - see s3_client
+    """Return a new client with bounded waits. `options` are boto3's, such as endpoint_url, in place of what the environment names."""
     import boto3
     from botocore.config import Config
 
@@ -58,7 +63,7 @@ def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
     # `when_required`: older stores reject the trailing checksums that boto3 adds by default; every file is verified anyway.
     checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     config = Config(connect_timeout=3, read_timeout=60, retries=retries, max_pool_connections=32, **checksums)
-    return boto3.session.Session().client("s3", config=config)  # the default session would cache the first key
+    return boto3.session.Session().client("s3", config=config, **options)  # the default session would cache the first key
 
 
 @contextlib.contextmanager

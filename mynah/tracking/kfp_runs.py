@@ -3,6 +3,7 @@
 On a cluster a step creates it, not `mynah submit`: a recurring run starts by itself, and each of its runs needs an MLflow run of its own.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ from mynah.tracking.runs import start_parent
 
 KFP_RUN_TAG = "mynah.kfp_run_id"
 SKIPPED_TAG = "mynah.skipped"  # on a pipeline run that ended without training: the reason
+KFP_RUN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # Kubeflow's ids; its local runner counts in digits
+
+
+def is_kfp_run(text: str) -> bool:
+    """Return whether a text is the id of a run in a Kubeflow Pipelines, and not one of its local runner on a laptop."""
+    return KFP_RUN.fullmatch(text) is not None
 
 
 def start_run(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) -> str:
@@ -40,7 +47,16 @@ def start_run(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) 
 
 def runs_of(kfp_run: str, store: Store) -> list[Any]:
     """Return the MLflow runs of the bots of the Kubeflow run `kfp_run`, in the order of their start. Raises PlatformError."""
-    query = f"tags.`{KFP_RUN_TAG}` = '{_quotable(kfp_run)}' and tags.`{BOT_TAG}` != ''"
+    return _runs(f"tags.`{KFP_RUN_TAG}` = '{_quotable(kfp_run)}' and tags.`{BOT_TAG}` != ''", store)
+
+
+def running_kfp_runs(store: Store) -> set[str]:
+    """Return the ids of the Kubeflow runs of which an MLflow run has not ended. Raises PlatformError."""
+    runs = _runs(f"attributes.status = 'RUNNING' and tags.`{KFP_RUN_TAG}` != ''", store)
+    return {str(run.data.tags[KFP_RUN_TAG]) for run in runs}
+
+
+def _runs(query: str, store: Store) -> list[Any]:
     api, runs, token = client(store.tracking_uri), [], ""
     with store_errors(store.tracking_uri):
         while True:

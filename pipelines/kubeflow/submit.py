@@ -19,6 +19,7 @@ from mynah.core.progress import waiting
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
 from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
+from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.storage.base import upload, visible_files
 from mynah.storage.s3 import S3ArtifactStore
 from pipelines.compile import compiled
@@ -125,6 +126,7 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
         InputError, PlatformError: nothing was started.
     """
     cluster = submission.cluster
+    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
     with waiting("Compiling"):
         package = compiled(cluster.placement, submission.pipeline, cluster.at_once)
     sources = [_in_s3(run, cluster.upload_bucket) for run in submission.runs]

@@ -11,7 +11,7 @@ from registry_inputs import make_outputs
 
 from mynah.core.errors import PlatformError
 from mynah.mlflow_client.store import EXPERIMENT
-from mynah.registry import forgotten_authors
+from mynah.registry import tombstones
 from scripts.services import postgres as postgres_server
 from scripts.services import s3 as s3_server
 from scripts.services import start_mlflow, start_postgres, start_s3
@@ -168,5 +168,5 @@ def _remember_all(url):
     api = MlflowClient(url)
     if found := api.get_experiment_by_name(EXPERIMENT):
         for tag in found.tags:
-            if tag.startswith(forgotten_authors.PREFIX):
+            if tag.startswith(tombstones.PREFIX):
                 api.delete_experiment_tag(found.experiment_id, tag)

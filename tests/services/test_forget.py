@@ -12,7 +12,7 @@ import pytest
 from registry_inputs import command, make_outputs, register_all
 
 from components.fetch.x.api_pages import PageCache, pages_file
-from components.forget.inventory import Subject
+from components.forget.subject import Subject
 from components.register.step import _fluent
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store

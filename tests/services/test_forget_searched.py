@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.forget import step as forgetting
-from components.forget.inventory import Subject
+from components.forget.subject import Subject
 from mynah.core.errors import InputError, PlatformError
 from mynah.registry.forgotten_authors import forgotten_since
 from mynah.tracking.open import open_store

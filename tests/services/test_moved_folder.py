@@ -16,7 +16,7 @@ from registry_inputs import FOLDERS
 from components.deploy.version_to_deploy import serving_of
 from components.finetune.parent_model import parent_from_champion
 from components.forget import step as forgetting
-from components.forget.inventory import Subject
+from components.forget.subject import Subject
 from components.register.step import register_folders
 from mynah.core.errors import InputError
 from mynah.maintenance.doctor import examine
