@@ -24,13 +24,12 @@ def require_no_fleet_runs(subject: Subject, found: InKubeflow) -> None:
         )
 
 
-def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None, seconds: float = SECONDS_TO_END) -> None:
-    """Disable schedules, terminate runs, and wait until they have ended.
+def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) -> None:
+    """Disable schedules, terminate runs, and wait for up to SECONDS_TO_END until they have ended.
 
     Args:
         records: The subject's, with those that are over.
         kubeflow: The connected Kubeflow; None where nothing is to be stopped.
-        seconds: How long to wait.
 
     Raises:
         PlatformError: Kubeflow is unreachable or refuses, or a run does not end.
@@ -44,14 +43,14 @@ def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None, se
     if not running:
         return
     notify(
-        f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {seconds:.0f} s"
+        f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {SECONDS_TO_END:.0f} s"
     )
-    until = time.monotonic() + seconds
+    until = time.monotonic() + SECONDS_TO_END
     with waiting("Ending runs"):
         while running := [record for record in running if kubeflow.is_active(RUN, record.id)]:
             if time.monotonic() > until:
                 raise PlatformError(
-                    f"the run {running[0].id} in Kubeflow has not ended within {seconds:.0f} s, so nothing was erased",
+                    f"the run {running[0].id} in Kubeflow has not ended within {SECONDS_TO_END:.0f} s, so nothing was erased",
                     "Run again when it has. If its Workflow is gone, delete the run on Kubeflow's page.",
                 )
             time.sleep(PAUSE)

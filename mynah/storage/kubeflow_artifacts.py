@@ -12,7 +12,7 @@ from mynah.core.settings import (
     KF_PIPELINES_ARTIFACTS_ENDPOINT_URL,
     KF_PIPELINES_ARTIFACTS_SECRET_ACCESS_KEY,
 )
-from mynah.storage.s3 import ObjectVersion, S3ArtifactStore, Upload, new_client, s3_client, s3_errors
+from mynah.storage.s3 import ObjectVersion, S3ArtifactStore, Upload, new_client, s3_client
 
 WORKERS = 16
 LOGS = "artifacts"  # of Argo, by its own default: artifacts/WORKFLOW/POD/
@@ -65,7 +65,8 @@ def stored_of_runs(runs: list[str], pipelines: tuple[str, ...], workflows: list[
     if not bucket:
         return
     prefixes = [f"{prefix}/{pipeline}/{run}".lstrip("/") for run in runs for pipeline in pipelines]
-    parents = [LOGS, *_folders_of(bucket, PRIVATE_LOGS)] if workflows else []
+    namespaces = S3ArtifactStore(bucket, PRIVATE_LOGS, artifacts_client).folders() if workflows else []
+    parents = [LOGS, *(f"{PRIVATE_LOGS}/{namespace}" for namespace in namespaces)] if workflows else []
     prefixes += [f"{parent}/{workflow}" for parent in parents for workflow in workflows]
 
     def stored(below: str) -> list[ObjectVersion | Upload]:
@@ -75,9 +76,3 @@ def stored_of_runs(runs: list[str], pipelines: tuple[str, ...], workflows: list[
     with ThreadPoolExecutor(WORKERS) as pool:
         for found in pool.map(stored, prefixes):
             yield from found
-
-
-def _folders_of(bucket: str, parent: str) -> list[str]:
-    with s3_errors(f"listing s3://{bucket}/{parent}"):
-        pages = artifacts_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{parent}/", Delimiter="/")
-        return [each["Prefix"].rstrip("/") for page in pages for each in page.get("CommonPrefixes", [])]

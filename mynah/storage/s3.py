@@ -175,20 +175,43 @@ class S3ArtifactStore:
                 self._client().delete_object(Bucket=self.bucket, Key=key)
 
     def versions(self) -> Iterator[ObjectVersion]:
-        """Yield every version and delete marker below the prefix, of buckets with and without versioning."""
-        with s3_errors(f"listing the versions of {self.uri}"):
-            for page in self._client().get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Versions", []):
-                    yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), item["Size"], _tag(item), False)
-                for item in page.get("DeleteMarkers", []):
-                    yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), 0, "", True)
+        """Yield every version and delete marker below the prefix, of buckets with and without versioning.
+
+        A store that knows no versions, as Kubeflow's may be, has the current objects only.
+        """
+        is_unknown = True
+        for page in self._pages("list_object_versions"):
+            is_unknown = False
+            for item in page.get("Versions", []):
+                yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), item["Size"], _tag(item), False)
+            for item in page.get("DeleteMarkers", []):
+                yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), 0, "", True)
+        for page in self._pages("list_objects_v2") if is_unknown else ():
+            for item in page.get("Contents", []):
+                yield ObjectVersion(self.bucket, item["Key"], "null", item["Size"], _tag(item), False)
+
+    def folders(self) -> list[str]:
+        """Return the names directly below the prefix that have something below them, be it only older versions."""
+        pages = [page for kind in ("list_object_versions", "list_objects_v2") for page in self._pages(kind, Delimiter="/")]
+        found = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", []))
+        return sorted({prefix.removeprefix(self.prefix).rstrip("/") for prefix in found})
 
     def uploads(self) -> Iterator[Upload]:
         """Yield the unfinished uploads below the prefix."""
-        with s3_errors(f"listing the unfinished uploads of {self.uri}"):
-            for page in self._client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Uploads", []):
-                    yield Upload(self.bucket, item["Key"], item["UploadId"])
+        for page in self._pages("list_multipart_uploads"):
+            for item in page.get("Uploads", []):
+                yield Upload(self.bucket, item["Key"], item["UploadId"])
+
+    def _pages(self, kind: str, **options: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing of all that is below the prefix; none where the store has no such listing."""
+        from botocore.exceptions import ClientError
+
+        with s3_errors(f"listing {self.uri} ({kind})"):
+            try:
+                yield from self._client().get_paginator(kind).paginate(Bucket=self.bucket, Prefix=self.prefix, **options)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in ("NotImplemented", "501"):
+                    raise
 
 
 def erase_version(version: ObjectVersion, client: Callable[[], Any] = s3_client) -> None:
