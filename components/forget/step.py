@@ -33,7 +33,7 @@ from mynah.core.erasing import erase
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import make_folder, set_mode, storage_errors, write_json
 from mynah.core.names import BOT_NAME
-from mynah.core.progress import progress
+from mynah.core.progress import progress, waiting
 from mynah.maintenance.erasers import STORED, ErasableItem, Eraser, require_erasable
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store, public
@@ -64,7 +64,7 @@ def preview(subject: Subject, store: Store, reach: Reach) -> Forgotten:
         PlatformError: A place cannot be searched.
     """
     journal = read_journal(subject, store)
-    with closing(Database(store)) as database:
+    with waiting("Searching all stores"), closing(Database(store)) as database:
         inventory = _find(subject, store, database, reach)
         require_known(subject, bool(inventory.items or journal["items"]), store, database)
         not_searched = report_unsearched(subject, store, database, inventory, reach)

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.erasing import erase
@@ -84,34 +85,32 @@ def prune(
     """
     require_own_parts(store)
     registry = Registry(store)
-    endpoints = cluster.endpoints() if cluster else []
+    for item, remove in _removals(registry, cluster.endpoints() if cluster else [], names, settings):
+        report(item)
+        if not dry_run:
+            remove()
+
+
+def _removals(
+    registry: Registry, endpoints: "Sequence[Endpoint]", names: Sequence[str], settings: PruneSettings
+) -> Iterator[tuple[Pruned, Callable[[], None]]]:
+    """Yield each item with what removes it. An item is looked for when those before it are removed."""
+    store = registry.store
     for name in names or registry.names():
         for version in _old_versions(registry, registry.bot(name), endpoints, settings):
-            report(Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it"))
-            if not dry_run:
-                _remove_version(registry, name, version.version, endpoints)
+            item = Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it")
+            yield item, partial(_remove_version, registry, name, version.version, endpoints)
     for model in _orphans(registry, endpoints):
-        report(Pruned("model", model.model_id, "its files belong to no version"))
-        if not dry_run:
-            _remove_model(store, model)
+        yield Pruned("model", model.model_id, "its files belong to no version"), partial(_remove_model, store, model)
     for run in _old_runs(registry, settings, names):
-        report(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
-        if not dry_run:
-            _remove_run(store, run)
-    for handed_on, bot in _old_handed_on(store, settings, names):
-        report(
-            Pruned(
-                "files",
-                handed_on.address,
-                f"of a run of {bot or 'an unknown bot'} that has been over since {handed_on.changed:%Y-%m-%d}",
-            )
-        )
-        if not dry_run:
-            handed_on.remove()
+        item = Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left")
+        yield item, partial(_remove_run, store, run)
+    for files, bot in _old_handed_on(store, settings, names):
+        about = f"of a run of {bot or 'an unknown bot'} that has been over since {files.changed:%Y-%m-%d}"
+        yield Pruned("files", files.address, about), files.remove
     for states in _old_states(store, names):
-        report(Pruned("states", states.address, f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"))
-        if not dry_run:
-            states.remove()
+        about = f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"
+        yield Pruned("states", states.address, about), states.remove
 
 
 def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]", settings: PruneSettings) -> Iterator[BotVersion]:

@@ -125,9 +125,9 @@ def forget(
     from components.forget.subject import Subject
     from mynah.tracking.open import open_store
 
+    if tombstone_only and (blends or receipt or dry_run):
+        raise InputError("--tombstone-only erases nothing", "Leave out --blends, --receipt and --dry-run.")
     if tombstone_only:
-        if blends or receipt or dry_run:
-            raise InputError("--tombstone-only erases nothing", "Leave out --blends, --receipt and --dry-run.")
         bar_author(Subject.parse(subject), workdir, as_json)
         return
     if blends not in ("", "remove", "retrain"):
@@ -138,11 +138,8 @@ def forget(
     reach = Reach(cluster, None if without_kubeflow else _kubeflow(connection), without_kubeflow)
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
-    if dry_run:
-        with waiting("Searching all stores"):
-            done = preview(parsed, store, reach)
-    else:
-        done = forget(parsed, store, reach, cast(Blends, blends), receipt, None if yes else confirmed(store.folder, as_json))
+    confirm = None if yes else confirmed(store.folder, as_json)
+    done = preview(parsed, store, reach) if dry_run else forget(parsed, store, reach, cast(Blends, blends), receipt, confirm)
     _show(done, store.folder, as_json)
     for rest in done.retrain:
         run_again(rest, workdir, as_json)
@@ -155,7 +152,13 @@ def _kubeflow(connection: Connection) -> "KeptRecords | None":
     with waiting("Connecting to Kubeflow"):
         from pipelines.kubeflow.kept_records import KeptRecords
 
-        return KeptRecords.connect(connection.endpoint, connection.namespace, connection.token_file)
+        try:
+            return KeptRecords.connect(connection.endpoint, connection.namespace, connection.token_file)
+        except PlatformError as error:
+            raise type(error)(
+                f"{error.problem}, so what it keeps is unknown",
+                f"{error.fix} Or add --without-kubeflow to forget, which the receipt then says.",
+            ) from error
 
 
 def _show(done: "Forgotten", workdir: Path | None, as_json: bool) -> None:
