@@ -1,6 +1,6 @@
 """Turns a function of dataclasses into a function of their fields, so that options and parameters are declared once.
 
-Typer derives options, and Kubeflow Pipelines derives parameters, from a function's signature. `flatten` gives a function that takes a
+Typer derives options from a function's signature. `flatten` gives a function that takes a
 `RunSpec` the signature of `RunSpec`'s fields; a call builds the object, which validates itself, and passes it on. Typer still handles
 names, help, completion and error messages.
 """

@@ -80,24 +80,18 @@ class StepResources:
     backoff: str = "10s"  # before the second attempt; doubled before each further one
 
 
-LIGHT = StepResources("data", ("100m", "1"), ("512Mi", "1Gi"), HOUR // 2)
 # Steps with effects outside the pipeline, or that read what changes outside it, are not cached. The key of Kubeflow's cache contains the
 # image's name and the inputs, but no environment. The image's digest or tag identifies the code, and the MLflow run is an input, so a
 # cached result is reused only within the run that recorded it.
 NEEDS = {
-    "start-run": LIGHT,
     "fetch": StepResources("data", ("250m", "1"), ("1Gi", "2Gi"), 2 * HOUR),
-    "filter-posts": StepResources("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR, cached=True),
-    "check-new-data": LIGHT,
+    "filter-posts": StepResources("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR),  # whether there are news, the registry decides
     "trial": StepResources("train", ("2", "8"), ("8Gi", "16Gi"), 0, retries=3, backoff="60s"),  # reads its siblings' results
     "choose": StepResources("train", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
     "finetune": StepResources("train", ("2", "8"), ("8Gi", "16Gi"), 0, cached=True, retries=3, backoff="60s"),
     "evaluate": StepResources("train", ("1", "4"), ("4Gi", "8Gi"), 2 * HOUR, cached=True),
-    "card": StepResources("data", ("250m", "1"), ("1Gi", "2Gi"), HOUR),
-    "register": StepResources("train", ("250m", "1"), ("2Gi", "4Gi"), HOUR),
-    "promote": StepResources("train", ("500m", "2"), ("2Gi", "4Gi"), HOUR),
-    "deploy": StepResources("train", ("100m", "1"), ("1Gi", "2Gi"), HOUR),
-    "finish-run": LIGHT,
+    "register": StepResources("train", ("500m", "2"), ("2Gi", "4Gi"), 2 * HOUR),  # with the card, the promotion and the service
+    "finish-run": StepResources("data", ("100m", "1"), ("512Mi", "1Gi"), HOUR // 2),
 }
 TRAIN = ("trial", "finetune")  # the steps that use a GPU
 
@@ -199,7 +193,7 @@ class Placement:
         }
         if step in (*TRAIN, "evaluate"):
             del variables[HF_HUB_OFFLINE.name]  # a base model may come from the hub
-        if step == "promote":  # deploy needs no lock: it applies promote's decision
+        if step == "register":  # which promotes
             variables[MYNAH_LOCK.name] = self.lock
         return variables
 

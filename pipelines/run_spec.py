@@ -18,6 +18,7 @@ from pipelines.flat_signature import FIXED, MadeBy
 
 if TYPE_CHECKING:
     from components.fetch.sources import Source
+    from components.run_inputs import RunInputs
     from mynah.training.recipe import Recipe
 
 Name = Annotated[str, typer.Option(help="The bot's name: a-z, 0-9 and hyphens.")]
@@ -214,16 +215,23 @@ class RunSpec:
         """The model from which fine-tuning starts: base, or champion."""
         return "champion" if self.continue_training else "base"
 
-    def pipeline_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the pipeline: `sweep` with a search, otherwise `bot`."""
+    def inputs(self, *, only_news: bool = False, serve_in: str = "") -> "RunInputs":
+        """Return what the steps are told.
+
+        Args:
+            only_news: Whether the run ends without training where there are no new posts.
+            serve_in: The namespace of the bot's own service; "" for none.
+        """
+        from components.run_inputs import RunInputs
+
         record = self.recipe.to_record()
         preset = record.pop("preset")
-        return {
-            "name": self.name, "sources": list(self.sources), "basis": self.basis, "base_model": self.base_model or CLUSTER_BASE_MODEL,
-            "rules": self.rules, "recipe": {"preset": preset, "changes": record}, "limit": self.limit, "seed": self.recipe.seed,
-            "budget": self.budget, "max_cost": self.max_cost, "columns": self.columns.to_record(),
-            **(self.sweep.arguments() if self.sweep else {"start": self.start}),
-        }  # fmt: skip
+        return RunInputs(
+            name=self.name, sources=list(self.sources), base_model=self.base_model or CLUSTER_BASE_MODEL, rules=self.rules,
+            recipe={"preset": preset, "changes": record}, limit=self.limit, seed=self.recipe.seed, budget=self.budget, start=self.start,
+            basis=self.basis, max_cost=self.max_cost, columns=self.columns.to_record(), space=self.sweep.space if self.sweep else "",
+            minutes=self.sweep.minutes if self.sweep else 0.0, only_news=only_news, serve_in=serve_in,
+        )  # fmt: skip
 
     def params(self) -> dict[str, Any]:
         """Return the parameters of the run in MLflow; the steps record further ones."""

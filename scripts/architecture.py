@@ -160,8 +160,8 @@ def layers_picture() -> str:
     left, components = package_box("components", 20, middle, 640, purposes=False)
     right, serving = package_box("serving", 690, middle, 490, purposes=False)
     note = [
-        text(34, middle + components + 26, "Only the steps of the top row use another step's code:", 12, QUIET),
-        text(34, middle + components + 44, "forget → fetch, publish → card, start_run → filter, sweep → finetune.", 12, QUIET),
+        text(34, middle + components + 26, "Only the steps of the upper rows use another step's code:", 12, QUIET),
+        text(34, middle + components + 44, "forget → fetch → filter, publish → card, register → card, promote, deploy, sweep → finetune.", 12, QUIET),
         text(34, middle + components + 72, "Steps do not import the server, and the server imports no step.", 12, QUIET),
     ]
     bottom = middle + max(components, serving) + 34

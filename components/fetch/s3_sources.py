@@ -27,7 +27,8 @@ from mynah.tracking.step_run import StepRun
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-UPLOAD = re.compile(r"s3://[^/]+/uploads/[a-z0-9-]+/[0-9a-f]{64}/")  # an upload of `mynah submit`: bot name and digest
+# An upload of `mynah submit`; earlier versions named it by bot and digest.
+UPLOAD = re.compile(r"s3://[^/]+/(?:runs/[0-9a-f]{16}/uploads|uploads/[a-z0-9-]+/[0-9a-f]{64})/")
 WRONG_REGION = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 TEMPORARY_CODES = {  # error codes of keys that were valid, or will be
     "ExpiredToken": "Get a new AWS_SESSION_TOKEN, with its two keys.",

@@ -6,24 +6,35 @@ from components.images import DATA_IMAGE
 
 
 @dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
-def filter_posts(rules: str, seed: int, parent_run: str, raw: dsl.Input[dsl.Dataset], data: dsl.Output[dsl.Dataset]) -> None:
+def filter_posts(spec: str, kfp_run: str, parent_run: str, raw: str) -> str:
     """Write the kept texts, train and held-out, with the funnel.
 
     Args:
-        rules: The rules of the filter.
-        seed: The seed of the split.
+        spec: The reference of the run's specification.
+        kfp_run: The id of the Kubeflow run; "" on a laptop.
         parent_run: The bot's MLflow run.
         raw: The posts of the fetch step.
-        data: The folder to write.
-    """
-    from pathlib import Path
 
+    Returns:
+        The reference of the folder of texts; "nothing new" where the run wants news and a version was trained on these texts.
+    """
+    from components.filter.new_texts import NOTHING_NEW, version_without_news
     from components.filter.step import FilterSettings, filter_posts
     from components.step_runtime import step
+    from mynah.core.progress import notify
+    from mynah.mlflow_client.store import Store
     from mynah.registry.lineage import record_data
+    from mynah.tracking.kfp_runs import SKIPPED_TAG
 
-    with step("filter", parent_run, data=data.path) as run:
-        funnel = filter_posts(Path(raw.path), Path(data.path), FilterSettings(rules=rules, seed=seed))
-        run.params({"rules": rules, "split_seed": seed})
-        run.metrics(funnel.counts(), headline=True)
-        record_data(run, Path(data.path))
+    with step("filter", spec, kfp_run, parent_run) as at:
+        asked, data = at.inputs, at.files.new("data")
+        funnel = filter_posts(at.files.open(raw), data, FilterSettings(rules=asked.rules, seed=asked.seed))
+        at.run.params({"rules": asked.rules, "split_seed": asked.seed})
+        at.run.metrics(funnel.counts(), headline=True)
+        version = version_without_news(asked.name, data, Store.from_environment(), asked.start) if asked.only_news else 0
+        if version:
+            notify(f"nothing new since version {version} of {asked.name}")
+            at.run.tags({SKIPPED_TAG: f"nothing new since version {version}"})
+            return NOTHING_NEW
+        record_data(at.run, data)
+        return at.files.hand_on("data")

@@ -1,34 +1,25 @@
 """finetune as a Kubeflow step."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def finetune(
-    base_model: str,
-    recipe: dict[str, Any],
-    budget: float,
-    name: str,
-    start: str,
-    parent_run: str,
-    data: dsl.Input[dsl.Dataset],
-    model: dsl.Output[dsl.Model],
-) -> None:
+def finetune(spec: str, kfp_run: str, parent_run: str, data: str, search: str) -> str:
     """Fine-tune a base model on the filtered texts.
 
+    Training states are kept under the bot's name, so that a retry resumes where this attempt was interrupted.
+
     Args:
-        base_model: a name that `mynah bases` lists, a folder, or another name on the Hugging Face hub.
-        recipe: a preset and the changes to it.
-        budget: US dollars that the pipeline run may cost; 0 sets no limit.
-        name: the bot. Training states are kept under its name, so that a retry resumes where this attempt was interrupted.
-        start: "base", or "champion" to continue from the bot's champion, where it has one.
+        spec: the reference of the run's specification.
+        kfp_run: the id of the Kubeflow run; "" on a laptop.
         parent_run: the pipeline run's id in MLflow.
         data: the filter step's texts.
-        model: the checkpoint.
+        search: the folder of the step choose, whose recipe is taken; "": the specification's.
+
+    Returns:
+        The reference of the checkpoint.
     """
     from pathlib import Path
 
@@ -36,15 +27,17 @@ def finetune(
     from components.finetune.settings import FinetuneSettings
     from components.step_runtime import step
     from mynah.tracking.costs import seconds_within_budget, spent_so_far
-    from mynah.training.recipe import DERIVED, build
+    from mynah.training.recipe import DERIVED, RECIPE_FILE, build, read
     from mynah.training.state_store import seconds_between_states, states_of
     from mynah.training.training_record import STEPS_FILE, TRAINING_FILE
 
-    with step("finetune", parent_run, model=model.path) as run:
-        seconds = seconds_within_budget(budget, spent_so_far(parent_run) or 0.0)
-        settings = FinetuneSettings(base_model, build(**recipe), seconds, states_of(name), seconds_between_states())
-        run.params({"base_model": Path(base_model).name, "start": start, **settings.recipe.to_record()})
-        record = finetune_from(start, name, run, Path(data.path), Path(model.path), settings)
+    with step("finetune", spec, kfp_run, parent_run) as at:
+        asked, run, model = at.inputs, at.run, at.files.new("model")
+        recipe = read(at.files.open(search) / RECIPE_FILE) if search else build(**asked.recipe)
+        seconds = seconds_within_budget(asked.budget, spent_so_far(at.parent_run) or 0.0)
+        settings = FinetuneSettings(asked.base_model, recipe, seconds, states_of(asked.name), seconds_between_states())
+        run.params({"base_model": Path(asked.base_model).name, "start": asked.start, **recipe.to_record()})
+        record = finetune_from(asked.start, asked.name, run, at.files.open(data), model, settings)
         run.params({key: record.recipe[key] for key in DERIVED})
         run.params({key: getattr(record, key) for key in ("device", "precision", "processes", "best_epoch", "stopped_early")})
         run.tags({"mynah.data_digest": record.data_digest, "mynah.held_out_digest": record.held_out_digest})
@@ -55,5 +48,5 @@ def finetune(
             "memory_gb",
         )  # of the whole run; the curves have each step's
         run.metrics({f"train_{key}": getattr(record, key) for key in speed if getattr(record, key)})  # 0: unknown
-        run.artifacts(Path(model.path), "training", [TRAINING_FILE, STEPS_FILE])
-        model.metadata["framework"] = "transformers"
+        run.artifacts(model, "training", [TRAINING_FILE, STEPS_FILE])
+        return at.files.hand_on("model")

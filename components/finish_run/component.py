@@ -1,27 +1,22 @@
 """finish_run as a Kubeflow step: the exit handler."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components.images import DATA_IMAGE
 
 
 @dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
-def finish_run(
-    kfp_run: str, bots: list[dict[str, Any]], table: dsl.Output[dsl.Markdown], outcomes: dsl.Output[dsl.Artifact]
-) -> None:
-    """End the MLflow runs of this Kubeflow run, and write a table of each bot's outcome, as Markdown and as CSV.
+def finish_run(kfp_run: str, spec: str, specs: list[str]) -> None:
+    """End the MLflow runs of this Kubeflow run, and remove the folders that the steps of finished runs handed on.
 
-    `bots` are the fleet's, so that the table includes those that never started.
+    Args:
+        kfp_run: The id of the Kubeflow run.
+        spec: The reference of the bot's specification; "" for a fleet.
+        specs: Those of a fleet's bots.
     """
-    from pathlib import Path
-
-    from components.finish_run.step import as_csv, as_markdown, finish_run
-    from components.step_runtime import step
+    from components.finish_run.step import close
+    from components.step_runtime import process
     from mynah.mlflow_client.store import Store
 
-    with step("finish_run", ""):
-        results = finish_run(kfp_run, Store.from_environment(), [str(bot.get("bot")) for bot in bots])
-        Path(table.path).write_text(as_markdown(results), encoding="utf-8")
-        Path(outcomes.path).write_text(as_csv(results), encoding="utf-8")
+    with process("finish_run"):
+        close(kfp_run, Store.from_environment(), [spec] if spec else specs)

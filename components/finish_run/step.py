@@ -1,4 +1,4 @@
-"""finish_run: end the MLflow runs of a Kubeflow run, however it ended, and write a table of each bot's outcome.
+"""finish_run: end the MLflow runs of a Kubeflow run, however it ended, and remove what the steps of finished ones handed on.
 
 This is the exit handler of the cluster's pipelines. It reads what the steps recorded, not Kubeflow's final state: a fleet has one state
 for all its bots, and an evicted pod reports nothing.
@@ -10,8 +10,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from components.handover import remove_handed_on
+from components.run_inputs import read_inputs
+from mynah.core.errors import MynahError
+from mynah.core.progress import notify
 from mynah.data.markdown import markdown
 from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.storage.open import open_artifact_store
 from mynah.tracking.kfp_runs import SKIPPED_TAG, runs_of
 from mynah.tracking.runs import cost_tags, end_run, steps_of
 from mynah.tracking.tags import COST_TAG, SECONDS_TAG, number
@@ -62,7 +67,43 @@ def finish_run(kfp_run: str, store: Store, bots: Sequence[str] = (), status: str
             )
         )  # fmt: skip
     started = {outcome.bot for outcome in outcomes}
-    return outcomes + [Outcome(bot, "failed in start_run", "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
+    return outcomes + [Outcome(bot, "failed before fetch", "", "", 0.0, 0.0, "") for bot in bots if bot not in started]
+
+
+def close(kfp_run: str, store: Store, specs: Sequence[str]) -> list[Outcome]:
+    """End the runs as `finish_run` does, and remove the folders that the steps of finished runs handed on.
+
+    Those of failed runs stay for another try, until `mynah prune`; logs and specifications stay in any case. A run that had nothing to do
+    keeps no copy of the posts in MLflow either.
+
+    Args:
+        kfp_run: The id of the Kubeflow run.
+        store: The tracking store.
+        specs: The references of the bots' specifications.
+
+    Raises:
+        PlatformError: The tracking store or S3 failed.
+    """
+    names = {name: spec for spec in specs if (name := _name(spec))}
+    outcomes = finish_run(kfp_run, store, list(names))
+    for run in runs_of(kfp_run, store):
+        steps, spec = steps_of(store, run.info.run_id), names.get(run.data.tags[BOT_TAG])
+        is_deployed = _status(steps, "deploy") in ("", "FINISHED")  # the only part after the last step
+        if spec and run.info.status == "FINISHED" and is_deployed:
+            remove_handed_on(spec, kfp_run)
+        if SKIPPED_TAG in run.data.tags:
+            for step in steps.values():
+                open_artifact_store(step.info.artifact_uri, store.tracking_uri).remove()
+    return outcomes
+
+
+def _name(spec: str) -> str:
+    """Return the bot of a specification; "" for one that was erased, or cannot be read: the runs are to be ended all the same."""
+    try:
+        return read_inputs(spec).name
+    except MynahError as error:
+        notify(error.problem, "warning")
+        return ""
 
 
 def _outcome(run: Any, steps: dict[str, Any]) -> str:  # noqa: ANN401 - MLflow's run

@@ -1,4 +1,4 @@
-"""register as a Kubeflow step."""
+"""register as a Kubeflow step: the card, the new version, its promotion, and its service."""
 
 from kfp import dsl
 
@@ -6,21 +6,25 @@ from components.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def register(
-    name: str, parent_run: str, model: dsl.Input[dsl.Model], report: dsl.Input[dsl.Artifact], card: dsl.Input[dsl.Artifact]
-) -> int:
-    """Register the checkpoint with its card as the next version of the bot in MLflow's registry; return the version's number.
+def register(spec: str, kfp_run: str, parent_run: str, model: str, data: str, report: str) -> int:
+    """Write the card, register the checkpoint with it, promote the version, and deploy it where the bot has a service of its own.
 
-    Where training continued from a version and brought nothing better, no version is registered, and 0 is returned.
+    A refusal of the gate is not a failure.
+
+    Args:
+        spec: The reference of the run's specification.
+        kfp_run: The id of the Kubeflow run; "" on a laptop.
+        parent_run: The pipeline run's id in MLflow.
+        model: The finetune step's checkpoint.
+        data: The filter step's texts.
+        report: The evaluate step's report.
+
+    Returns:
+        The version's number; 0 where training continued from a version and brought nothing better.
     """
-    from pathlib import Path
+    from components.register.release import Outputs, release
+    from components.step_runtime import steps
 
-    from components.register.step import register_or_keep
-    from components.step_runtime import step
-    from mynah.core.progress import emit_event
-    from mynah.mlflow_client.store import Store
-
-    with step("register", parent_run) as run:
-        version = register_or_keep(name, Path(model.path), Path(report.path), Path(card.path), Store.from_environment(), run)
-        emit_event("result", step="register", value=version)
-        return version
+    with steps("register", spec, kfp_run, parent_run) as at:
+        files = at.files
+        return release(at, Outputs(files.open(model), files.open(data), files.open(report), files.new("card")))

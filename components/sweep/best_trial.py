@@ -12,8 +12,9 @@ from components.sweep.trial_records import COMPLETED, FAILED, PRUNED, RUNNING, S
 from mynah.core.errors import MynahError
 from mynah.core.files import atomic_folder, write_json, write_text
 from mynah.mlflow_client.store import Store, work_folders
+from mynah.training.recipe import RECIPE_FILE
 
-TRIALS_FILE, PICTURE_FILE, RECIPE_FILE = "trials.json", "search.png", "recipe.yaml"
+TRIALS_FILE, PICTURE_FILE = "trials.json", "search.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,6 @@ class BestTrial:
     best: Trial
     trials: list[Trial]
     importance: dict[str, float]  # share of each parameter in the variation of the loss; {} after too few trials
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The best trial's recipe, in the form of the finetune step's parameter."""
-        return {"preset": self.best.preset, "changes": dict(self.best.recipe)}
 
     def to_record(self) -> dict[str, Any]:
         """Return the trials as a JSON object."""

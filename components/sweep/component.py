@@ -1,39 +1,23 @@
 """A trial, and the choice of the best one, as Kubeflow steps."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components.images import TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def trial(
-    number: int,
-    space: str,
-    base_model: str,
-    recipe: dict[str, Any],
-    budget: float,
-    minutes: float,
-    parent_run: str,
-    data: dsl.Input[dsl.Dataset],
-) -> str:
+def trial(number: int, spec: str, kfp_run: str, parent_run: str, data: str) -> str:
     """Train with a recipe that the earlier trials make promising; return the trial's state.
 
     A trial that finished in an earlier search with the same inputs is kept instead.
 
     Args:
         number: the trial's number, from 1.
-        space: the name of the search space.
-        base_model: a name that `mynah bases` lists, a folder, or another name on the Hugging Face hub.
-        recipe: the recipe around which to search: a preset and the changes to it.
-        budget: US dollars that the whole pipeline run may cost; 0 sets no limit.
-        minutes: minutes that the whole pipeline run may take; 0 sets no limit.
+        spec: the reference of the run's specification, whose recipe is searched around.
+        kfp_run: the id of the Kubeflow run; "" on a laptop.
         parent_run: the pipeline run's id in MLflow.
         data: the filter step's texts.
     """
-    from pathlib import Path
-
     from components.step_runtime import step
     from components.sweep.settings import require_optuna
     from components.sweep.trial import TrialSettings, trial
@@ -41,30 +25,34 @@ def trial(
     from mynah.mlflow_client.store import Store
     from mynah.training.recipe import build
 
-    with step(step_name(number), parent_run) as run:
+    with step(step_name(number), spec, kfp_run, parent_run) as at:
         require_optuna()
-        settings = TrialSettings(number, space, base_model, build(**recipe), budget, minutes)
-        return trial(Path(data.path), settings, Store.from_environment(), run).state
+        asked = at.inputs
+        settings = TrialSettings(number, asked.space, asked.base_model, build(**asked.recipe), asked.budget, asked.minutes)
+        return trial(at.files.open(data), settings, Store.from_environment(), at.run).state
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
-def choose(parent_run: str, states: list[str], search: dsl.Output[dsl.Artifact]) -> dict[str, Any]:
-    """Return the recipe of the best trial.
+def choose(spec: str, kfp_run: str, parent_run: str, states: list[str]) -> str:
+    """Choose the best trial.
 
     Args:
+        spec: the reference of the run's specification.
+        kfp_run: the id of the Kubeflow run; "" on a laptop.
         parent_run: the pipeline run's id in MLflow.
         states: the states of all trials; the input makes this step wait for them.
-        search: a table of all trials and a plot of the search.
-    """
-    from pathlib import Path
 
+    Returns:
+        The reference of a folder with the best trial's recipe, a table of all trials and a plot of the search.
+    """
     from components.step_runtime import step
     from components.sweep.best_trial import choose
     from mynah.mlflow_client.store import Store
 
-    with step("choose", parent_run, search=search.path) as run:
-        chosen = choose(Path(search.path), Store.from_environment(), parent_run)
-        run.params({"trial": chosen.best.number, **chosen.best.values()})
-        run.metrics({"best_held_out_loss": min(chosen.best.losses), "trials": len(states)})
-        run.artifacts(Path(search.path), "search")
-    return chosen.recipe
+    with step("choose", spec, kfp_run, parent_run) as at:
+        search = at.files.new("search")
+        chosen = choose(search, Store.from_environment(), at.parent_run)
+        at.run.params({"trial": chosen.best.number, **chosen.best.values()})
+        at.run.metrics({"best_held_out_loss": min(chosen.best.losses), "trials": len(states)})
+        at.run.artifacts(search, "search")
+        return at.files.hand_on("search")

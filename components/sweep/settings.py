@@ -7,7 +7,6 @@ a promising recipe, and records its own result. So they can run one after anothe
 import importlib.util
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from mynah.core.errors import InputError
 from mynah.core.names import nearest
@@ -32,9 +31,10 @@ class Sweep:
         if not 0 <= self.minutes < math.inf:
             raise InputError(f"a sweep cannot take {self.minutes} minutes", "Give --minutes from 0, which sets no limit.")
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the pipeline's parameters; it loops over the trials' numbers."""
-        return {"trials": list(range(1, self.trials + 1)), "space": self.space, "minutes": self.minutes}
+    @property
+    def numbers(self) -> list[int]:
+        """The trials' numbers, over which the pipeline loops."""
+        return list(range(1, self.trials + 1))
 
 
 def require_space(name: str) -> None:

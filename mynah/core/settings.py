@@ -121,7 +121,7 @@ MYNAH_WORKDIR = _path(
     "MYNAH_WORKDIR", "The folder for runs, MLflow's store and the registry; --workdir", EVERYWHERE, default_is="`~/.mynah`",
 )
 MYNAH_S3_BUCKET = _text(
-    "MYNAH_S3_BUCKET", "The bucket of the installation: uploads of `mynah submit`, training states and pages of X; --bucket",
+    "MYNAH_S3_BUCKET", "The bucket of the installation: files of runs on a cluster, training states and pages of X; --bucket",
     COMMANDS_AND_STEPS,
 )
 MYNAH_CACHE = _path(

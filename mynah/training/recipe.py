@@ -83,6 +83,7 @@ class Recipe:
         return {key: value for key, value in asdict(self).items() if value or key not in DERIVED}
 
 
+RECIPE_FILE = "recipe.yaml"  # what a search found, in its folder
 DERIVED = ("epochs", "learning_rate", "beta2", "batch_tokens", "micro_batch_tokens", "block")
 KINDS = {field_.name: dict if field_.name == "weights" else type(field_.default) for field_ in fields(Recipe)}
 RANGES = (

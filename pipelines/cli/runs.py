@@ -25,6 +25,9 @@ FleetMember = Annotated[Callable[..., RunSpec], MadeBy(RunSpec, name=None, sourc
 FleetFile = Annotated[
     Path, typer.Argument(help="YAML, JSON or CSV with each bot's name, its sources (from) and optionally their basis.")
 ]
+OnlyNews = Annotated[
+    bool, typer.Option("--only-news/--no-only-news", help="Compile for schedules, whose runs end early without new posts.")
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id or the start of it.")]
 
@@ -38,6 +41,7 @@ def compile_(
     *,
     placement: Placement,
     at_once: AtOnce = AT_ONCE,
+    only_news: OnlyNews = False,
     images: ImagesFile = None,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +50,7 @@ def compile_(
     with waiting("Compiling"):
         from pipelines.compile import write
 
-        write(out, placement, pipeline, at_once)
+        write(out, placement, pipeline, at_once, only_news=only_news)
     result({"pipeline": str(out)}, str(out), as_json)
 
 

@@ -30,7 +30,10 @@ ServeIn = Annotated[
 AtOnce = Annotated[int, typer.Option(min=1, max=100, help="The number of concurrent bots of a fleet, or trials of a sweep.")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, max=100, help="The number of concurrent trials.")]
 Account = Annotated[str, typer.Option(help="The Kubernetes ServiceAccount of the run's pods.")]
-Bucket = Annotated[str, typer.Option(envvar=MYNAH_S3_BUCKET.name, help="The bucket to which posts of this machine are uploaded.")]
+Bucket = Annotated[
+    str,
+    typer.Option(envvar=MYNAH_S3_BUCKET.name, help="The bucket of the installation, for specifications, posts and hand-overs."),
+]
 Context = Annotated[
     str,
     typer.Option(envvar=MYNAH_KUBE_CONTEXT.name, help="The cluster's kubeconfig context, to check first that it has GPU nodes."),
@@ -68,8 +71,8 @@ class ClusterSpec:
             kubeflow_cron(self.schedule)
 
     @property
-    def upload_bucket(self) -> str:
-        """The bucket to which posts of this machine are uploaded, or ""."""
+    def own_bucket(self) -> str:
+        """The bucket of the installation, or ""."""
         return self.bucket or MYNAH_S3_BUCKET.get()
 
 

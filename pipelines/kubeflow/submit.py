@@ -1,26 +1,32 @@
-"""Submits a bot or a fleet to Kubeflow Pipelines: uploads posts to S3, and the compiled pipeline with its arguments to the API."""
+"""Submits a bot or a fleet to Kubeflow Pipelines.
+
+Posts of this machine and each bot's specification go to Mynah's own bucket, below runs/ID/; Kubeflow gets the compiled pipeline, whose only
+arguments are the references of these specifications.
+"""
 
 import csv
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from components.fetch.sources import S3
 from components.fetch.step import fetch
+from components.handover import publish_file
 from mynah.core.errors import InputError
-from mynah.core.files import digest, path_exists
+from mynah.core.files import path_exists
 from mynah.core.progress import waiting
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
 from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
 from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.storage.base import upload, visible_files
+from mynah.storage.run_files import SPEC_FILE, UPLOADS, RunFiles, new_id
 from mynah.storage.s3 import S3ArtifactStore
 from pipelines.compile import compiled
 from pipelines.kubeflow.cluster_spec import ClusterSpec
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from pipelines.kubeflow.api import Kubeflow
 
 EXPERIMENT = "mynah"
+UPLOADS_AT_ONCE = 8  # specifications of a fleet
 MAX_BOTS = 1000  # of a fleet: an Argo workflow is one Kubernetes object, whose size is limited
 
 
@@ -62,10 +69,10 @@ class Submission:
                 f"the base model {base_model!r} lies on this machine",
                 f"Name {BEST_LOCAL}, {FLEDGLING}, or one of the hub such as gpt2.",
             )
-        if has_local_sources and not self.cluster.upload_bucket:
+        if not self.cluster.own_bucket:
             raise InputError(
-                "no bucket is set for the posts of this machine",
-                "Set MYNAH_S3_BUCKET or --bucket, or name s3:// sources.",
+                "no bucket is set for the run's specification, its posts and what its steps hand on",
+                "Set MYNAH_S3_BUCKET or --bucket to the bucket of the installation.",
             )
 
     @property
@@ -73,29 +80,21 @@ class Submission:
         """The name of the pipeline that makes the bots."""
         return "fleet" if self.fleet else "sweep" if self.runs[0].sweep else "bot"
 
-    @property
-    def name(self) -> str:
-        """The name of the run: the bot and the time."""
-        subject = "fleet" if self.fleet else self.runs[0].name
-        return f"{subject}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    def run_name(self, files: Sequence[RunFiles]) -> str:
+        """Return the name that Kubeflow shows: the run's id and the time, which tell nothing about the bot."""
+        subject = "fleet" if self.fleet else files[0].id
+        return f"mynah-{subject}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
-    def arguments(self, sources: Sequence[Sequence[str]]) -> dict[str, Any]:
+    def arguments(self, references: Sequence[str]) -> dict[str, Any]:
         """Return the pipeline's arguments.
 
         Args:
-            sources: The sources of each bot, readable from the cluster.
+            references: Those of the bots' specifications.
         """
-        arguments = self.runs[0].pipeline_arguments()
         if self.fleet:
-            for name in ("name", "sources", "basis"):
-                del arguments[name]
-            arguments["bots"] = [
-                {"bot": run.name, "sources": list(bot_sources), "basis": run.basis}
-                for run, bot_sources in zip(self.runs, sources, strict=True)
-            ]
-        else:
-            arguments |= {"sources": list(sources[0]), "serve_in": self.cluster.serve_in}
-        return arguments if self.pipeline == "sweep" else {**arguments, "only_news": bool(self.cluster.schedule)}
+            return {"specs": list(references)}
+        sweep = self.runs[0].sweep
+        return {"spec": references[0], **({"trials": sweep.numbers} if sweep else {})}
 
 
 def _require_repeatable(runs: Sequence[RunSpec], has_local_sources: bool) -> None:
@@ -128,20 +127,32 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
     cluster = submission.cluster
     refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
     with waiting("Compiling"):
-        package = compiled(cluster.placement, submission.pipeline, cluster.at_once)
-    sources = [_in_s3(run, cluster.upload_bucket) for run in submission.runs]
+        package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
+    files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]
+    sources = [_in_s3(run, own) for run, own in zip(submission.runs, files, strict=True)]
+    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+        references = list(pool.map(lambda *bot: _publish(cluster, *bot), submission.runs, sources, files))
     with tempfile.TemporaryDirectory() as scratch, waiting("Submitting"):
         path = Path(scratch) / "pipeline.yaml"
         path.write_text(package, encoding="utf-8")
-        options = (path, submission.name, EXPERIMENT, submission.arguments(sources), cluster.service_account)
+        name, arguments = submission.run_name(files), submission.arguments(references)
+        options = (path, name, EXPERIMENT, arguments, cluster.service_account)
         return api.schedule(*options, kubeflow_cron(cluster.schedule)) if cluster.schedule else api.submit(*options)
 
 
-def _in_s3(run: RunSpec, bucket: str) -> list[str]:
+def _publish(cluster: ClusterSpec, run: RunSpec, sources: list[str], files: RunFiles) -> str:
+    """Upload a bot's specification with sources that the cluster can read, and return its reference."""
+    inputs = replace(run.inputs(only_news=bool(cluster.schedule), serve_in=cluster.serve_in), sources=sources)
+    with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
+        inputs.write(path := Path(scratch) / SPEC_FILE)
+        return publish_file(files.spec, path)
+
+
+def _in_s3(run: RunSpec, files: RunFiles) -> list[str]:
     """Upload the posts of a run's local sources, and return sources that the cluster can read.
 
     Only posts, their provenance and profile pictures are uploaded, never the export, which also contains messages and addresses. The
-    address contains their digest, so that a run's input never changes; the upload is verified.
+    address is this submission's alone, so that a run's input never changes; the upload is verified.
     """
     local = run.local_sources
     if not local:
@@ -150,10 +161,9 @@ def _in_s3(run: RunSpec, bucket: str) -> list[str]:
         raw = Path(scratch) / "raw"
         store = Store.from_environment() if server_address() else None  # the store has the forgotten authors
         fetch(local, raw, run.limit, store, run.basis, columns=run.columns)
-        key = f"uploads/{run.name}/{digest(raw)}"
         with waiting(f"Uploading the posts of {run.name}"):
-            upload(S3ArtifactStore(bucket, key), visible_files(raw))
-    return [f"{S3}{bucket}/{key}/", *(source for source in run.sources if source not in local)]
+            upload(S3ArtifactStore(files.bucket, f"{files.prefix}/{UPLOADS}"), visible_files(raw))
+    return [f"{files.uploads}/", *(source for source in run.sources if source not in local)]
 
 
 def read_fleet(path: Path, build: Callable[..., RunSpec]) -> list[RunSpec]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.images import image
+from components.run_inputs import RunInputs
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import make_folder
 from mynah.core.progress import emit_event, waiting
@@ -110,14 +111,14 @@ def _require_image(client: "DockerClient", image: str) -> None:
         raise PlatformError(f"the image {image} cannot be pulled: {str(error)[:200]}", missing.fix) from error
 
 
-def visible_paths(arguments: dict[str, Any], pipeline_root: Path, writes: Sequence[Path]) -> dict[str, list[str]]:
+def visible_paths(inputs: RunInputs, pipeline_root: Path, writes: Sequence[Path]) -> dict[str, list[str]]:
     """Return the paths of this machine that containers mount, as arguments of `runner`.
 
     The folders are created here; otherwise the engine would create them as root.
 
     Args:
-        arguments: The pipeline's arguments, whose sources and base model may be paths.
-        pipeline_root: The folder of the steps' outputs in Kubeflow's runner.
+        inputs: The run's specification, whose sources and base model may be paths.
+        pipeline_root: The folder of Kubeflow's runner.
         writes: Further folders that steps write.
 
     Returns:
@@ -125,7 +126,7 @@ def visible_paths(arguments: dict[str, Any], pipeline_root: Path, writes: Sequen
     """
     for folder in (pipeline_root, *writes):
         make_folder(folder)
-    named = [source.removeprefix("archive:") for source in arguments["sources"]] + [arguments["base_model"]]
+    named = [source.removeprefix("archive:") for source in inputs.sources] + [inputs.base_model]
     files = [str(path) for variable in FILE_VARIABLES if (path := variable.get()) and path.is_file()]
     return {"reads": [path for path in named if path.startswith("/")] + files, "writes": [str(folder) for folder in writes]}
 
@@ -134,7 +135,7 @@ def runner(pipeline_root: str, reads: Sequence[str], writes: Sequence[str]) -> "
     """Return Kubeflow's runner of containers for this process.
 
     Args:
-        pipeline_root: the folder of the steps' outputs, which the runner mounts itself, writable.
+        pipeline_root: the folder of Kubeflow's runner, which it mounts itself, writable.
         reads: paths to mount read-only.
         writes: folders to mount writable.
     """

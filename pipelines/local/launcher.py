@@ -39,10 +39,12 @@ from pipelines.local.progress import ProgressReader
 from pipelines.run_spec import RunSpec
 
 if TYPE_CHECKING:
+    from components.run_inputs import RunInputs
     from mynah.mlflow_client.store import Store
 
 Runner = Literal["subprocess", "docker"]  # Kubeflow's runners: steps as processes of this Python, or in containers
 KUBEFLOW_FOLDER = ".kubeflow"  # the pipeline root in a run's folder, while it runs
+SPEC = "run.json"  # the run's specification, in its folder
 SECONDS_TO_STOP = 60.0  # for an interrupted step to save its state, before it is killed
 
 
@@ -158,16 +160,21 @@ def _environment(store: "Store", scratch: Path, unsent: Path, states: str) -> di
 
 
 def _run_request(spec: RunSpec, run_id: str, folder: Path, environment: dict[str, str], runner: Runner) -> dict[str, Any]:
-    """Return the arguments of `pipelines.local.runner.run` as a JSON object.
+    """Write the run's specification, and return the arguments of `pipelines.local.runner.run` as a JSON object.
 
     Args:
         spec: The specification of the run.
         run_id: The MLflow run's id.
-        folder: The run's folder.
+        folder: The run's folder, into which the steps write.
         environment: The variables of the runner.
         runner: Whether steps run in containers.
     """
-    root, arguments = folder / KUBEFLOW_FOLDER, {**_arguments(spec), "parent_run": run_id}
+    root, inputs = folder / KUBEFLOW_FOLDER, _inputs(spec)
+    arguments = {
+        "spec": inputs.write(folder / SPEC),
+        "parent_run": run_id,
+        **({"trials": spec.sweep.numbers} if spec.sweep else {}),
+    }
     request: dict[str, Any] = {"pipeline": "sweep" if spec.sweep else "bot", "pipeline_root": str(root), "arguments": arguments}
     if runner == "docker":
         folders = [
@@ -175,7 +182,7 @@ def _run_request(spec: RunSpec, run_id: str, folder: Path, environment: dict[str
             for name in (TMPDIR.name, MYNAH_UNSENT.name, MYNAH_CHECKPOINTS.name)
             if "://" not in environment[name]
         ]
-        request["containers"] = containers.visible_paths(arguments, root, [Path(path) for path in folders])
+        request["containers"] = containers.visible_paths(inputs, root, [folder, *map(Path, folders)])
     return request
 
 
@@ -184,7 +191,7 @@ def _run(request: dict[str, Any], folder: Path, environment: dict[str, str]) -> 
 
     Args:
         request: The arguments of `pipelines.local.runner.run`.
-        folder: The run's folder, for its log and the steps' outputs.
+        folder: The run's folder, for its log.
         environment: The variables of the process.
 
     Returns:
@@ -215,7 +222,7 @@ def _run(request: dict[str, Any], folder: Path, environment: dict[str, str]) -> 
             _stop(child)
             if child.stdin:
                 child.stdin.close()
-    _collect(reader, folder, folder / KUBEFLOW_FOLDER)
+    shutil.rmtree(folder / KUBEFLOW_FOLDER, ignore_errors=True)
     if reader.error:
         raise BY_NAME[reader.error["kind"]](reader.error["problem"], reader.error["fix"])
     if child.returncode:
@@ -233,25 +240,26 @@ def _default_base_model(spec: RunSpec, workdir: Path) -> str:
     return name
 
 
-def _arguments(spec: RunSpec) -> dict[str, Any]:
-    """Return the pipeline's arguments with absolute paths, because steps run in other folders."""
+def _inputs(spec: RunSpec) -> "RunInputs":
+    """Return what the steps are told, with absolute paths, because they run in other folders."""
     base, entry = Path(spec.base_model), catalogue.find(spec.base_model)
     is_local = entry is not None and entry.source.is_local
-    return {
-        **spec.pipeline_arguments(),
-        "sources": [_absolute(name) for name in spec.sources],
-        "base_model": str(base.absolute()) if path_exists(base) and not is_local else spec.base_model,
-    }
+    return replace(
+        spec.inputs(),
+        sources=[_absolute(name) for name in spec.sources],
+        base_model=str(base.absolute()) if path_exists(base) and not is_local else spec.base_model,
+    )
 
 
 def _refuse_paths(spec: RunSpec, workdir: Path) -> None:
-    """Reject paths that Kubeflow's runner does not support: with `{{$`, its placeholder, or that are not UTF-8."""
-    arguments = _arguments(spec)
-    for text in (str(workdir.absolute()), *arguments["sources"], arguments["base_model"]):
-        if "{{$" in text:
-            raise InputError(
-                f"{text!r} holds '{{{{$', which Kubeflow's runner cannot take in a path", "Rename it, or name another."
-            )
+    """Reject a work folder with `{{$`, the placeholder of Kubeflow's runner, which gets paths in it, and paths that are not UTF-8."""
+    inputs, folder = _inputs(spec), str(workdir.absolute())
+    if "{{$" in folder:
+        raise InputError(
+            f"{folder!r} holds '{{{{$', which Kubeflow's runner cannot take in the path of the work folder",
+            "Rename it, or name another.",
+        )
+    for text in (folder, *inputs.sources, inputs.base_model):
         if not is_unicode(text):
             raise InputError(f"{text!r} is not a name in UTF-8", "Rename it, or name another.")
 
@@ -278,11 +286,3 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-
-
-def _collect(reader: ProgressReader, folder: Path, root: Path) -> None:
-    """Move the steps' outputs to the folders raw, data, model, report and card in the run's folder."""
-    for name, path in reader.outputs.items():
-        if Path(path).exists():
-            Path(path).rename(folder / name)
-    shutil.rmtree(root, ignore_errors=True)

@@ -23,7 +23,7 @@ def describe_step(step: str) -> str:
 
 
 class ProgressReader:
-    """Reads an events file while it grows, and keeps the running step, the results, the outputs and the error."""
+    """Reads an events file while it grows, and keeps the running step, the results and the error."""
 
     def __init__(self, events: Path) -> None:
         self._events = events
@@ -31,7 +31,6 @@ class ProgressReader:
         self.step = ""
         self.error: dict[str, Any] = {}
         self.results: dict[str, Any] = {}
-        self.outputs: dict[str, str] = {}
 
     def show_until(self, ended: Callable[[], bool]) -> None:
         """Show events until `ended()` is true, with progress bars on a terminal and lines elsewhere."""
@@ -66,8 +65,6 @@ class ProgressReader:
             self.step = event["step"]
         elif event["event"] == "error":
             self.error = event
-        elif event["event"] == "end":
-            self.outputs |= event["outputs"]
         elif event["event"] == "result":
             self.results[event["step"]] = event["value"]
 

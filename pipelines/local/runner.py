@@ -31,7 +31,7 @@ def run(pipeline: str, pipeline_root: str, arguments: dict[str, Any], containers
 
     Args:
         pipeline: bot or sweep.
-        pipeline_root: the folder of the steps' outputs.
+        pipeline_root: the folder of Kubeflow's runner.
         arguments: the pipeline's arguments.
         containers: the paths that containers mount (see `pipelines.local.containers.runner`); None runs steps as processes.
 

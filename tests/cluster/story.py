@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Story:
         self.commands = Commands(asked.context, folder, dry_run=asked.dry_run)
         self.bot = PREFIX + secrets.token_hex(4)
         self.runs: list[str] = []
+        self.submitted = 0.0  # when the last run was, by the monotonic clock
         self.began = False  # whether anything was made that must go
         self.forgotten = False
         self.ways: dict[str, str] = {}  # service to HOST:PORT
@@ -110,7 +112,7 @@ class Story:
         sets = [word for name, value in ({"epochs": 1} | recipe).items() for word in ("--set", f"{name}={value}")]
         bot = ("submit", "--name", self.bot, "--from", "sample", "--base-model", "fledgling")
         words = (*bot, *sets, "--no-gpu", "--deadline", "1", "--no-wait", *images)
-        self.began = True
+        self.began, self.submitted = True, time.monotonic()
         run = self.mynah(*words, example={"run": RUN, "state": "PENDING"})["run"]
         self.runs.append(run)
         return run
@@ -121,11 +123,14 @@ class Story:
 
     def attempts(self, run: str, *examples: Pod) -> list[Pod]:
         """The pods that fine-tune in a run, in the order in which they began."""
+        return [pod for pod in self.pods(run, *examples) if pod.step == "finetune" and not pod.is_driver]
+
+    def pods(self, run: str, *examples: Pod) -> list[Pod]:
+        """All pods of a run, in the order in which they began."""
         words = ("get", "workflows", "--namespace", KUBEFLOW, "--selector", f"{RUN_LABEL}={run}", "--output", "json")
         items = self.commands.json(*self.commands.kubectl_words(*words), example={"items": []})["items"]
         found = [pod for item in items for pod in pods_of(json.dumps(item))]
-        pods = list(examples) if self.asked.dry_run else found
-        return [pod for pod in pods if pod.step == "finetune" and not pod.is_driver]
+        return list(examples) if self.asked.dry_run else found
 
     def kept_at(self, pod: Pod) -> int:
         """The step of the last training state that a running pod told of; 0 before its first."""

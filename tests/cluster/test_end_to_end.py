@@ -1,5 +1,7 @@
 """From an empty installation to a bot that was trained, promoted, served, rolled back and forgotten; each step needs the one before."""
 
+import time
+
 import pytest
 
 from pipelines.kubeflow.pods import Pod
@@ -8,6 +10,7 @@ from tests.cluster.story import BOTS, KUBEFLOW, LONG, QUESTION
 
 pytestmark = pytest.mark.timeout(3 * 3600)
 
+MOST_PODS, MOST_SECONDS = 14, 120  # of the first run
 NEEDED = ("your rights", "KServe", "Kubeflow Pipelines", "Argo Workflows")  # of preflight; all else comes with the overlay
 S3 = "http://s3.mynah.svc.cluster.local:8333"  # the laptop's
 
@@ -50,6 +53,9 @@ def test_a_tiny_run_succeeds(story):
     run = story.submit(seed=1)
     assert story.state_at_the_end(run) == "SUCCEEDED"
     assert story.commands.run("mynah", "logs", run, "finetune", example="…").strip()
+    pods = story.pods(run)
+    print(f"{len(pods)} pods; the bar is {MOST_PODS}")
+    assert len(pods) <= MOST_PODS
 
 
 def test_mlflow_and_the_registry_have_it(story):
@@ -70,6 +76,9 @@ def test_it_is_promoted(story):
 
 def test_the_aviary_answers_for_it(story):
     answer = story.until_served(1)
+    print(
+        f"{time.monotonic() - story.submitted:.0f} s from `mynah submit` to the aviary's answer; the bar is {MOST_SECONDS} on an idle node"
+    )
     assert answer.body["outputs"][0]["data"][0].strip()
 
 

@@ -14,19 +14,7 @@ from tests.code.cli_commands import mynah, refused
 pytestmark = pytest.mark.timeout(1800)  # a process that imports kfp takes 2 s of an idle machine, and minutes of a busy one
 
 FOLDER = Path(__file__).parent
-STEPS = {
-    "start-run",
-    "fetch",
-    "filter-posts",
-    "check-new-data",
-    "finetune",
-    "evaluate",
-    "card",
-    "register",
-    "promote",
-    "deploy",
-    "finish-run",
-}
+STEPS = {"fetch", "filter-posts", "finetune", "evaluate", "register", "finish-run"}
 DIGEST = "@sha256:" + "0" * 64
 
 
@@ -42,13 +30,7 @@ def golden(request):
 
 
 def steps_of(golden):
-    """A fleet's bots are the aviary's; a bot alone may have a service of its own. A sweep is never a schedule's, so there is always news."""
-    steps = {
-        "mynah-bot": STEPS,
-        "mynah-fleet": STEPS - {"deploy"},
-        "mynah-sweep": STEPS - {"check-new-data"} | {"trial", "choose"},
-    }
-    return steps[golden[0]["pipelineInfo"]["name"]]
+    return STEPS | ({"trial", "choose"} if golden[0]["pipelineInfo"]["name"] == "mynah-sweep" else set())
 
 
 def gpu_steps(golden):
@@ -86,11 +68,7 @@ def test_the_compiled_pipeline_is_the_golden_one(tmp_path, monkeypatch, pipeline
 def test_what_must_not_be_cached_is_not(golden):
     found = {name: task for name, task in tasks(golden[0]).items() if name in STEPS | {"trial", "choose"}}
     assert set(found) == steps_of(golden)
-    assert {name for name, task in found.items() if task["cachingOptions"].get("enableCache")} == {
-        "filter-posts",
-        "finetune",
-        "evaluate",
-    }
+    assert {name for name, task in found.items() if task["cachingOptions"].get("enableCache")} == {"finetune", "evaluate"}
 
 
 def test_every_step_has_its_limits_its_settings_and_its_retries(golden):
@@ -134,23 +112,60 @@ def test_the_run_ends_and_its_exit_handler_always_runs(golden):
     assert golden[0]["root"]["dag"]["tasks"]["finish-run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
-def test_without_news_nothing_is_trained(golden):
-    conditions = [task for task in tasks(golden[0]).values() if task.get("triggerPolicy", {}).get("condition")]
-    if "check-new-data" not in steps_of(golden):
-        assert conditions == []
-        return
-    assert [each["triggerPolicy"]["condition"].split("'")[-2] for each in conditions] == ["new"]
-    inside = golden[0]["components"][conditions[0]["componentRef"]["name"]]["dag"]["tasks"]
-    assert set(inside) == {"finetune", "evaluate", "card", "register", "promote", "deploy"} & steps_of(golden)
+def test_nothing_but_references_and_numbers_goes_through_kubeflow(golden):
+    """No artifact, which Kubeflow would keep in its own store, and no parameter that holds what a person named."""
+    assert '"artifacts":' not in json.dumps(golden[0])
+    taken = {
+        name
+        for each in golden[0]["components"].values()
+        if "executorLabel" in each
+        for name in each["inputDefinitions"]["parameters"]
+    }
+    assert taken <= {
+        "spec", "specs", "kfp_run", "parent_run", "raw", "data", "model", "report", "search", "number", "states",
+    }  # fmt: skip
+    given = {name: each["parameterType"] for name, each in golden[0]["root"]["inputDefinitions"]["parameters"].items()}
+    assert given == {
+        "mynah-bot": {"spec": "STRING"}, "mynah-fleet": {"specs": "LIST"}, "mynah-sweep": {"spec": "STRING", "trials": "LIST"},
+    }[golden[0]["pipelineInfo"]["name"]]  # fmt: skip
 
 
-def test_a_fleets_bots_are_told_by_their_own_names():
-    """kfp 2.17 compiles `item.name` of a loop into a constant."""
-    text = (FOLDER / "golden_fleet.yaml").read_text()
-    task = tasks(documents(text)[0])["start-run"]["inputs"]["parameters"]["name"]
-    assert task["parameterExpressionSelector"] == 'parseJson(string_value)["bot"]'
-    loop = next(each for each in tasks(documents(text)[0]).values() if "parameterIterator" in each)
+def conditions(pipeline):
+    return [task for task in tasks(pipeline).values() if task.get("triggerPolicy", {}).get("condition")]
+
+
+def pods(pipeline):
+    """How many pods a run of one bot takes: a driver for each DAG, and a driver and the work for each step."""
+    dags = sum("dag" in each for each in pipeline["components"].values())
+    return 1 + dags + 2 * len(containers(pipeline))
+
+
+def test_a_run_that_has_nothing_to_decide_has_no_condition(golden):
+    assert conditions(golden[0]) == []
+    if golden[0]["pipelineInfo"]["name"] == "mynah-bot":
+        assert pods(golden[0]) == 14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pipeline", "count"), [("bot", 15), ("fleet", 16)])
+def test_without_news_a_schedule_trains_nothing(tmp_path, pipeline, count):
+    assert mynah("compile", "--pipeline", pipeline, "--only-news", "--out", tmp_path / "p.yaml").returncode == 0
+    compiled_one, _ = documents((tmp_path / "p.yaml").read_text())
+    [condition] = conditions(compiled_one)
+    said = "inputs.parameter_values['pipelinechannel--filter-posts-Output'] != 'nothing new'"
+    assert condition["triggerPolicy"]["condition"] == said
+    inside = compiled_one["components"][condition["componentRef"]["name"]]["dag"]["tasks"]
+    assert set(inside) == {"finetune", "evaluate", "register"}
+    assert pods(compiled_one) == count
+
+
+def test_a_fleets_bots_are_told_by_their_own_specifications():
+    pipeline, _ = documents((FOLDER / "golden_fleet.yaml").read_text())
+    loop = next(each for each in tasks(pipeline).values() if "parameterIterator" in each)
     assert loop["iteratorPolicy"] == {"parallelismLimit": 4}
+    spec = loop["parameterIterator"]["itemInput"]
+    for step in ("fetch", "filter-posts", "finetune", "evaluate", "register"):
+        assert tasks(pipeline)[step]["inputs"]["parameters"]["spec"] == {"componentInputParameter": spec}
 
 
 def test_a_sweeps_trials_are_over_before_the_choice_and_the_training():
@@ -166,11 +181,9 @@ def test_a_sweeps_trials_are_over_before_the_choice_and_the_training():
     assert loop in found["choose"]["dependentTasks"]
     states = found["choose"]["inputs"]["parameters"]["states"]["taskOutputParameter"]
     assert states["producerTask"] == loop
-    recipe = found["finetune"]["inputs"]["parameters"]["recipe"]["taskOutputParameter"]
-    assert recipe == {"outputParameterKey": "Output", "producerTask": "choose"}
-    assert found["trial"]["inputs"]["parameters"]["parent_run"] == {
-        "componentInputParameter": "pipelinechannel--start-run-Output"
-    }
+    search = found["finetune"]["inputs"]["parameters"]["search"]["taskOutputParameter"]
+    assert search == {"outputParameterKey": "Output", "producerTask": "choose"}
+    assert found["trial"]["inputs"]["parameters"]["parent_run"] == {"componentInputParameter": "pipelinechannel--fetch-run"}
 
 
 def test_choices_of_the_command_line_are_compiled(tmp_path):
@@ -180,10 +193,8 @@ def test_choices_of_the_command_line_are_compiled(tmp_path):
     assert mynah("compile", "--out", tmp_path / "p.yaml", *choices).returncode == 0
     pipeline, platform = documents((tmp_path / "p.yaml").read_text())
     found = containers(pipeline)
-    assert {found[step]["image"] for step in ("start-run", "fetch", "filter-posts", "check-new-data", "card", "finish-run")} == {
-        images["data"]
-    }
-    assert {found[step]["image"] for step in ("finetune", "evaluate", "register", "promote")} == {images["train"]}
+    assert {found[step]["image"] for step in ("fetch", "filter-posts", "finish-run")} == {images["data"]}
+    assert {found[step]["image"] for step in ("finetune", "evaluate", "register")} == {images["train"]}
     assert {"name": "MYNAH_IMAGE", "value": images["train"]} in found["finetune"]["env"]
     assert "accelerator" not in found["finetune"]["resources"]
     assert "tolerations" not in placed(platform)["finetune"]
@@ -201,6 +212,7 @@ def test_choices_of_the_command_line_are_compiled(tmp_path):
         (["--gpu-pool", "gpu"], ["'gpu'", "KEY=VALUE"]),
         (["--gpu-kind", "tpu"], ["'tpu'", "gpu-spot"]),
         (["--deadline", "0"], ["0 hours"]),
+        (["--pipeline", "sweep", "--only-news"], ["always trains", "--only-news"]),
     ],
 )
 def test_bad_choices_are_refused(mynah, tmp_path, monkeypatch, arguments, said):

@@ -10,10 +10,11 @@ import pytest
 import typer
 
 from components.fetch.tables.columns import TableColumns
+from components.run_inputs import read_inputs
 from components.sweep.settings import Sweep
 from mynah.core.errors import InputError
 from mynah.registry.versions import parse_version
-from mynah.training.recipe import Recipe, build
+from mynah.training.recipe import build
 from pipelines.cli import runs
 from pipelines.cli.main import app
 from pipelines.flat_signature import FIXED, MadeBy, flatten
@@ -25,7 +26,7 @@ from pipelines.placement import Placement
 from pipelines.run_spec import RunSpec
 
 WREN = ("--name", "wren", "--from", "sample")
-KFP_TYPES = {str: "String", int: "Integer", float: "Float", bool: "Boolean", list: "List", dict: "Dict"}
+KFP_TYPES = {str: "String", list: "List"}
 
 
 class ReachedError(Exception):
@@ -51,16 +52,17 @@ def ask(monkeypatch):
 
 
 def test_a_command_without_options_asks_for_the_defaults(ask, tmp_path, monkeypatch):
-    for name in ("MYNAH_S3_BUCKET", "MYNAH_KUBE_CONTEXT", "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_NAMESPACE"):
+    monkeypatch.setenv("MYNAH_S3_BUCKET", "b")
+    for name in ("MYNAH_KUBE_CONTEXT", "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
     plain = RunSpec("wren", ["s3://b/wren.zip"], "permission")
     s3 = ("--name", "wren", "--from", "s3://b/wren.zip", "--basis", "permission")
     assert ask("run", *WREN, "--workdir", tmp_path) == (RunSpec("wren", ["sample"]), tmp_path, "subprocess")
     assert ask("sweep", *WREN, "--workdir", tmp_path) == (RunSpec("wren", ["sample"], sweep=Sweep()), tmp_path)
-    assert ask("submit", *s3) == (Submission([plain], ClusterSpec()), Connection(), True, False)
+    assert ask("submit", *s3) == (Submission([plain], ClusterSpec(bucket="b")), Connection(), True, False)
     (tmp_path / "fleet.yaml").write_text("- {name: wren, from: 's3://b/wren.zip'}")
     fleet = ask("fleet", tmp_path / "fleet.yaml", "--basis", "permission")
-    assert fleet == (Submission([plain], ClusterSpec(), fleet=True), Connection(), True, False)
+    assert fleet == (Submission([plain], ClusterSpec(bucket="b"), fleet=True), Connection(), True, False)
 
 
 def test_every_option_arrives(ask, tmp_path):
@@ -99,7 +101,7 @@ def test_the_columns_of_a_table_arrive_and_need_a_table(ask, tmp_path):
     for command in ("run", "sweep"):
         spec, *_ = ask(command, *table, *columns)
         assert spec.columns == named
-        assert spec.pipeline_arguments()["columns"] == {"text": "body", "author": "by", "time": "when"}
+        assert spec.inputs().columns == {"text": "body", "author": "by", "time": "when"}
     submission, *_ = ask("submit", *table, *columns, "--bucket", "b")
     assert submission.runs[0].columns == named
     (tmp_path / "fleet.yaml").write_text("- {name: wren, from: a.csv}")
@@ -147,38 +149,46 @@ def test_a_search_without_trials_is_refused(ask):
             app(["submit", *WREN, *option], standalone_mode=False)
 
 
+def test_what_the_steps_are_told_is_written_and_read_as_it_is(tmp_path):
+    spec = RunSpec("wren", ["sample"], "permission", "gpt2", "huggingtweets", build("default", {"epochs": 2, "seed": 7}), 9, 1.5)
+    told = spec.inputs(only_news=True, serve_in="bots")
+    assert read_inputs(told.write(tmp_path / "run.json")) == told
+    assert (told.name, told.sources, told.basis, told.base_model, told.rules) == (
+        "wren", ["sample"], "permission", "gpt2", "huggingtweets",
+    )  # fmt: skip
+    assert (told.limit, told.budget, told.seed, told.start, told.only_news, told.serve_in) == (9, 1.5, 7, "base", True, "bots")
+    assert build(**told.recipe) == spec.recipe
+    assert RunSpec("wren", ["sample"]).inputs().base_model == "smollm2"
+    assert RunSpec("wren", ["sample"], continue_training=True).inputs().start == "champion"
+    searched = RunSpec("wren", ["sample"], sweep=Sweep(3, minutes=5.0)).inputs()
+    assert (searched.space, searched.minutes) == ("default", 5.0)
+
+
 def inputs_of(pipeline):
     """A pipeline's parameters as Kubeflow sees them."""
-    return pipeline.component_spec.inputs
-
-
-def require_same(inputs, arguments, more):
-    """The parameters are what a specification's arguments are, by name, type and default, and `more` by name."""
-    assert set(inputs) == set(arguments) | more
-    for name, value in arguments.items():
-        assert inputs[name].type.partition("[")[0] == KFP_TYPES[type(value)], name
-        if inputs[name].optional and name != "recipe":
-            assert inputs[name].default == value, name
-    assert build(**inputs["recipe"].default) == Recipe()
-    assert {name for name, each in inputs.items() if not each.optional} == {"name", "sources", "trials", "bots"} & set(inputs)
+    return {name: each.type.partition("[")[0] for name, each in pipeline.component_spec.inputs.items()}
 
 
 @pytest.mark.slow
-def test_the_pipelines_take_what_a_specification_gives():
+@pytest.mark.parametrize("only_news", [False, True])
+def test_the_pipelines_take_what_a_submission_gives(only_news):
     from pipelines.definitions.bot import bot, on_a_cluster
     from pipelines.definitions.fleet import fleet_on_a_cluster
     from pipelines.definitions.sweep import sweep, sweep_on_a_cluster
 
-    spec, searched = RunSpec("wren", ["sample"]), RunSpec("wren", ["sample"], sweep=Sweep())
-    require_same(inputs_of(bot), spec.pipeline_arguments(), {"parent_run"})
-    require_same(inputs_of(sweep), searched.pipeline_arguments(), {"parent_run"})
-    cluster = ClusterSpec(bucket="b")
+    spec, searched = RunSpec("wren", ["sample"]), RunSpec("wren", ["sample"], sweep=Sweep(2))
+    cluster, reference = ClusterSpec(bucket="b"), "s3://b/runs/0123456789abcdef/spec.json#sha256=00"
     for submission, pipeline in (
-        (Submission([spec], cluster), on_a_cluster(Placement())),
+        (Submission([spec], cluster), on_a_cluster(Placement(), only_news)),
         (Submission([searched], cluster), sweep_on_a_cluster(Placement(), 4)),
-        (Submission([spec], cluster, fleet=True), fleet_on_a_cluster(Placement(), 4)),
+        (Submission([spec], cluster, fleet=True), fleet_on_a_cluster(Placement(), 4, only_news)),
     ):
-        require_same(inputs_of(pipeline), submission.arguments([["s3://b/raw/"]]), set())
+        given = submission.arguments([reference])
+        assert inputs_of(pipeline) == {name: KFP_TYPES[type(value)] for name, value in given.items()}
+        assert reference in (given.get("spec"), *given.get("specs", ()))
+    assert inputs_of(bot) == {"spec": "String", "parent_run": "String"}
+    assert inputs_of(sweep) == {"spec": "String", "trials": "List", "parent_run": "String"}
+    assert Submission([searched], cluster).arguments([reference])["trials"] == [1, 2]
 
 
 def test_a_fleet_has_at_most_so_many_bots(monkeypatch):

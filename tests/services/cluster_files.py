@@ -1,9 +1,11 @@
 """What runs on a cluster leave: in Kubeflow, in its own object store, in Mynah's bucket, and in MLflow."""
 
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
 
+from components.run_inputs import RunInputs
 from mynah.data.authors import authors_tags
 from mynah.mlflow_client.store import Store
 from mynah.storage.run_files import RunFiles, new_id
@@ -12,7 +14,6 @@ from mynah.tracking.runs import end_run
 from mynah.tracking.step_run import step_run
 
 ROOT = "v2/artifacts"  # of Kubeflow's pipelines, in its bucket
-DIGEST = f"#sha256={'0' * 64}"
 
 
 @dataclass
@@ -36,9 +37,10 @@ class ClusterFiles:
     def submitted(self, bot, sources=("sample",)):
         """The files of a submission, with an upload; the reference of its specification."""
         files = self.ids[bot] = RunFiles(self.bucket, new_id())
-        self.put(f"{files.prefix}/spec.json", json.dumps({"name": bot, "sources": list(sources)}))
+        specification = RunInputs(bot, list(sources), "fledgling").to_bytes()
+        self.put(f"{files.prefix}/spec.json", specification.decode())
         self.put(f"{files.prefix}/uploads/posts.jsonl", self.post("somebody"))
-        return files.spec + DIGEST
+        return f"{files.spec}#sha256={hashlib.sha256(specification).hexdigest()}"
 
     def post(self, author):
         return json.dumps({"id": "1", "author": author, "text": self.text}) + "\n"

@@ -70,14 +70,15 @@ def kubernetes(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def kubeflow(monkeypatch):
-    """The API of Kubeflow Pipelines, which every command asks without waiting long."""
+def kubeflow(monkeypatch, bucket, s3):
+    """The API of Kubeflow Pipelines, which every command asks without waiting long, and the bucket of the installation."""
     from pipelines.kubeflow import follow
 
     for name in ("TOKEN", "SA_TOKEN_PATH", "COOKIE", "NAMESPACE", "SSL_CA_CERT"):
         monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MYNAH_S3_BUCKET", raising=False)
+    for name, value in {**s3.environment, "MYNAH_S3_BUCKET": bucket[1]}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(follow, "MIN_PAUSE", 0.01)
     monkeypatch.setattr(follow, "MAX_PAUSE", 0.02)
     monkeypatch.setattr(follow, "SECONDS_BETWEEN_REASONS", 0.0)

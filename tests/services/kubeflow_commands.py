@@ -1,6 +1,13 @@
 """Commands that are sent to Kubeflow Pipelines."""
 
-STEPS = ("start-run", "fetch", "filter-posts", "check-new-data", "finetune")
+from components.run_inputs import read_inputs
+
+STEPS = ("fetch", "filter-posts", "finetune")
+
+
+def told(run):
+    """What the steps of a run, or of a recurring run, of one bot are told."""
+    return read_inputs(run["runtime_config"]["parameters"]["spec"])
 
 
 def refused(done, code, *said):

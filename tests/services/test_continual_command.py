@@ -10,9 +10,9 @@ import pytest
 from registry_inputs import make_outputs, register_all
 
 from components.card.step import card
-from components.check_new_data.step import champion_trained_on, champion_tried_with
 from components.evaluate.step import EvaluateSettings, evaluate
 from components.fetch.step import fetch
+from components.filter.new_texts import champion_trained_on, champion_tried_with, version_without_news
 from components.filter.step import FilterSettings, filter_posts
 from components.finetune.continue_training import finetune_from
 from components.finetune.parent_model import parent_from_champion
@@ -28,7 +28,7 @@ from mynah.tracking.open import open_store
 from mynah.tracking.step_run import StepRun
 from mynah.training.recipe import build
 from tests.code.card_inputs import continual
-from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.kubeflow_commands import SUBMIT, refused, told
 
 WHO, DOES, WHAT = (
     ("The bird", "A queen", "My neighbour", "The sea"),
@@ -222,6 +222,8 @@ def test_a_schedule_passes_over_what_the_champion_knows(went):
         promote("wren", store, 2, force="it shall go on")
     assert champion_trained_on("wren", data, store) == 2
     assert champion_trained_on("lark", data, store) == 0
+    assert version_without_news("wren", data, store, "champion") == 2
+    assert version_without_news("lark", data, store, "champion") == 0
     ancestor = parent_from_champion("wren", store)
     assert (ancestor.version, ancestor.authors) == (2, {"ann_author", "bob_author"})
 
@@ -258,7 +260,7 @@ def test_a_search_does_not_go_on(mynah):
 def test_what_is_sent_to_a_cluster(kubeflow, mynah):
     for more in ((), ("--continue",)):
         assert mynah(*SUBMIT, "--no-wait", *more).returncode == 0
-    assert [run["runtime_config"]["parameters"]["start"] for run in kubeflow.runs.values()] == ["base", "champion"]
+    assert [told(run).start for run in kubeflow.runs.values()] == ["base", "champion"]
     assert mynah(*SUBMIT, "--continue", "--schedule", "0 3 * * 1").returncode == 0
-    parameters = kubeflow.recurring[0]["runtime_config"]["parameters"]
-    assert (parameters["start"], parameters["only_news"]) == ("champion", True)
+    inputs = told(kubeflow.recurring[0])
+    assert (inputs.start, inputs.only_news) == ("champion", True)

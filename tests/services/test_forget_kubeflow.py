@@ -11,7 +11,8 @@ from components.forget import stop_runs
 from mynah.core.errors import InputError
 from mynah.mlflow_client.store import Store
 from mynah.registry.forgotten_bots import bot_forgotten_since
-from tests.services.cluster_files import DIGEST, ROOT, ClusterFiles
+from mynah.tracking.kfp_runs import runs_of
+from tests.services.cluster_files import ROOT, ClusterFiles
 from tests.services.kubeflow_commands import refused
 
 POST, AUTHOR, BOT, SOURCE = "canaryinapost", "canary_author", "canarybot", "canarysource"
@@ -131,21 +132,20 @@ def test_a_run_that_ends_while_it_is_ended_is_no_error(cluster, forget):
 
 
 def test_a_forgotten_bot_is_not_trained_again_until_it_is_remembered(cluster, forget, mynah, tmp_path):
-    from components.start_run.component import start_run
+    from components.fetch.component import fetch
     from components.step_runtime import step
-    from mynah.tracking.runs import start_parent
 
     bot = unique("wren")
     cluster.run(bot)
     assert forget(bot).returncode == 0
-    spec = cluster.submitted(bot)  # somebody restored the bucket and the schedule
+    spec, kfp_run = cluster.submitted(bot), str(uuid.uuid4())  # somebody restored the bucket and the schedule
     cluster.scheduled({"spec": spec})
     told = f"the bot {bot} was forgotten on 2"
     with pytest.raises(InputError, match=told) as error:
-        start_run.python_func(bot, "fledgling", "default", {"preset": "default", "changes": {}}, 0, 0.0, str(uuid.uuid4()))
+        fetch.python_func(spec, kfp_run, "")
     assert f"mynah remember {bot}" in str(error.value)
-    run = start_parent(Store.from_environment(), bot, {})
-    with pytest.raises(InputError, match=told), step("finetune", run):
+    assert runs_of(kfp_run, Store.from_environment()) == []
+    with pytest.raises(InputError, match=told), step("finetune", spec, kfp_run, "0" * 32):
         pytest.fail("the step began")
     posts = tmp_path / "few.csv"
     posts.write_text("text\n" + "a post of several words\n" * 30)
@@ -158,8 +158,8 @@ def test_a_forgotten_bot_is_not_trained_again_until_it_is_remembered(cluster, fo
     assert cluster.object_keys() == []
     assert f"{bot} may be trained again" in mynah("remember", bot, "--workdir", tmp_path / "work").stdout
     assert f"{bot} was not forgotten" in mynah("remember", bot, "--workdir", tmp_path / "work").stdout
-    with step("start_run", start_parent(Store.from_environment(), bot, {})):
-        pass
+    with step("fetch", cluster.submitted(bot), kfp_run, "") as began:
+        assert began.parent_run
 
 
 def test_kubeflow_has_to_be_named_where_runs_were_made_there(cluster, forget, tmp_path, monkeypatch):
@@ -285,5 +285,5 @@ def test_a_bot_with_fifty_runs_is_forgotten_in_a_minute(cluster, forget, capsys)
     with capsys.disabled():
         print(f"\nforgetting 50 runs ({len(json.loads(done.stdout)['items'])} items) took {seconds:.1f} s")
     assert seconds <= 60
-    assert DIGEST not in json.dumps(cluster.kubeflow.runs)
+    assert cluster.kubeflow.runs == {}
     assert len(cluster.object_keys()) == 200

@@ -76,6 +76,18 @@ def test_a_path_that_kubeflow_would_misread_is_refused(tmp_path, mynah):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_source_may_hold_what_kubeflows_runner_would_replace(tmp_path, mynah):
+    folder = tmp_path / "{{$.inputs}} python3 $(HOME)"
+    folder.mkdir()
+    (folder / "few.csv").write_text("text\n" + "what this post says\n" * 50)
+    found = mynah("run", "--name", "wren", "--from", folder / "few.csv", "--basis", "permission", "--workdir", tmp_path / "work")
+    assert found.returncode == 2
+    assert "needs 6,000 at the least" in found.stderr  # of the step after the one that read it
+    assert statuses(tmp_path / "work") == {"wren": "FAILED", "fetch": "FINISHED", "filter": "FAILED"}
+    [run] = (tmp_path / "work" / "runs").iterdir()
+    assert sorted(path.name for path in run.iterdir()) == ["order.json", "pipeline.log", "raw", "run.json"]
+
+
 def start_finetuning(workdir, **popen):
     arguments = ["run", "--name", "wren", "--from", "sample", "--workdir", workdir, "--set", "epochs=100"]
     process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, **popen)

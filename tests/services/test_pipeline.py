@@ -92,6 +92,7 @@ def test_the_run_folder_holds_every_steps_output_and_nothing_else(outcome):
         "pipeline.log",
         "raw",
         "report",
+        "run.json",
     ]
     assert (folder / "card" / "predictions.png").read_bytes().startswith(b"\x89PNG")
     assert outcome["funnel"]["authors"][0]["downloaded"] == 500

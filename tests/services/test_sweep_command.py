@@ -13,7 +13,7 @@ import pytest
 
 from mynah.training.recipe import read
 from pipelines.cli.sweep import show_search
-from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.kubeflow_commands import SUBMIT, refused, told
 from tests.services.pipeline_runs import command, statuses, wait_until
 
 WHO, DOES, WHAT = (
@@ -181,9 +181,10 @@ def test_a_cluster_gets_the_sweeps_pipeline(mynah, kubeflow):
     assert pipeline["pipelineInfo"]["name"] == "mynah-sweep"
     parameters = run["runtime_config"]["parameters"]
     assert parameters["trials"] == list(range(1, 31))
-    assert (parameters["space"], parameters["minutes"], parameters["budget"]) == ("huggingtweets", 90, 3)
-    assert parameters["recipe"]["preset"] == "huggingtweets"
-    assert "only_news" not in parameters
+    inputs = told(run)
+    assert (inputs.space, inputs.minutes, inputs.budget) == ("huggingtweets", 90, 3)
+    assert inputs.recipe["preset"] == "huggingtweets"
+    assert not inputs.only_news
     declared = pipeline["root"]["inputDefinitions"]["parameters"]
     assert set(parameters) <= set(declared)
     assert {"iteratorPolicy": {"parallelismLimit": 7}}.items() <= _loop(pipeline).items()
@@ -211,7 +212,7 @@ def test_what_a_cluster_is_not_sent(mynah, kubeflow, more, said):
 @pytest.mark.parametrize("state", ["SUCCEEDED", "RUNNING"])
 def test_trials_are_followed_as_one_step(mynah, kubeflow, state):
     kubeflow.script = [
-        ("RUNNING", {"start-run": "SUCCEEDED", "trial": state}),
+        ("RUNNING", {"fetch": "SUCCEEDED", "trial": state}),
         ("SUCCEEDED", {"trial": "SUCCEEDED", "choose": "SUCCEEDED"}),
     ]
     done = mynah(*SUBMIT, "--trials", "3")

@@ -12,8 +12,10 @@ from fake_kubernetes import SERVICES, FakeKubernetes
 from registry_inputs import add_version, register_all
 
 from components.deploy.gitops import add_entry, changes
+from components.register.release import deploy_promoted
 from mynah.core.errors import InputError
 from mynah.kubernetes.cluster import Cluster
+from mynah.mlflow_client.store import Store
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
 from tests.services.deploy.deployments import refused
@@ -181,23 +183,16 @@ def test_a_kustomization_that_cannot_be_added_to(tmp_path, text):
 
 
 def test_the_step_does_nothing_where_there_is_nothing_to_do(monkeypatch):
-    from components.deploy.component import deploy
-
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    asked = {"name": "wren", "version": 1, "parent_run": ""}
-    assert deploy.python_func(**asked, decision="refused: too few posts", namespace="mynah").startswith(
-        "nothing: it was not promoted"
-    )
-    assert deploy.python_func(**asked, decision="promoted", namespace="mynah") == "nothing: no cluster or namespace is named"
-    assert deploy.python_func(**asked, decision="promoted", namespace="") == "nothing: no cluster or namespace is named"
+    store = Store("http://none.invalid")
+    assert deploy_promoted("wren", 1, "refused: too few posts", "mynah", store) == "nothing: it was not promoted"
+    assert deploy_promoted("wren", 1, "promoted", "mynah", store) == "nothing: this is no cluster"
 
 
 def test_the_step_deploys_what_was_promoted(wren, tmp_path, monkeypatch):
     """In a pod: by its service account, over TLS, and the bot is asked at its own address."""
     from fake_prometheus import http_server
 
-    from components.deploy.component import deploy
     from mynah.kubernetes import cluster as cluster_module
     from tests.services.certificates import self_signed
 
@@ -219,7 +214,7 @@ def test_the_step_deploys_what_was_promoted(wren, tmp_path, monkeypatch):
 
     with http_server(answer) as url:
         monkeypatch.setenv("MYNAH_BOT_ADDRESS", f"{url}/{{service}}/{{namespace}}")
-        said = deploy.python_func(name=name, version=0, decision="promoted", namespace="mynah", parent_run="")
+        said = deploy_promoted(name, 0, "promoted", "mynah", open_store(workdir))
     fake.stop()
     assert said == f"deployed: mynah/{name} version 1"
     assert asked == [f"/{name}-predictor/mynah/v2/models/{name}/infer"]

@@ -19,11 +19,11 @@ def test_runs_page_by_page(mynah, kubeflow):
 
 
 def test_one_run_with_what_it_waits_for(mynah, kubeflow):
-    run_id = kubeflow.add_run("wren-1", at=("RUNNING", {"start-run": "SUCCEEDED", "finetune": "PENDING"}))
+    run_id = kubeflow.add_run("wren-1", at=("RUNNING", {"fetch": "SUCCEEDED", "finetune": "PENDING"}))
     kubeflow.reasons = {"finetune": "ImagePullBackOff: [red]no\x1b[31m"}
     found = json.loads(mynah("runs", run_id[:8], "--json").stdout)
     assert (found["state"], found["reasons"]) == ("RUNNING", kubeflow.reasons)
-    assert [(each["step"], each["state"]) for each in found["steps"]] == [("start-run", "SUCCEEDED"), ("finetune", "PENDING")]
+    assert [(each["step"], each["state"]) for each in found["steps"]] == [("fetch", "SUCCEEDED"), ("finetune", "PENDING")]
     shown = mynah("runs", run_id).stdout
     assert "[red]no" in shown
     assert "\x1b" not in shown

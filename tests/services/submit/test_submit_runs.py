@@ -9,7 +9,7 @@ import pytest
 from pipelines.cli import runs
 from pipelines.kubeflow import follow
 from tests.services.fake_kubeflow import BROKEN, TOKEN
-from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.kubeflow_commands import SUBMIT, refused, told
 
 ERROR = """[KFP Executor] Looking for component `filter_posts`
 Traceback (most recent call last):
@@ -38,7 +38,7 @@ def test_a_pool_that_is_missing_is_told_before_anything_is_sent(mynah, kubeflow,
 def test_a_service_of_its_own_is_asked_for_by_its_namespace(mynah, kubeflow):
     assert mynah(*SUBMIT, "--no-wait", "--serve-in", "mynah").returncode == 0
     [run] = kubeflow.runs.values()
-    assert run["runtime_config"]["parameters"]["serve_in"] == "mynah"
+    assert told(run).serve_in == "mynah"
 
 
 def test_not_waiting(mynah, kubeflow):
@@ -48,7 +48,7 @@ def test_not_waiting(mynah, kubeflow):
 
 
 def test_a_failed_step_is_told_with_its_own_error_and_exit_code(mynah, kubeflow):
-    kubeflow.script = [("FAILED", {"start-run": "SUCCEEDED", "filter-posts": "FAILED"})]
+    kubeflow.script = [("FAILED", {"fetch": "SUCCEEDED", "filter-posts": "FAILED"})]
     kubeflow.logs = {"wf-1-system-container-impl-112": ERROR}
     done = mynah(*SUBMIT)
     run_id = next(iter(kubeflow.runs))
@@ -62,7 +62,7 @@ def test_a_failed_step_is_told_with_its_own_error_and_exit_code(mynah, kubeflow)
     "message", ["OOMKilled (exit code 137)", "Pod was active on the node longer than the specified deadline"]
 )
 def test_a_step_without_a_log_is_told_with_kubernetes_reason(mynah, kubeflow, message):
-    kubeflow.script = [("FAILED", {"start-run": "SUCCEEDED", "finetune": "FAILED"})]
+    kubeflow.script = [("FAILED", {"fetch": "SUCCEEDED", "finetune": "FAILED"})]
     kubeflow.reasons = {"finetune": message}
     refused(mynah(*SUBMIT), 3, f"failed in finetune: {message}", "mynah logs")
 
@@ -91,7 +91,7 @@ def test_a_run_that_came_to_nothing_is_no_success(mynah, kubeflow, state):
 )
 def test_what_a_step_waits_for_is_shown_and_told_at_the_deadline(mynah, kubeflow, monkeypatch, reason):
     monkeypatch.setattr(runs, "GRACE", -2 * 3600 + 0.3)
-    kubeflow.script = [("RUNNING", {"start-run": "SUCCEEDED", "finetune": "PENDING"})]
+    kubeflow.script = [("RUNNING", {"fetch": "SUCCEEDED", "finetune": "PENDING"})]
     kubeflow.reasons = {"finetune": reason}
     done = mynah(*SUBMIT, "--deadline", "2")
     run_id = next(iter(kubeflow.runs))

@@ -1,10 +1,12 @@
 """Schedules, fleets and accounts: what is sent to the cluster, and what is refused before."""
 
 import json
+import re
 
 import pytest
 
-from tests.services.kubeflow_commands import SUBMIT, refused
+from components.run_inputs import read_inputs
+from tests.services.kubeflow_commands import SUBMIT, refused, told
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,9 @@ def test_a_schedule_makes_a_recurring_run_that_wants_news(mynah, kubeflow, given
     assert json.loads(done.stdout) == {"recurring_run": made["recurring_run_id"], "schedule": given}
     assert made["trigger"]["cron_schedule"]["cron"] == six
     assert (made["mode"], made["max_concurrency"], made["no_catchup"]) == ("ENABLE", 1, True)
-    assert made["runtime_config"]["parameters"]["only_news"] is True
+    assert re.fullmatch(r"mynah-[0-9a-f]{16}-\d{8}-\d{6}", made["display_name"])
+    assert told(made).only_news is True
+    assert "with-news" in json.dumps(made["pipeline_spec"])
     assert not kubeflow.runs
 
 
@@ -56,9 +60,11 @@ def test_a_fleet(mynah, kubeflow, tmp_path, suffix):
     assert done.returncode == 0, done.stderr
     assert "finetune: 1 failed, 1 running, 1 succeeded" in done.stderr.splitlines()
     [run] = kubeflow.runs.values()
-    assert run["runtime_config"]["parameters"]["bots"] == [
-        {"bot": "wren", "sources": ["s3://b/wren.zip"], "basis": "public-figure-research"},
-        {"bot": "lark", "sources": ["s3://b/lark.csv", "bsky://lark.example"], "basis": "permission"},
+    assert re.fullmatch(r"mynah-fleet-\d{8}-\d{6}", run["display_name"])
+    specs = [read_inputs(spec) for spec in run["runtime_config"]["parameters"]["specs"]]
+    assert [(each.name, each.sources, each.basis) for each in specs] == [
+        ("wren", ["s3://b/wren.zip"], "public-figure-research"),
+        ("lark", ["s3://b/lark.csv", "bsky://lark.example"], "permission"),
     ]
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "mynah-fleet"
 
@@ -71,7 +77,7 @@ def test_a_fleet(mynah, kubeflow, tmp_path, suffix):
         ("- {name: wren, from: []}", "has no sources"), ("- {name: wren, from: [1]}", "its from is no source"),
         ("- {name: wren, from: none.csv}", "none.csv"), ("- {name: wren, from: s3://}", "does not name an object"),
         ("- {name: wren, from: s3://b/1}\n- {name: wren, from: s3://b/2}", "is in the fleet twice"),
-        ("- {name: wren, from: sample}", "no bucket is set"), ("- {name: wren, from: sample, age: 3}", "bot 1 is"),
+        ("- {name: wren, from: sample, age: 3}", "bot 1 is"),
         ("- {name: wren, from: s3://b/lark.csv}", "basis on which the posts may be used"),
         ("- {name: wren, from: bsky://lark.example}", "basis on which the posts may be used"),
         ("- {name: wren, from: s3://b/1, basis: none}", "unknown basis 'none'"),
@@ -89,7 +95,7 @@ def test_a_fleet_that_cannot_be(mynah, kubeflow, tmp_path, text, said):
     ("arguments", "said"),
     [
         (["--name", "Wren!", "--from", "s3://b/k"], "can't be a bot's name"), (["--name", "wren", "--from", "none.zip"], "none.zip"),
-        (["--name", "wren", "--from", "sample"], "MYNAH_S3_BUCKET"), (["--name", "wren", "--from", "s3://b/k", "--budget", "nan"], "budget"),
+        (["--name", "wren", "--from", "s3://b/k", "--budget", "nan"], "budget"),
         (["--name", "wren", "--from", "s3://b/k", "--base-model", "components"], "lies on this machine"),
         (["--name", "wren", "--from", "s3://b/k", "--rules", "best"], "'best'"),
         (["--name", "wren", "--from", "s3://b/k.csv"], "--basis"), (["--name", "wren", "--from", "s3://b/k", "--basis", "so"], "'so'"),
@@ -108,6 +114,15 @@ def test_accounts_are_read_by_the_cluster_and_may_cost_so_much(mynah, kubeflow, 
     done = mynah("submit", "--name", "wren", *sources, "--basis", "own-account", "--no-wait", "--schedule", "0 3 * * 1", *agreed)
     assert done.returncode == 0, done.stderr
     [run] = kubeflow.recurring
-    parameters = run["runtime_config"]["parameters"]
-    assert (parameters["max_cost"], parameters["basis"]) == (parameter, "own-account")
-    assert parameters["sources"] == sources[1::2]
+    inputs = told(run)
+    assert (inputs.max_cost, inputs.basis) == (parameter, "own-account")
+    assert inputs.sources == sources[1::2]
+
+
+@pytest.mark.parametrize("command", [SUBMIT, ("fleet", "fleet.yaml")])
+def test_a_run_needs_the_bucket_of_the_installation(mynah, kubeflow, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text("- {name: wren, from: 's3://b/wren.zip'}")
+    monkeypatch.delenv("MYNAH_S3_BUCKET")
+    refused(mynah(*command), 2, "no bucket is set", "MYNAH_S3_BUCKET or --bucket")
+    assert kubeflow.requests == []

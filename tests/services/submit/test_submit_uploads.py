@@ -6,6 +6,7 @@ import re
 import pytest
 
 from components.fetch.step import fetch
+from mynah.storage.run_files import RunFiles, list_ids, new_id, parse
 from tests.services.kubeflow_commands import POSTS, STEPS, refused
 
 
@@ -13,7 +14,7 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     client, name = bucket
     kubeflow.script = [
         ("PENDING", {}),
-        ("RUNNING", {"start-run": "SUCCEEDED", "fetch": "RUNNING"}),
+        ("RUNNING", {"fetch": "RUNNING"}),
         ("SUCCEEDED", dict.fromkeys(STEPS, "SUCCEEDED")),
     ]
     done = mynah(
@@ -32,15 +33,21 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     assert run["service_account"] == "mynah-pipeline"
     assert set(run["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "mynah-bot"
-    parameters = run["runtime_config"]["parameters"]
-    assert parameters["recipe"]["changes"]["epochs"] == 2
-    assert (parameters["name"], parameters["budget"], parameters["only_news"]) == ("wren", 1.5, False)
-    assert parameters["base_model"] == "smollm2"
-    assert (parameters["basis"], parameters["max_cost"]) == ("permission", 0)
-    [source] = parameters["sources"]
-    assert re.fullmatch(rf"s3://{name}/uploads/wren/[0-9a-f]{{64}}/", source)
-    keys = [each["Key"].rpartition("/")[2] for each in client.list_objects_v2(Bucket=name)["Contents"]]
-    assert sorted(keys) == ["posts.jsonl", "sources.json"]  # the posts, and nothing else of the export
+    assert set(run["runtime_config"]["parameters"]) == {"spec"}
+    inputs = told(run)
+    assert inputs.recipe["changes"]["epochs"] == 2
+    assert (inputs.name, inputs.budget, inputs.only_news, inputs.base_model) == ("wren", 1.5, False, "smollm2")
+    assert (inputs.basis, inputs.max_cost) == ("permission", 0)
+    [source] = inputs.sources
+    assert re.fullmatch(rf"s3://{name}/runs/[0-9a-f]{{16}}/uploads/", source)
+    assert run["display_name"].startswith(f"mynah-{parse(source).id}-")
+    assert list_ids(name) == [parse(source).id]
+    keys = [each["Key"].partition(parse(source).id)[2] for each in client.list_objects_v2(Bucket=name)["Contents"]]
+    assert sorted(keys) == [
+        "/spec.json",
+        "/uploads/posts.jsonl",
+        "/uploads/sources.json",
+    ]  # the posts, and nothing else of the export
     read = mynah("fetch", "--from", source, "--out", tmp_path / "raw", "--json", **s3.environment)
     assert [(each["posts"], each["source"], each["basis"]) for each in json.loads(read.stdout)] == [
         (50, "csv:few.csv", "permission")
@@ -81,13 +88,14 @@ def test_what_was_uploaded_is_forgotten_with_the_bot(mynah, on_server, s3, bucke
     from mynah.tracking.step_run import step_run
 
     client, name = bucket
-    source, other = (f"s3://{name}/uploads/{bot}/{'0' * 64}/" for bot in ("lark", "robin"))
-    for each in (source, other):
+    earlier, other = (f"s3://{name}/uploads/{bot}/{'0' * 64}/" for bot in ("lark", "robin"))
+    source = RunFiles(name, new_id()).uploads + "/"
+    for each in (earlier, source, other):
         client.put_object(Bucket=name, Key=each.removeprefix(f"s3://{name}/") + "posts.jsonl", Body=b"{}\n")
     store = Store.from_environment()
     run = start_parent(store, "lark", {})
     with step_run("fetch", store, run) as step:
-        record_uploads(step, [source, f"s3://{name}/not/ours.zip", "sample"])
+        record_uploads(step, [earlier, source, f"s3://{name}/not/ours.zip", "sample"])
     end_run(store, run, "FAILED")
     done = mynah("forget", "--yes", "lark", "--no-cluster", "--workdir", tmp_path / "work")
     assert done.returncode == 0, done.stderr

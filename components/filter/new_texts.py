@@ -1,4 +1,4 @@
-"""check_new_data: check whether there are texts that no version of the bot was trained on; without them a scheduled run ends."""
+"""Check whether there are texts that no version of the bot was trained on; without them a scheduled run ends."""
 
 from pathlib import Path
 
@@ -12,7 +12,28 @@ from mynah.registry.lineage import UNCHANGED_TAG, recorded_texts
 from mynah.registry.registry import Registry
 from mynah.registry.versions import CHAMPION
 
-NEW, NOTHING_NEW = "new", "nothing new"
+NOTHING_NEW = "nothing new"  # instead of the reference of a folder of texts
+
+
+def version_without_news(name: str, data: Path, store: Store, start: str) -> int:
+    """Return the version of a bot for which the texts in `data` are nothing new; 0 where there are news.
+
+    A version was trained on exactly these texts; or training continues from the champion, which was trained on all of them, or was
+    continued with exactly these texts without a gain.
+
+    Args:
+        name: The bot.
+        data: The folder of texts.
+        store: The tracking store.
+        start: The model from which training starts: base, or champion.
+
+    Raises:
+        PlatformError: The registry does not respond.
+    """
+    version = version_trained_on(name, data, store)
+    if version or start != "champion":
+        return version
+    return champion_trained_on(name, data, store) or champion_tried_with(name, data, store)
 
 
 def version_trained_on(name: str, data: Path, store: Store) -> int:
