@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.forget.run_folders import WORKERS, names_account
+from components.forget.run_folders import names_account
 from components.forget.subject import Subject
 from mynah.maintenance.erasers import IN_KUBEFLOW, ErasableItem, s3_item
 from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, KubeflowRecord, KubeflowRecords
 from mynah.storage.kubeflow_artifacts import stored_of_runs
 
 PIPELINES = ("mynah-bot", "mynah-sweep", "mynah-fleet")  # in the object store a run lies below its pipeline's name
+REQUESTS = 4  # at once to Kubeflow's API
 ADDRESS = re.compile(r"s3://([^/\s\"]+)/runs/([0-9a-f]{16})/")
 STAMP = re.compile(r"-\d{8}-\d{6}\b.*")  # ends the name of a run
 
@@ -74,7 +75,7 @@ def find_in_kubeflow(subject: Subject, kubeflow: KubeflowRecords | None, traces:
             found.busy.append(record)
     runs = [record.id for record in found.records if record.kind == RUN]
     runs += sorted(set(traces.kfp_runs) - {record.id for record in records})  # which Kubeflow no longer has
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(REQUESTS) as pool:
         workflows = list(pool.map(kubeflow.workflow, runs)) if kubeflow else []
     found.without_logs = len(runs) - sum(map(bool, workflows))
     found.stored = [s3_item(each, IN_KUBEFLOW) for each in stored_of_runs(runs, PIPELINES, list(filter(None, workflows)))]

@@ -6,6 +6,7 @@ left. Rows of runs come last, since they lead to everything else.
 
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from components.fetch.x.api_pages import pages_copy_uri, pages_file
 from components.forget.in_kubeflow import InKubeflow, Traces, find_in_kubeflow
 from components.forget.local_files import holds_author, kfp_caches
 from components.forget.reach import Reach, uses_kubeflow
-from components.forget.run_folders import folders_of_subject, read_run_folders
+from components.forget.run_folders import WORKERS, folders_of_subject, read_run_folders
 from components.forget.subject import Subject
 from components.forget.uploads import bucket_of_uploads, uploads_of_author, uploads_of_bot
 from mynah.core.errors import InputError
@@ -55,6 +56,7 @@ class Inventory:
     bots: list[str]  # of which nothing remains
     kubeflow: InKubeflow
     is_on_kubeflow: bool  # whether runs of this store, of any bot, were made in Kubeflow
+    run_ids: list[str]  # of its runs in the bucket
     unread: list[str]  # addresses of runs in the bucket whose specification cannot be read
 
     @property
@@ -97,7 +99,7 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
         *_endpoints(reach, bots, artifact_uris),
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
-        *(item for uri in (*artifact_uris, *uploads) for item in stored_items(uri, store.tracking_uri)),
+        *_stored([*artifact_uris, *uploads], store),
         *(item for folder in theirs for item in folder.items()),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
@@ -105,7 +107,16 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
     unread = [folder.files.uri for folder in folders if not folder.bot and folder not in theirs]
-    return Inventory(list(dict.fromkeys(items)), runs, bots, in_kubeflow, uses_kubeflow(database, folders), unread)
+    return Inventory(
+        list(dict.fromkeys(items)), runs, bots, in_kubeflow, uses_kubeflow(database, folders), list(traces.ids), unread
+    )
+
+
+def _stored(uris: Iterable[str], store: Store) -> Iterator[ErasableItem]:
+    """Yield every file at some addresses; many are listed at once, for each is a request."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for items in pool.map(lambda uri: list(stored_items(uri, store.tracking_uri)), uris):
+            yield from items
 
 
 def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:

@@ -38,7 +38,7 @@ from mynah.maintenance.erasers import STORED, ErasableItem, Eraser, require_eras
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store, public
 from mynah.registry.forgotten_authors import mark_forgotten
-from mynah.registry.forgotten_bots import mark_bot_forgotten
+from mynah.registry.forgotten_bots import mark_bot_forgotten, mark_runs_forgotten
 from mynah.registry.locks import alias_lock
 from mynah.storage.run_files import SPEC_FILE
 from mynah.storage.work_folder import require_own_parts
@@ -161,6 +161,7 @@ def _forget(subject: Subject, store: Store, database: Database, reach: Reach, ch
     record = {**journal, "folder": str(store.folder), "blends": blended, "items": [asdict(item) for item in to_erase]}
     write_json(journal_file(subject, store), record)
     day = (mark_forgotten if subject.is_author else mark_bot_forgotten)(store, subject.name)
+    mark_runs_forgotten(store, inventory.run_ids)
     stop(inventory.kubeflow.records, reach.kubeflow)
     to_erase, erased = _erase(subject, store, database, reach, inventory, to_erase)
     make_folder(path.parent)

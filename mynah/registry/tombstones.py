@@ -4,6 +4,7 @@ Each is a tag of Mynah's experiment, so that every machine with the same store s
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,11 +13,11 @@ from mynah.mlflow_client.store import Store
 from mynah.storage.work_folder import require_own_parts
 
 PREFIX = "mynah.forgotten."
-Kind = Literal["author", "bot"]
+Kind = Literal["author", "bot", "run"]
 
 
 def tombstone_tag(kind: Kind, name: str) -> str:
-    """Return the tag of an author or a bot; `name` is in the one form in which it is compared."""
+    """Return the tag of an author, a bot, or a run's id; `name` is in the one form in which it is compared."""
     return PREFIX + hashlib.sha256(f"mynah:{kind}:{name}".encode()).hexdigest()[:40]
 
 
@@ -36,6 +37,15 @@ def set_tombstone(store: Store, tag: str) -> str:
         with store_errors(store.tracking_uri):
             client(store.tracking_uri).set_experiment_tag(experiment(store), tag, day)
     return day
+
+
+def set_tombstones(store: Store, tags: Iterable[str]) -> None:
+    """Set many marks, except those that are set already."""
+    require_own_parts(store)
+    known, today = tombstones(store), f"{datetime.now(UTC):%Y-%m-%d}"
+    for tag in (tag for tag in tags if tag not in known):
+        with store_errors(store.tracking_uri):
+            client(store.tracking_uri).set_experiment_tag(experiment(store), tag, today)
 
 
 def remove_tombstone(store: Store, tag: str) -> bool:

@@ -62,17 +62,21 @@ def stored_of_runs(runs: list[str], pipelines: tuple[str, ...], workflows: list[
         PlatformError: S3 fails, or refuses.
     """
     bucket, prefix = artifacts_root()
-    if not bucket:
+    if not bucket or not runs:
         return
-    prefixes = [f"{prefix}/{pipeline}/{run}".lstrip("/") for run in runs for pipeline in pipelines]
-    namespaces = S3ArtifactStore(bucket, PRIVATE_LOGS, artifacts_client).folders() if workflows else []
-    parents = [LOGS, *(f"{PRIVATE_LOGS}/{namespace}" for namespace in namespaces)] if workflows else []
-    prefixes += [f"{parent}/{workflow}" for parent in parents for workflow in workflows]
-
-    def stored(below: str) -> list[ObjectVersion | Upload]:
-        store = S3ArtifactStore(bucket, below, artifacts_client)
-        return [*store.versions(), *store.uploads()]
-
+    parents = [f"{prefix}/{pipeline}".lstrip("/") for pipeline in pipelines]
+    if workflows:
+        namespaces = S3ArtifactStore(bucket, PRIVATE_LOGS, artifacts_client).folders()
+        parents += [LOGS, *(f"{PRIVATE_LOGS}/{namespace}" for namespace in namespaces)]
+    names = {*runs, *workflows}
     with ThreadPoolExecutor(WORKERS) as pool:
-        for found in pool.map(stored, prefixes):
+        for found in pool.map(lambda parent: _stored_below(S3ArtifactStore(bucket, parent, artifacts_client), names), parents):
             yield from found
+
+
+def _stored_below(parent: S3ArtifactStore, names: set[str]) -> list[ObjectVersion | Upload]:
+    """Return what is stored in the folders of some names directly below a prefix, without listing the other folders."""
+    found: list[ObjectVersion | Upload] = []
+    for name in names & set(parent.folders()):
+        found += S3ArtifactStore(parent.bucket, parent.prefix + name, artifacts_client).versions()
+    return found + [each for each in parent.uploads() if each.key.removeprefix(parent.prefix).split("/")[0] in names]

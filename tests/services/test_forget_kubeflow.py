@@ -136,8 +136,11 @@ def test_a_forgotten_bot_is_not_trained_again_until_it_is_remembered(cluster, fo
     from components.step_runtime import step
 
     bot = unique("wren")
-    cluster.run(bot)
+    erased = cluster.submitted(bot)
+    cluster.run(bot, spec=erased)
     assert forget(bot).returncode == 0
+    with pytest.raises(InputError, match=f"run {cluster.ids[bot].id} was forgotten on 2"):  # a fleet goes on, of which it was one
+        fetch.python_func(erased, str(uuid.uuid4()), "")
     spec, kfp_run = cluster.submitted(bot), str(uuid.uuid4())  # somebody restored the bucket and the schedule
     cluster.scheduled({"spec": spec})
     told = f"the bot {bot} was forgotten on 2"
