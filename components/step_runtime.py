@@ -12,6 +12,7 @@ from mynah.core.errors import MynahError, interrupt_on_sigterm
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import emit_event
 from mynah.mlflow_client.store import step_store
+from mynah.registry.forgotten_bots import refuse_forgotten_bot, refuse_forgotten_run
 from mynah.tracking.step_run import StepRun, step_run
 
 
@@ -41,9 +42,17 @@ def step(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]:
 
 @contextlib.contextmanager
 def steps(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]:
-    """Run a step of several parts, each of which has its own run in MLflow (`part`). The arguments are those of `step`."""
+    """Run a step of several parts, each of which has its own run in MLflow (`part`). The arguments are those of `step`.
+
+    Raises InputError for a bot that was forgotten, whatever still starts its runs.
+    """
     with process(name), step_log(spec, kfp_run, name), handover(spec, kfp_run) as files:
-        inputs = read_inputs(spec)
+        try:
+            inputs = read_inputs(spec)
+        except MynahError:
+            refuse_forgotten_run(step_store(), spec)  # which says why it is missing
+            raise
+        refuse_forgotten_bot(step_store(), inputs.name)
         yield Step(inputs, files, parent_run or _started(inputs, kfp_run))
 
 

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.forget.places import in_folder, recorded_folder
+from components.forget.reach import Reach
 from mynah.maintenance.erasers import ErasableItem, Eraser
 from mynah.mlflow_client.store import Store
 from mynah.tracking.database import Database
-
-if TYPE_CHECKING:
-    from mynah.kubernetes.cluster import Cluster
 
 
 def check(
     record: dict[str, Any],
     items: Sequence[ErasableItem],
     store: Store,
-    cluster: "Cluster | None",
+    reach: Reach,
     report: Callable[[ErasableItem], None],
 ) -> int:
     """Check which of a receipt's items exist again.
@@ -26,7 +24,7 @@ def check(
         record: The receipt.
         items: The items that it lists; its files are looked for in the work folder as it lies now.
         store: The tracking store.
-        cluster: The cluster whose endpoints to search, or None.
+        reach: The clusters to search.
         report: Called with each item that exists.
 
     Returns:
@@ -37,7 +35,7 @@ def check(
     """
     present = 0
     with closing(Database(store)) as database:
-        eraser = Eraser(store, database, cluster)
+        eraser = Eraser(store, database, reach.cluster, kubeflow=reach.kubeflow)
         for item in in_folder(items, recorded_folder(record), store):
             if not eraser.is_gone(item):
                 report(item)

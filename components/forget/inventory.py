@@ -4,21 +4,24 @@ Every call searches again, in the database's own rows, which include what MLflow
 left. Rows of runs come last, since they lead to everything else.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.fetch.s3_sources import UPLOADS_TAG, uploads_of
 from components.fetch.x.api_pages import pages_copy_uri, pages_file
+from components.forget.in_kubeflow import InKubeflow, Traces, find_in_kubeflow
 from components.forget.local_files import holds_author, kfp_caches
-from components.forget.uploads import uploads_of_author, uploads_of_bot
+from components.forget.reach import Reach, uses_kubeflow
+from components.forget.run_folders import WORKERS, folders_of_subject, read_run_folders
+from components.forget.subject import Subject
+from components.forget.uploads import bucket_of_uploads, uploads_of_author, uploads_of_bot
 from mynah.core.errors import InputError
-from mynah.core.names import BOT_NAME, author_name, bot_name
+from mynah.core.names import BOT_NAME
 from mynah.core.walking import listed, searching
-from mynah.data.authors import AUTHORS_TAG, author_key, authors_of, same_author
+from mynah.data.authors import AUTHORS_TAG, authors_of, same_author
 from mynah.maintenance.erasers import ErasableItem, file_items, row_item, stored_items
 from mynah.maintenance.training_states import states_of_subject
 from mynah.mlflow_client.store import BOT_TAG, Store, cards_folder, unsent_folder
@@ -26,35 +29,8 @@ from mynah.registry.checkpoint_cache import cache_folder
 from mynah.registry.published_copies import PUBLISHED, parse_copies
 from mynah.storage.open import direct_uri
 from mynah.tracking.database import Database
+from mynah.tracking.kfp_runs import KFP_RUN_TAG, is_kfp_run
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG, STEP_TAG
-
-if TYPE_CHECKING:
-    from mynah.kubernetes.cluster import Cluster
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The author ("@ann") or bot ("wren") to forget."""
-
-    name: str
-    is_author: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "Subject":
-        """Parse `@author` or a bot's name. Raises InputError for anything else."""
-        if text.startswith("@"):
-            if author_key(text) == "unknown":
-                raise InputError(f"{text!r} names no author", "Write mynah forget @HANDLE for an author, or a bot's name.")
-            return cls(author_name(text), True)
-        return cls(bot_name(text), False)
-
-    @property
-    def key(self) -> str:
-        """A digest of the subject, for file names."""
-        return hashlib.sha256(f"{self.is_author} {author_key(self.name)}".encode()).hexdigest()[:16]
-
-    def __str__(self) -> str:
-        return f"@{self.name}" if self.is_author else self.name
 
 
 @dataclass(slots=True)
@@ -65,6 +41,7 @@ class PipelineRun:
     bot: str
     authors: list[str]
     folder: str
+    kfp_run: str = ""  # the id of the run in Kubeflow; "" for one on a laptop
     steps: dict[str, str] = field(default_factory=dict)  # run id to step name
     artifact_uris: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
@@ -77,6 +54,10 @@ class Inventory:
     items: list[ErasableItem]
     runs: list[PipelineRun]
     bots: list[str]  # of which nothing remains
+    kubeflow: InKubeflow
+    is_on_kubeflow: bool  # whether runs of this store, of any bot, were made in Kubeflow
+    run_ids: list[str]  # of its runs in the bucket
+    unread: list[str]  # addresses of runs in the bucket whose specification cannot be read
 
     @property
     def blends(self) -> list[PipelineRun]:
@@ -84,14 +65,14 @@ class Inventory:
         return [run for run in self.runs if len(run.authors) > 1]
 
 
-def find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Inventory:
+def find(subject: Subject, store: Store, database: Database, reach: Reach) -> Inventory:
     """Find everything of a subject.
 
     Args:
         subject: The author or bot.
         store: The tracking store.
         database: MLflow's database.
-        cluster: The cluster whose endpoints to search, or None.
+        reach: The clusters to search.
 
     Returns:
         Everything, in the order in which to erase it.
@@ -105,22 +86,41 @@ def find(subject: Subject, store: Store, database: Database, cluster: "Cluster |
     models = sorted({model for run in runs for model in run.models})
     artifact_uris = list(dict.fromkeys(uri for run in runs for uri in run.artifact_uris))
     uploads = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
+    folders = read_run_folders(bucket_of_uploads())
+    bots_of_runs: dict[str, set[str]] = {}
+    for run in runs:
+        bots_of_runs.setdefault(run.kfp_run, set()).add(run.bot)
+    theirs = folders_of_subject(subject, folders, bots_of_runs)
+    traces = Traces({folder.files.id for folder in theirs}, bots_of_runs.keys() - {""}, {*uploads, *artifact_uris})
+    in_kubeflow = find_in_kubeflow(subject, reach.kubeflow, traces)
     items = [
+        *in_kubeflow.items(),
         *_published(versions, database),
-        *_endpoints(cluster, bots, artifact_uris),
+        *_endpoints(reach, bots, artifact_uris),
         *(row_item("version", version, database) for version in versions),
         *(row_item("bot", bot, database) for bot in bots),
-        *(item for uri in (*artifact_uris, *uploads) for item in stored_items(uri, store.tracking_uri)),
+        *_stored([*artifact_uris, *uploads], store),
+        *(item for folder in theirs for item in folder.items()),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
-    return Inventory(list(dict.fromkeys(items)), runs, bots)
+    unread = [folder.files.uri for folder in folders if not folder.bot and folder not in theirs]
+    return Inventory(
+        list(dict.fromkeys(items)), runs, bots, in_kubeflow, uses_kubeflow(database, folders), list(traces.ids), unread
+    )
+
+
+def _stored(uris: Iterable[str], store: Store) -> Iterator[ErasableItem]:
+    """Yield every file at some addresses; many are listed at once, for each is a request."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for items in pool.map(lambda uri: list(stored_items(uri, store.tracking_uri)), uris):
+            yield from items
 
 
 def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
-    tags = database.rows("tags", "key", [BOT_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG, UPLOADS_TAG])
+    tags = database.rows("tags", "key", [BOT_TAG, FOLDER_TAG, PARENT_TAG, STEP_TAG, UPLOADS_TAG, KFP_RUN_TAG])
     tags += database.rows_from("tags", "key", AUTHORS_TAG)
     by_run: dict[str, dict[str, str]] = {}
     for row in tags:
@@ -139,7 +139,15 @@ def _runs(subject: Subject, database: Database) -> Iterator[PipelineRun]:
             else tags_of_run.get(BOT_TAG) == subject.name
         )
         if BOT_TAG in tags_of_run and is_ours:
-            run = PipelineRun(run_id, tags_of_run[BOT_TAG], authors, tags_of_run.get(FOLDER_TAG, ""), steps)
+            kfp_run = tags_of_run.get(KFP_RUN_TAG, "")
+            run = PipelineRun(
+                run_id,
+                tags_of_run[BOT_TAG],
+                authors,
+                tags_of_run.get(FOLDER_TAG, ""),
+                kfp_run if is_kfp_run(kfp_run) else "",
+                steps,
+            )
             _add_artifacts(run, database)
             run.artifact_uris += dict.fromkeys(
                 uri for member in (run_id, *steps) for uri in uploads_of(by_run[member].get(UPLOADS_TAG, ""))
@@ -213,8 +221,8 @@ def _published(versions: list[str], database: Database) -> Iterator[ErasableItem
                 yield ErasableItem("published", copy.url, "", copy.commit)
 
 
-def _endpoints(cluster: "Cluster | None", bots: list[str], artifact_uris: list[str]) -> Iterator[ErasableItem]:
-    for endpoint in cluster.endpoints() if cluster else ():
+def _endpoints(reach: Reach, bots: list[str], artifact_uris: list[str]) -> Iterator[ErasableItem]:
+    for endpoint in reach.cluster.endpoints() if reach.cluster else ():
         if endpoint.bot in bots or any(endpoint.refers_to(uri) for uri in _addresses(artifact_uris)):
             yield ErasableItem("endpoint", f"{endpoint.namespace}/{endpoint.name}", "", endpoint.uid)
 
@@ -284,7 +292,8 @@ def _is_about(folder: Path, subject: Subject) -> bool:
         return holds_author(folder, subject.name)
     try:
         with searching(folder):
-            order = (folder / "order.json").read_text("utf-8") if (folder / "order.json").exists() else ""
-        return bool(json.loads(order)["arguments"]["name"] == subject.name)
+            specification = next((path for name in ("run.json", "order.json") if (path := folder / name).exists()), None)
+            record = json.loads(specification.read_text("utf-8") if specification else "")
+        return bool(record.get("arguments", record)["name"] == subject.name)
     except (ValueError, KeyError, TypeError):
         return False

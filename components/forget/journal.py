@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.forget.inventory import Subject
 from components.forget.places import erasable_places, in_folder, recorded_folder
+from components.forget.subject import Subject
 from mynah.core.erasing import is_below
 from mynah.core.errors import InputError
 from mynah.maintenance.erasers import ErasableItem

@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterable, Iterator
 
-from components.forget.inventory import Subject
+from components.forget.subject import Subject
 from mynah.core.errors import InputError
 from mynah.data.authors import AUTHORS_TAG, author_key, authors_of
 from mynah.data.source_records import SOURCES_FILE, read_sources
 from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.registry.forgotten_authors import forgotten_since
+from mynah.registry.forgotten_bots import bot_forgotten_since
 from mynah.tracking.database import Database
 
 MAX_NAMES = 5  # in a message
@@ -16,7 +17,7 @@ SHORTEST_PART = 3  # characters of a name that is part of another one
 
 
 def require_known(subject: Subject, is_found: bool, store: Store, database: Database) -> None:
-    """Raise InputError, with the nearest names, where nothing knows a subject. An author forgotten before is known by the tombstone.
+    """Raise InputError, with the nearest names, where nothing knows a subject. One that was forgotten before is known by the tombstone.
 
     Args:
         subject: The author or bot.
@@ -24,7 +25,8 @@ def require_known(subject: Subject, is_found: bool, store: Store, database: Data
         store: The tracking store.
         database: MLflow's database.
     """
-    if not is_found and not (subject.is_author and forgotten_since(store, subject.name)):
+    since = forgotten_since if subject.is_author else bot_forgotten_since
+    if not is_found and not since(store, subject.name):
         raise _unknown(subject, store, database)
 
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.forget.inventory import Inventory, Subject
+from components.forget.inventory import Inventory
+from components.forget.subject import Subject
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError
 from mynah.core.files import atomic_folder, make_folder, read_json, write_json

@@ -5,54 +5,57 @@ with the rows that lead to the rest last. Running it again continues; the journa
 """
 
 import contextlib
+import itertools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, TypeVar
 
 from filelock import FileLock, Timeout
 
-from components.fetch.x.api_pages import pages_folder
-from components.forget.inventory import Inventory, Subject, find
+from components.forget.inventory import Inventory, find
 from components.forget.journal import default_receipt, journal_file, journals_folder, now, read_journal, union
 from components.forget.known import require_known
-from components.forget.places import SEARCHED, erasable_places
+from components.forget.places import erasable_places
+from components.forget.reach import Reach, require_kubeflow
 from components.forget.receipt import Erased, require_place, signed, signing_key
+from components.forget.run_folders import WORKERS
 from components.forget.shared_runs import remove_saved, save_remaining, saved_remaining
+from components.forget.stop_runs import require_no_fleet_runs, stop
+from components.forget.subject import Subject
 from components.forget.summary import Forgotten, planned
-from components.forget.unsearched import unsearched
+from components.forget.unsearched import report_unsearched, searched
 from components.forget.uploads import bucket_of_uploads
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import make_folder, set_mode, storage_errors, write_json
 from mynah.core.names import BOT_NAME
-from mynah.core.progress import notify, progress
-from mynah.maintenance.erasers import ErasableItem, Eraser, require_erasable
+from mynah.core.progress import progress, waiting
+from mynah.maintenance.erasers import STORED, ErasableItem, Eraser, require_erasable
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store, public
 from mynah.registry.forgotten_authors import mark_forgotten
+from mynah.registry.forgotten_bots import mark_bot_forgotten, mark_runs_forgotten
 from mynah.registry.locks import alias_lock
+from mynah.storage.run_files import SPEC_FILE
 from mynah.storage.work_folder import require_own_parts
 from mynah.tracking.database import Database
-from mynah.tracking.moved_folder import left_behind
 from mynah.tracking.open import open_store
-from mynah.training.state_store import state_locations
-
-if TYPE_CHECKING:
-    from mynah.kubernetes.cluster import Cluster
 
 Blends = Literal["", "remove", "retrain"]
+T = TypeVar("T")
 
 
-def preview(subject: Subject, store: Store, cluster: "Cluster | None") -> Forgotten:
+def preview(subject: Subject, store: Store, reach: Reach) -> Forgotten:
     """Return what `forget` would erase; changes nothing.
 
     Args:
         subject: The author or bot.
         store: The tracking store.
-        cluster: The cluster whose endpoints to search, or None.
+        reach: The clusters to search.
 
     Returns:
         What would be erased.
@@ -61,10 +64,10 @@ def preview(subject: Subject, store: Store, cluster: "Cluster | None") -> Forgot
         PlatformError: A place cannot be searched.
     """
     journal = read_journal(subject, store)
-    with closing(Database(store)) as database:
-        inventory = _find(subject, store, database, cluster)
+    with waiting("Searching all stores"), closing(Database(store)) as database:
+        inventory = _find(subject, store, database, reach)
         require_known(subject, bool(inventory.items or journal["items"]), store, database)
-        not_searched = _not_searched(subject, store, database, inventory)
+        not_searched = report_unsearched(subject, store, database, inventory, reach)
     return planned(subject, union(journal["items"], inventory.items), _blends(subject, inventory), inventory, not_searched)
 
 
@@ -83,10 +86,11 @@ def bar(subject: Subject, workdir: Path) -> str:
     return mark_forgotten(open_store(workdir), subject.name)
 
 
-def _find(subject: Subject, store: Store, database: Database, cluster: "Cluster | None") -> Inventory:
+def _find(subject: Subject, store: Store, database: Database, reach: Reach) -> Inventory:
     """Find everything of a subject. Raises InputError when some of it lies outside the work folder, before anything is erased."""
     require_own_parts(store)
-    inventory = find(subject, store, database, cluster)
+    inventory = find(subject, store, database, reach)
+    require_kubeflow(reach, inventory.is_on_kubeflow, inventory.kubeflow.buckets, bucket_of_uploads())
     require_erasable(inventory.items, erasable_places(store))
     return inventory
 
@@ -94,7 +98,7 @@ def _find(subject: Subject, store: Store, database: Database, cluster: "Cluster 
 def forget(
     subject: Subject,
     store: Store,
-    cluster: "Cluster | None",
+    reach: Reach,
     blends: Blends,
     receipt: Path | None = None,
     confirm: Callable[[Forgotten], None] | None = None,
@@ -104,7 +108,7 @@ def forget(
     Args:
         subject: The author or bot.
         store: The tracking store.
-        cluster: The cluster whose endpoints to erase, or None.
+        reach: The clusters to search.
         blends: For bots that also used other authors, whose versions and runs are erased in any case: "retrain" saves the other authors'
             posts to train them again, "remove" does not.
         receipt: The file to write; by default in the work folder.
@@ -125,7 +129,7 @@ def forget(
         set_mode(folder, 0o700)  # journals contain file names
     try:
         with FileLock(folder / ".lock", timeout=1), closing(Database(store)) as database:
-            return _forget(subject, store, database, cluster, _Choices(blends, receipt, confirm))
+            return _forget(subject, store, database, reach, _Choices(blends, receipt, confirm))
     except Timeout as error:
         raise PlatformError("another `mynah forget` is running in this work folder", "Wait for it, and run again.") from error
 
@@ -137,15 +141,16 @@ class _Choices:
     confirm: Callable[[Forgotten], None] | None
 
 
-def _forget(subject: Subject, store: Store, database: Database, cluster: "Cluster | None", choices: _Choices) -> Forgotten:
+def _forget(subject: Subject, store: Store, database: Database, reach: Reach, choices: _Choices) -> Forgotten:
     journal = read_journal(subject, store)
     _require_same_database(store, database)
-    inventory = _find(subject, store, database, cluster)
+    inventory = _find(subject, store, database, reach)
     require_known(subject, bool(inventory.items or journal["items"]), store, database)
     key = signing_key(journals_folder(store).parent)  # fails before anything is erased
     blended = _blends(subject, inventory)
     _require_choice(subject, blended, choices.blends)
-    not_searched = _not_searched(subject, store, database, inventory)
+    require_no_fleet_runs(subject, inventory.kubeflow)
+    not_searched = report_unsearched(subject, store, database, inventory, reach)
     to_erase = union(journal["items"], inventory.items)
     path = choices.receipt or default_receipt(subject, store)
     require_place(path, to_erase)
@@ -155,12 +160,14 @@ def _forget(subject: Subject, store: Store, database: Database, cluster: "Cluste
     blended = sorted({*journal["blends"], *blended})
     record = {**journal, "folder": str(store.folder), "blends": blended, "items": [asdict(item) for item in to_erase]}
     write_json(journal_file(subject, store), record)
-    day = mark_forgotten(store, subject.name) if subject.is_author else ""
-    to_erase, erased = _erase(subject, store, database, cluster, inventory, to_erase)
+    day = (mark_forgotten if subject.is_author else mark_bot_forgotten)(store, subject.name)
+    mark_runs_forgotten(store, inventory.run_ids)
+    stop(inventory.kubeflow.records, reach.kubeflow)
+    to_erase, erased = _erase(subject, store, database, reach, inventory, to_erase)
     make_folder(path.parent)
     facts = {
         "subject": str(subject), "store": store.shown, "folder": str(store.folder), "begun": journal["begun"], "finished": now(), "tombstone": day,
-        "blends": blended, "searched": _searched(store, database, cluster),
+        "blends": blended, "searched": searched(store, database, reach),
         "not_searched": not_searched, "checked": "every item was looked for again, and every place searched again",
     }  # fmt: skip
     write_json(path, signed(key, facts, erased))
@@ -178,22 +185,11 @@ def _require_choice(subject: Subject, blended: Sequence[str], blends: Blends) ->
         )
 
 
-def _not_searched(subject: Subject, store: Store, database: Database, inventory: Inventory) -> list[str]:
-    """Return, and warn of, the places where something of the subject may remain. Call it before erasing: links are erased too."""
-    outside = left_behind(store, [uri for run in inventory.runs for uri in run.artifact_uris])
-    for path in outside:
-        notify(f"{path} is of {subject} too, but lies outside the work folder: it is not erased", "warning")
-    places = list(unsearched(store, database))
-    for place in places:
-        notify(f"not searched, and not erased: {place}", "warning")
-    return [*map(str, outside), *places]
-
-
 def _erase(
     subject: Subject,
     store: Store,
     database: Database,
-    cluster: "Cluster | None",
+    reach: Reach,
     inventory: Inventory,
     to_erase: Sequence[ErasableItem],
 ) -> tuple[list[ErasableItem], list[Erased]]:
@@ -201,11 +197,11 @@ def _erase(
     with contextlib.ExitStack() as locks:
         for bot in sorted(filter(BOT_NAME.fullmatch, {*inventory.bots, *(run.bot for run in inventory.runs)})):
             locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to be erased
-        items = union(to_erase, find(subject, store, database, cluster).items)
-        erased = _erase_all(Eraser(store, database, cluster, erasable_places(store)), items)
+        items = union(to_erase, find(subject, store, database, reach).items)
+        erased = _erase_all(Eraser(store, database, reach.cluster, erasable_places(store), reach.kubeflow), items)
     _remove_locks([*inventory.bots, *([] if subject.is_author else [subject.name])], store)
     database.vacuum()
-    _require_nothing_left(find(subject, store, database, cluster))
+    _require_nothing_left(find(subject, store, database, reach))
     return items, erased
 
 
@@ -233,19 +229,6 @@ def _require_same_database(store: Store, database: Database) -> None:
         )
 
 
-def _searched(store: Store, database: Database, cluster: "Cluster | None") -> list[str]:
-    """Return the places that were searched, for the receipt."""
-    return [
-        store.shown, public(database.url), "the artifact store of each run and model", f"{SEARCHED}{store.folder}",
-        f"the cluster {cluster.host}" if cluster else "no cluster",
-        f"training states in {', '.join(state_locations(store.folder))}",
-        "the hubs that versions were published to",
-        f"timelines of X that were cut off, in {pages_folder()}"
-        + (f" and the bucket {bucket_of_uploads()}" if bucket_of_uploads() else ""),
-        f"what was uploaded into the bucket {bucket_of_uploads()}" if bucket_of_uploads() else "no bucket of uploads (MYNAH_S3_BUCKET)",
-    ]  # fmt: skip
-
-
 def _remove_locks(bots: Sequence[str], store: Store) -> None:
     """Remove the lock files of bots, which contain only their names; they are created again when needed."""
     for bot in bots:
@@ -253,17 +236,27 @@ def _remove_locks(bots: Sequence[str], store: Store) -> None:
 
 
 def _erase_all(eraser: Eraser, to_erase: Sequence[ErasableItem]) -> list[Erased]:
-    with progress("Forgetting", 2 * len(to_erase) or 1, "items") as advance:
-        for item in to_erase:
-            eraser.erase(item)
+    erased: list[Erased] = []
+    with progress("Forgetting", 2 * len(to_erase) or 1, "items") as advance, ThreadPoolExecutor(WORKERS) as pool:
+
+        def each(function: Callable[[ErasableItem], T]) -> Iterator[tuple[ErasableItem, T]]:
+            for (is_stored, _), same in itertools.groupby(to_erase, _together):
+                items = list(same)
+                yield from zip(items, (pool.map if is_stored else map)(function, items), strict=True)
+
+        for item, _ in each(eraser.erase):
             advance(1, item.kind)
-        erased = []
-        for item in to_erase:
-            if not eraser.is_gone(item):
+        for item, is_gone in each(eraser.is_gone):
+            if not is_gone:
                 raise PlatformError(f"{item.kind} {item.address} still exists", "Stop what writes it again, and run again.")
             erased.append(Erased(item, now()))
             advance(1, "checking")
     return erased
+
+
+def _together(item: ErasableItem) -> tuple[bool, bool]:
+    """Group items in order: those in S3 are erased many at once, but a run's specification after the files that it leads to."""
+    return item.kind in STORED, item.address.endswith(f"/{SPEC_FILE}")
 
 
 def _require_nothing_left(inventory: Inventory) -> None:

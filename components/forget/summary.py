@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.forget.inventory import Inventory, Subject
-from mynah.maintenance.erasers import ErasableItem
+from components.forget.inventory import Inventory
+from components.forget.subject import Subject
+from mynah.maintenance.erasers import STORED, ErasableItem
+from mynah.maintenance.kubeflow_records import RUN, SCHEDULE
 
 if TYPE_CHECKING:
     from components.forget.shared_runs import RemainingPosts
@@ -55,7 +57,11 @@ def describe(plan: Forgotten, workdir: Path | None) -> list[str]:
         lines.append(f"{_count(len(plan.runs), 'pipeline run')} of {of_bots}, with {_records(of_kind)}")
     lines += [f"the published copy {address}" for address in of_kind.get("published", [])]
     lines += [f"the inference service {address}" for address in of_kind.get("endpoint", [])]
-    files, stored = of_kind.get("file", []), [*of_kind.get("object", []), *of_kind.get("upload", [])]
+    if in_kubeflow := [
+        _count(len(of_kind[kind]), noun) for kind, noun in ((RUN, "run"), (SCHEDULE, "schedule")) if kind in of_kind
+    ]:
+        lines.append(f"{' and '.join(in_kubeflow)} in Kubeflow, ended first")
+    files, stored = of_kind.get("file", []), [address for kind in STORED for address in of_kind.get(kind, [])]
     if files:
         lines.append(f"{_count(len(files), 'file')} on this machine, in {_places(files, workdir)}")
     if stored:

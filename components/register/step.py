@@ -21,6 +21,7 @@ from mynah.models.evaluation_record import METRICS_FILE, Metrics
 from mynah.models.verdict import Verdict
 from mynah.registry.card_files import PREVIEW_FILE, README_FILE
 from mynah.registry.forgotten_authors import refuse_forgotten
+from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.registry.lineage import (
     CONTINUED_TAG,
     UNCHANGED_TAG,
@@ -248,6 +249,7 @@ def register_folders(name: str, model: Path, data: Path, report: Path, card: Pat
     with waiting("Opening the registry"):
         store = open_store(workdir)
         check_artifacts(store)
+        refuse_forgotten_bot(store, name)
         others = authors_without_posts(authors_of(tags), data)
         refuse_forgotten(store, sorted(authors_in(data) | others))
     run_id = start_parent(store, name, {})

@@ -152,6 +152,19 @@ MYNAH_RECEIPT_KEY_FILE = _path(
     "MYNAH_RECEIPT_KEY_FILE", "The private key (Ed25519, PEM) that signs receipts of `mynah forget`", COMMANDS_AND_STEPS,
     default_is="a key in the work folder, made at first use",
 )
+KF_PIPELINES_ARTIFACTS = _text(
+    "KF_PIPELINES_ARTIFACTS", "Kubeflow's pipeline root, such as `s3://mlpipeline/v2/artifacts`, in which `mynah forget` erases what is left of runs",
+    COMMANDS,
+)
+KF_PIPELINES_ARTIFACTS_ENDPOINT_URL = _text(
+    "KF_PIPELINES_ARTIFACTS_ENDPOINT_URL", "The address of the S3 that holds it", COMMANDS, default_is="`AWS_ENDPOINT_URL_S3`",
+)
+KF_PIPELINES_ARTIFACTS_ACCESS_KEY_ID = _text(
+    "KF_PIPELINES_ARTIFACTS_ACCESS_KEY_ID", "The key to it", COMMANDS, default_is="`AWS_ACCESS_KEY_ID`",
+)
+KF_PIPELINES_ARTIFACTS_SECRET_ACCESS_KEY = _text(
+    "KF_PIPELINES_ARTIFACTS_SECRET_ACCESS_KEY", "The secret of that key", COMMANDS, default_is="`AWS_SECRET_ACCESS_KEY`",
+)
 
 # Sources of posts
 X_BEARER_TOKEN = _text("X_BEARER_TOKEN", "The key to X's API, for `x://` sources", COMMANDS_AND_STEPS)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from mynah.core.erasing import erase, is_below, require_below, require_no_link
 from mynah.core.errors import InputError, PlatformError
@@ -16,13 +16,15 @@ from mynah.core.progress import notify
 from mynah.core.settings import MLFLOW_ARTIFACTS_DESTINATION
 from mynah.core.walking import searching, walk
 from mynah.hub.client import Hub
+from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, Kind, KubeflowRecords
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store
 from mynah.registry.published_copies import PublishedCopy
 from mynah.storage.base import sha256
+from mynah.storage.kubeflow_artifacts import artifacts_client, artifacts_root
 from mynah.storage.local import FolderArtifactStore
 from mynah.storage.open import direct_uri, open_artifact_store
-from mynah.storage.s3 import ObjectVersion, S3ArtifactStore, Upload, erase_upload, erase_version
+from mynah.storage.s3 import ObjectVersion, S3ArtifactStore, Upload, erase_upload, erase_version, s3_client
 from mynah.storage.work_folder import file_path
 from mynah.tracking.database import Database, Rows, digest_of_rows
 
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from mynah.kubernetes.endpoint import Endpoint
 
 
+IN_KUBEFLOW = "kubeflow-"  # begins the kinds of what Kubeflow's own object store holds
+STORED = ("object", "upload", f"{IN_KUBEFLOW}object", f"{IN_KUBEFLOW}upload")  # kinds in S3, of which many can be erased at once
+
+
 @dataclass(frozen=True, slots=True)
 class ErasableItem:
     """An item to erase."""
 
-    kind: str  # published, endpoint, version, bot, object, upload, file, model or run
+    kind: str  # published, endpoint, version, bot, file, model, run, kubeflow-run, kubeflow-schedule, or one of STORED
     address: str  # a path, s3://BUCKET/KEY, a hub's https://…, BOT/VERSION, NAMESPACE/NAME, or an id
     digest: str  # "sha256:…" or S3's "etag:…", or ""
     version: str = ""  # of an object; an upload's id; what distinguishes items with one address
@@ -44,7 +50,14 @@ class ErasableItem:
 class Eraser:
     """Erases items of one store, on this machine and in a cluster."""
 
-    def __init__(self, store: Store, database: Database, cluster: "Cluster | None", homes: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        database: Database,
+        cluster: "Cluster | None",
+        homes: Sequence[Path] = (),
+        kubeflow: KubeflowRecords | None = None,
+    ) -> None:
         """Create an eraser.
 
         Args:
@@ -52,11 +65,13 @@ class Eraser:
             database: MLflow's database.
             cluster: The cluster whose endpoints to erase, or None.
             homes: The folders below which files may be erased.
+            kubeflow: The Kubeflow whose runs to erase, or None.
         """
         self._store = store
         self._database = database
         self._cluster = cluster
         self._homes = homes
+        self._kubeflow = kubeflow
 
     def erase(self, item: ErasableItem) -> None:
         """Erase an item, if it still exists.
@@ -65,10 +80,10 @@ class Eraser:
         """
         if item.kind == "file":
             erase(Path(item.address), self._homes)
-        elif item.kind == "object":
-            erase_version(_object(item))
-        elif item.kind == "upload":
-            erase_upload(Upload(*_bucket_and_key(item.address), item.version))
+        elif item.kind in STORED:
+            _erase_stored(item)
+        elif item.kind in (RUN, SCHEDULE):
+            self._kubeflow_of(item).delete(cast(Kind, item.kind), item.address)
         elif item.kind in ("version", "bot"):
             if not self.is_gone(item):
                 _of_kind(self._database, item.kind)[1](*item.address.split("/"))
@@ -83,13 +98,10 @@ class Eraser:
         """Return whether nothing of an item is left."""
         if item.kind == "file":
             return not os.path.lexists(item.address)
-        if item.kind == "object":
-            return not any(version.version == item.version for version in _versions_of(item.address))
-        if item.kind == "upload":
-            bucket, key = _bucket_and_key(item.address)
-            return not any(
-                upload.upload_id == item.version for upload in S3ArtifactStore(bucket, str(Path(key).parent)).uploads()
-            )
+        if item.kind in STORED:
+            return _is_unstored(item)
+        if item.kind in (RUN, SCHEDULE):
+            return not self._kubeflow_of(item).exists(cast(Kind, item.kind), item.address)
         if item.kind == "published":
             return not self._hub.holds(PublishedCopy.at(item.address, item.version))
         if item.kind == "endpoint":
@@ -113,6 +125,14 @@ class Eraser:
         for endpoint in self._endpoints():
             if _same(endpoint, item):
                 self._cluster.delete(endpoint)
+
+    def _kubeflow_of(self, item: ErasableItem) -> KubeflowRecords:
+        if not self._kubeflow:
+            raise InputError(
+                f"the {item.kind.replace('-', ' ')} {item.address} is in a Kubeflow that is not named",
+                "Set KF_PIPELINES_ENDPOINT or --endpoint.",
+            )
+        return self._kubeflow
 
     def _endpoints(self) -> "list[Endpoint]":
         return self._cluster.endpoints() if self._cluster else []
@@ -173,11 +193,8 @@ def stored_items(uri: str, tracking_uri: str) -> Iterator[ErasableItem]:
     """
     store = open_artifact_store(direct_uri(uri), tracking_uri)
     if isinstance(store, S3ArtifactStore):
-        for version in store.versions():
-            digest = "" if version.is_marker else f"etag:{version.etag}"
-            yield ErasableItem("object", f"s3://{version.bucket}/{version.key}", digest, version.version)
-        for upload in store.uploads():
-            yield ErasableItem("upload", f"s3://{upload.bucket}/{upload.key}", "", upload.upload_id)
+        stored: list[ObjectVersion | Upload] = [*store.versions(), *store.uploads()]
+        yield from map(s3_item, stored)
     elif isinstance(store, FolderArtifactStore):
         folder = store.folder  # MLflow creates a folder for each run and model, with `artifacts` in it
         store.require_removable()
@@ -230,10 +247,37 @@ def _bucket_and_key(address: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _object(item: ErasableItem) -> ObjectVersion:
-    return ObjectVersion(*_bucket_and_key(item.address), item.version, 0, "", False)
+def s3_item(stored: ObjectVersion | Upload, prefix: str = "") -> ErasableItem:
+    """Describe an object version or an unfinished upload; `prefix` is IN_KUBEFLOW for one in Kubeflow's own store."""
+    address = f"s3://{stored.bucket}/{stored.key}"
+    if isinstance(stored, Upload):
+        return ErasableItem(f"{prefix}upload", address, "", stored.upload_id)
+    return ErasableItem(f"{prefix}object", address, "" if stored.is_marker else f"etag:{stored.etag}", stored.version)
 
 
-def _versions_of(address: str) -> Iterator[ObjectVersion]:
-    bucket, key = _bucket_and_key(address)
-    return (version for version in S3ArtifactStore(bucket, str(Path(key).parent)).versions() if version.key == key)
+def _client_of(item: ErasableItem) -> Callable[[], Any]:
+    """Return what makes a client of the S3 that holds an item. Raises InputError for a store of Kubeflow that is not named."""
+    if not item.kind.startswith(IN_KUBEFLOW):
+        return s3_client
+    bucket, _ = _bucket_and_key(item.address)
+    if artifacts_root()[0] != bucket:
+        raise InputError(
+            f"{item.address} is in Kubeflow's own object store", f"Set KF_PIPELINES_ARTIFACTS to s3://{bucket}/PREFIX."
+        )
+    return artifacts_client
+
+
+def _erase_stored(item: ErasableItem) -> None:
+    bucket, key = _bucket_and_key(item.address)
+    if item.kind.endswith("upload"):
+        erase_upload(Upload(bucket, key, item.version), _client_of(item))
+    else:
+        erase_version(ObjectVersion(bucket, key, item.version, 0, "", False), _client_of(item))
+
+
+def _is_unstored(item: ErasableItem) -> bool:
+    bucket, key = _bucket_and_key(item.address)
+    store = S3ArtifactStore(bucket, str(Path(key).parent), _client_of(item))
+    if item.kind.endswith("upload"):
+        return not any(upload.upload_id == item.version for upload in store.uploads())
+    return not any(version.key == key and version.version == item.version for version in store.versions())

@@ -8,10 +8,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError
+from mynah.maintenance.handed_on import HandedOn, find_handed_on
 from mynah.maintenance.training_states import KeptStates, find_states
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store
@@ -22,6 +24,7 @@ from mynah.registry.versions import Bot, BotVersion
 from mynah.storage.local import FolderArtifactStore
 from mynah.storage.open import direct_uri, open_artifact_store
 from mynah.storage.work_folder import current_uri, require_own_parts
+from mynah.tracking.kfp_runs import running_kfp_runs
 from mynah.tracking.runs import steps_of
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from mynah.kubernetes.endpoint import Endpoint
 
 GRACE_PERIOD = timedelta(hours=24)  # a model without a version, or a run, may still be in progress
-STATES_KEPT = timedelta(days=7)  # of a training run that was stopped and not resumed since
+STATES_KEPT = timedelta(days=7)  # of a run that was stopped and not resumed since: training states, and files in the bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class PruneSettings:
 class Pruned:
     """An item that was removed, or would be."""
 
-    kind: str  # version, model, run or states
+    kind: str  # version, model, run, files or states
     name: str
     why: str
 
@@ -82,24 +85,32 @@ def prune(
     """
     require_own_parts(store)
     registry = Registry(store)
-    endpoints = cluster.endpoints() if cluster else []
+    for item, remove in _removals(registry, cluster.endpoints() if cluster else [], names, settings):
+        report(item)
+        if not dry_run:
+            remove()
+
+
+def _removals(
+    registry: Registry, endpoints: "Sequence[Endpoint]", names: Sequence[str], settings: PruneSettings
+) -> Iterator[tuple[Pruned, Callable[[], None]]]:
+    """Yield each item with what removes it. An item is looked for when those before it are removed."""
+    store = registry.store
     for name in names or registry.names():
         for version in _old_versions(registry, registry.bot(name), endpoints, settings):
-            report(Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it"))
-            if not dry_run:
-                _remove_version(registry, name, version.version, endpoints)
+            item = Pruned("version", f"{name} {version.version}", f"of {version.created_at:%Y-%m-%d}, and nothing refers to it")
+            yield item, partial(_remove_version, registry, name, version.version, endpoints)
     for model in _orphans(registry, endpoints):
-        report(Pruned("model", model.model_id, "its files belong to no version"))
-        if not dry_run:
-            _remove_model(store, model)
+        yield Pruned("model", model.model_id, "its files belong to no version"), partial(_remove_model, store, model)
     for run in _old_runs(registry, settings, names):
-        report(Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left"))
-        if not dry_run:
-            _remove_run(store, run)
+        item = Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left")
+        yield item, partial(_remove_run, store, run)
+    for files, bot in _old_handed_on(store, settings, names):
+        about = f"of a run of {bot or 'an unknown bot'} that has been over since {files.changed:%Y-%m-%d}"
+        yield Pruned("files", files.address, about), files.remove
     for states in _old_states(store, names):
-        report(Pruned("states", states.address, f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"))
-        if not dry_run:
-            states.remove()
+        about = f"a training run of {states.bot} that was stopped on {states.changed:%Y-%m-%d}"
+        yield Pruned("states", states.address, about), states.remove
 
 
 def _old_versions(registry: Registry, bot: Bot, endpoints: "Sequence[Endpoint]", settings: PruneSettings) -> Iterator[BotVersion]:
@@ -223,6 +234,17 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
             and (run.info.end_time or before) < before
         ):
             yield run
+
+
+def _old_handed_on(store: Store, settings: PruneSettings, names: Sequence[str]) -> Iterator[tuple[HandedOn, str]]:
+    """Yield the files in the bucket of old runs on a cluster that are over, each with its bot."""
+    before = datetime.now(UTC) - max(STATES_KEPT, timedelta(days=settings.days))
+    old = [each for each in find_handed_on() if each.changed < before]
+    running = running_kfp_runs(store) if old else set()
+    for each in old:
+        bot = each.bot()
+        if each.kfp_run not in running and (not names or bot in names):
+            yield each, bot
 
 
 def _old_states(store: Store, names: Sequence[str]) -> Iterator[KeptStates]:

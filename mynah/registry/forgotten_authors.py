@@ -1,56 +1,31 @@
-"""Authors who asked to be forgotten, and must not be fetched again, for example by a recurring run.
-
-Each is a tag of Mynah's experiment, so that every machine with the same store sees it; the tag holds a digest and a day, not the name.
-"""
+"""Authors who asked to be forgotten, and must not be fetched again, for example by a recurring run (tombstones.py)."""
 
 import functools
-import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from mynah.core.errors import InputError
 from mynah.data.authors import author_key
-from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import Store
-from mynah.storage.work_folder import require_own_parts
-
-PREFIX = "mynah.forgotten."
+from mynah.registry.tombstones import remove_tombstone, set_tombstone, tombstone_tag, tombstones
 
 
 def _tag(author: str) -> str:
-    return PREFIX + hashlib.sha256(f"mynah:author:{author_key(author)}".encode()).hexdigest()[:40]
-
-
-def _tags(store: Store) -> dict[str, str]:
-    api, experiment_id = client(store.tracking_uri), experiment(store)
-    with store_errors(store.tracking_uri):
-        return {key: value for key, value in api.get_experiment(experiment_id).tags.items() if key.startswith(PREFIX) and value}
+    return tombstone_tag("author", author_key(author))
 
 
 def mark_forgotten(store: Store, author: str) -> str:
     """Mark `author` as forgotten, and return the day of the first request."""
-    require_own_parts(store)
-    day = forgotten_since(store, author)
-    if not day:
-        day = f"{datetime.now(UTC):%Y-%m-%d}"
-        with store_errors(store.tracking_uri):
-            client(store.tracking_uri).set_experiment_tag(experiment(store), _tag(author), day)
-    return day
+    return set_tombstone(store, _tag(author))
 
 
 def forgotten_since(store: Store, author: str) -> str:
     """Return the day on which `author` was marked as forgotten; "" where they are not."""
-    return _tags(store).get(_tag(author), "")
+    return tombstones(store).get(_tag(author), "")
 
 
 def unmark_forgotten(store: Store, author: str) -> bool:
     """Remove the mark of an author who agrees again. Returns whether there was one."""
-    require_own_parts(store)
-    if _tag(author) not in _tags(store):
-        return False
-    with store_errors(store.tracking_uri):
-        client(store.tracking_uri).delete_experiment_tag(experiment(store), _tag(author))
-    return True
+    return remove_tombstone(store, _tag(author))
 
 
 class ForgottenAuthors:
@@ -83,7 +58,7 @@ class ForgottenAuthors:
 
 def read_forgotten(store: Store | None) -> ForgottenAuthors:
     """Read who asked to be forgotten; nobody, without a store. Raises PlatformError when the store cannot be reached."""
-    return ForgottenAuthors(_tags(store) if store else {})
+    return ForgottenAuthors(tombstones(store) if store else {})
 
 
 def refuse_forgotten(store: Store, authors: Iterable[str]) -> None:

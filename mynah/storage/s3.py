@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,11 @@ CLIENT_VARIABLES = (AWS_ENDPOINT_URL_S3, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_SEC
 
 @functools.lru_cache(maxsize=4)
 def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
+    return new_client()
+
+
+def new_client(**options: str) -> Any:  # noqa: ANN401 - see s3_client
+    """Return a new client with bounded waits. `options` are boto3's, such as endpoint_url, in place of what the environment names."""
     import boto3
     from botocore.config import Config
 
@@ -58,7 +63,7 @@ def _client(*_: str) -> Any:  # noqa: ANN401 - see s3_client
     # `when_required`: older stores reject the trailing checksums that boto3 adds by default; every file is verified anyway.
     checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     config = Config(connect_timeout=3, read_timeout=60, retries=retries, max_pool_connections=32, **checksums)
-    return boto3.session.Session().client("s3", config=config)  # the default session would cache the first key
+    return boto3.session.Session().client("s3", config=config, **options)  # the default session would cache the first key
 
 
 @contextlib.contextmanager
@@ -97,8 +102,9 @@ FIXES = {
 class S3ArtifactStore:
     """A prefix of a bucket, used as a folder: `a/b` does not match `a/bc`."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, client: Callable[[], Any] = s3_client) -> None:
         self.bucket = bucket
+        self._client = client  # of another S3 than that of AWS_ENDPOINT_URL_S3
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{prefix.strip('/')}"
         self._sent: dict[str, str] = {}  # entity tags computed during an upload, until it is verified
@@ -106,7 +112,7 @@ class S3ArtifactStore:
     def check(self) -> None:
         """List one object. Raises PlatformError when that fails."""
         with s3_errors(f"looking into {self.uri}"):
-            s3_client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+            self._client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
 
     def put(self, name: str, path: Path) -> None:
         """Upload in parallel parts of 16 MiB; a failed upload is aborted."""
@@ -115,14 +121,14 @@ class S3ArtifactStore:
         transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=WORKERS)
         with ThreadPoolExecutor(1) as pool, s3_errors(f"storing {self.uri}/{name}"):
             tag = pool.submit(entity_tag, path)  # while the upload waits for the network
-            s3_client().upload_file(str(path), self.bucket, self.prefix + name, Config=transfer)
+            self._client().upload_file(str(path), self.bucket, self.prefix + name, Config=transfer)
             self._sent[name] = tag.result()
 
     def files(self) -> dict[str, StoredFile]:
         """Return the objects below the prefix, with their entity tags."""
         files = {}
         with s3_errors(f"listing {self.uri}"):
-            for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
                 for item in page.get("Contents", []):
                     files[item["Key"].removeprefix(self.prefix)] = StoredFile(item["Size"], f"etag:{_tag(item)}")
         return files
@@ -133,7 +139,7 @@ class S3ArtifactStore:
 
         with s3_errors(f"reading {self.uri}/{name}"), storage_errors(path):
             try:
-                s3_client().download_file(self.bucket, self.prefix + name, str(path))
+                self._client().download_file(self.bucket, self.prefix + name, str(path))
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                     raise no_such_file(f"{self.uri}/{name}") from error
@@ -148,7 +154,7 @@ class S3ArtifactStore:
 
         with s3_errors(f"verifying {self.uri}/{name}"):
             try:
-                head = s3_client().head_object(Bucket=self.bucket, Key=self.prefix + name)
+                head = self._client().head_object(Bucket=self.bucket, Key=self.prefix + name)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                     return False
@@ -157,7 +163,7 @@ class S3ArtifactStore:
                 return False
             if _tag(head) == (self._sent.pop(name, "") or entity_tag(path)):
                 return True
-            body = s3_client().get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
+            body = self._client().get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
             with path.open("rb") as file:
                 return all(chunk == file.read(len(chunk)) for chunk in body.iter_chunks(CHUNK))
 
@@ -166,38 +172,61 @@ class S3ArtifactStore:
         keys = [self.prefix + name for name in self.files()]
         with s3_errors(f"removing {self.uri}"):
             for key in keys:
-                s3_client().delete_object(Bucket=self.bucket, Key=key)
+                self._client().delete_object(Bucket=self.bucket, Key=key)
 
     def versions(self) -> Iterator[ObjectVersion]:
-        """Yield every version and delete marker below the prefix, of buckets with and without versioning."""
-        with s3_errors(f"listing the versions of {self.uri}"):
-            for page in s3_client().get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Versions", []):
-                    yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), item["Size"], _tag(item), False)
-                for item in page.get("DeleteMarkers", []):
-                    yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), 0, "", True)
+        """Yield every version and delete marker below the prefix, of buckets with and without versioning.
+
+        A store that knows no versions, as Kubeflow's may be, has the current objects only.
+        """
+        is_unknown = True
+        for page in self._pages("list_object_versions"):
+            is_unknown = False
+            for item in page.get("Versions", []):
+                yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), item["Size"], _tag(item), False)
+            for item in page.get("DeleteMarkers", []):
+                yield ObjectVersion(self.bucket, item["Key"], item.get("VersionId", "null"), 0, "", True)
+        for page in self._pages("list_objects_v2") if is_unknown else ():
+            for item in page.get("Contents", []):
+                yield ObjectVersion(self.bucket, item["Key"], "null", item["Size"], _tag(item), False)
+
+    def folders(self) -> list[str]:
+        """Return the names directly below the prefix that have something below them, be it only older versions."""
+        pages = [page for kind in ("list_object_versions", "list_objects_v2") for page in self._pages(kind, Delimiter="/")]
+        found = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", []))
+        return sorted({prefix.removeprefix(self.prefix).rstrip("/") for prefix in found})
 
     def uploads(self) -> Iterator[Upload]:
         """Yield the unfinished uploads below the prefix."""
-        with s3_errors(f"listing the unfinished uploads of {self.uri}"):
-            for page in s3_client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Uploads", []):
-                    yield Upload(self.bucket, item["Key"], item["UploadId"])
+        for page in self._pages("list_multipart_uploads"):
+            for item in page.get("Uploads", []):
+                yield Upload(self.bucket, item["Key"], item["UploadId"])
+
+    def _pages(self, kind: str, **options: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing of all that is below the prefix; none where the store has no such listing."""
+        from botocore.exceptions import ClientError
+
+        with s3_errors(f"listing {self.uri} ({kind})"):
+            try:
+                yield from self._client().get_paginator(kind).paginate(Bucket=self.bucket, Prefix=self.prefix, **options)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in ("NotImplemented", "501"):
+                    raise
 
 
-def erase_version(version: ObjectVersion) -> None:
+def erase_version(version: ObjectVersion, client: Callable[[], Any] = s3_client) -> None:
     """Erase one version permanently; it is no error if it no longer exists."""
     with s3_errors(f"erasing s3://{version.bucket}/{version.key}"):
-        s3_client().delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version)
+        client().delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version)
 
 
-def erase_upload(upload: Upload) -> None:
+def erase_upload(upload: Upload, client: Callable[[], Any] = s3_client) -> None:
     """Abort an upload, which frees its parts; it is no error if it no longer exists."""
     from botocore.exceptions import ClientError
 
     with s3_errors(f"aborting the upload of s3://{upload.bucket}/{upload.key}"):
         try:
-            s3_client().abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+            client().abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
                 raise

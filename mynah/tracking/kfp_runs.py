@@ -3,6 +3,7 @@
 On a cluster a step creates it, not `mynah submit`: a recurring run starts by itself, and each of its runs needs an MLflow run of its own.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ from mynah.tracking.runs import start_parent
 
 KFP_RUN_TAG = "mynah.kfp_run_id"
 SKIPPED_TAG = "mynah.skipped"  # on a pipeline run that ended without training: the reason
+KFP_RUN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # Kubeflow's ids; its local runner counts in digits
+
+
+def is_kfp_run(text: str) -> bool:
+    """Return whether a text is the id of a run in a Kubeflow Pipelines, and not one of its local runner on a laptop."""
+    return KFP_RUN.fullmatch(text) is not None
 
 
 def start_run(name: str, kfp_run: str, store: Store, params: Mapping[str, Any]) -> str:
@@ -46,6 +53,12 @@ def runs_of(kfp_run: str, store: Store) -> list[Any]:
 def newest_runs(store: Store, count: int) -> list[Any]:
     """Return the newest `count` MLflow runs of bots that a Kubeflow run made, newest first. Raises PlatformError."""
     return _runs(f"tags.`{KFP_RUN_TAG}` != '' and tags.`{BOT_TAG}` != ''", "DESC", store, count)
+
+
+def running_kfp_runs(store: Store) -> set[str]:
+    """Return the ids of the Kubeflow runs of which an MLflow run has not ended. Raises PlatformError."""
+    runs = _runs(f"attributes.status = 'RUNNING' and tags.`{KFP_RUN_TAG}` != ''", "ASC", store)
+    return {str(run.data.tags[KFP_RUN_TAG]) for run in runs}
 
 
 def _runs(query: str, order: str, store: Store, count: int = 0) -> list[Any]:

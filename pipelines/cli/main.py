@@ -16,7 +16,7 @@ from mynah.core.files import path_exists
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import strip_control_chars, waiting
 from mynah.core.threads import DECODING, wait_shortly
-from pipelines.cli import bots, keys, runs, schedules, steps
+from pipelines.cli import bots, forget, keys, runs, schedules, steps
 from pipelines.cli.bases import bases
 from pipelines.cli.costs import costs
 from pipelines.cli.deploy import deploy, preflight
@@ -133,7 +133,7 @@ app.command()(preflight)
 app.command()(publish)
 app.command()(export)
 
-for bots_name, bots_command in bots.COMMANDS.items():
+for bots_name, bots_command in {**bots.COMMANDS, **forget.COMMANDS}.items():
     app.command(name=bots_name)(bots_command)
 
 for cluster_name, cluster_command in runs.COMMANDS.items():

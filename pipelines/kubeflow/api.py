@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
@@ -34,7 +34,7 @@ class Kubeflow:
         self.namespace = namespace
 
     @classmethod
-    def connect(cls, endpoint: str = "", namespace: str = "", token_file: Path | None = None) -> "Kubeflow":
+    def connect(cls, endpoint: str = "", namespace: str = "", token_file: Path | None = None) -> Self:
         """Connect to Kubeflow Pipelines, and check that it answers.
 
         Credentials are a token in a file (read again for each request, because such tokens expire), KF_PIPELINES_TOKEN, or

@@ -24,6 +24,7 @@ from mynah.core.progress import waiting
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
 from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
+from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.storage.base import upload, visible_files
 from mynah.storage.run_files import SPEC_FILE, UPLOADS, RunFiles, new_id
 from mynah.storage.s3 import S3ArtifactStore
@@ -124,6 +125,7 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
         InputError, PlatformError: nothing was started.
     """
     cluster = submission.cluster
+    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
     with waiting("Compiling"):
         package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
     files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]

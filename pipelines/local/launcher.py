@@ -25,6 +25,7 @@ from mynah.decoding.requirements import require_kernels
 from mynah.mlflow_client.store import unsent_folder
 from mynah.models import catalogue
 from mynah.models.base_models import resolve
+from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.registry.locks import lock_location
 from mynah.registry.registry import Registry
 from mynah.registry.versions import CHAMPION
@@ -71,6 +72,7 @@ def launch(spec: RunSpec, workdir: Path, runner: Runner = "subprocess") -> Outco
     _require_runnable(spec, workdir)
     started = time.monotonic()
     store = _open_store(workdir, runner)
+    refuse_forgotten_bot(store, spec.name)
     states = run_state_location(workdir.resolve(), is_server=store.is_server)
     if not is_named:
         notify(f"base model {spec.base_model} (--base-model names another; `mynah bases` lists them)")

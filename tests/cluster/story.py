@@ -185,6 +185,22 @@ class Story:
         self.forgotten = True
         return done
 
+    def kept_by_kubeflow(self) -> dict[str, str]:
+        """What Kubeflow keeps, by its place: Workflows, its API, its databases, and the raw files of its object store that name the bot."""
+        words = ("workflows,scheduledworkflows", "--namespace", KUBEFLOW, "--output", "json")
+        kept = {"Workflows": self.kubectl("get", *words, example="{}")}
+        for records in ("runs", "recurringruns"):
+            address = f"http://{self.ways['ml-pipeline']}/apis/v2beta1/{records}?page_size=200"
+            kept[records] = json.dumps(self.commands.ask(address).body)
+        inside = {
+            "mysql": "mysqldump --user=root --databases mlpipeline metadb",
+            "seaweedfs": f"grep -rlF {self.bot} /data | sed s/^/{self.bot}:/",
+        }
+        for deployment, command in inside.items():
+            words = (f"deployment/{deployment}", "--namespace", KUBEFLOW, "--", "sh", "-c", command)
+            kept[deployment] = self.kubectl("exec", *words, example="")
+        return kept
+
     # --- the end
 
     def dump(self) -> None:

@@ -158,3 +158,8 @@ def test_it_is_forgotten_and_nothing_answers(story):
     assert story.bot not in [bot["name"] for bot in story.mynah("bots", example=[])]
     words = ("receipt", str(receipt), "--context", story.asked.context)
     assert story.mynah(*words, example={"back": []})["back"] == []
+
+
+def test_kubeflow_keeps_nothing_that_names_it(story):
+    """Not even what it never forgets: names and posts do not go through it."""
+    assert [place for place, text in story.kept_by_kubeflow().items() if story.bot in text] == []

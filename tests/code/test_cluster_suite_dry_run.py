@@ -14,7 +14,9 @@ from scripts.manifests.render import ROOT, render
 from tests.conftest import needs
 from tests.services.fake_kubectl import LEAN
 
-KUBEFLOW = {"Deployment/ml-pipeline", "Deployment/workflow-controller", "Service/ml-pipeline"}  # k8s/README.md installs it
+KUBEFLOW = {  # k8s/README.md installs it
+    "Deployment/ml-pipeline", "Deployment/workflow-controller", "Service/ml-pipeline", "Deployment/mysql", "Deployment/seaweedfs",
+}  # fmt: skip
 BOT = "e2e-[0-9a-f]{8}"
 
 

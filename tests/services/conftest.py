@@ -11,7 +11,8 @@ from registry_inputs import make_outputs
 
 from mynah.core.errors import PlatformError
 from mynah.mlflow_client.store import EXPERIMENT
-from mynah.registry import forgotten_authors
+from mynah.registry import tombstones
+from mynah.tracking.kfp_runs import KFP_RUN_TAG
 from scripts.services import postgres as postgres_server
 from scripts.services import s3 as s3_server
 from scripts.services import start_mlflow, start_postgres, start_s3
@@ -165,9 +166,11 @@ def _use(monkeypatch, url, database, artifacts, keys):
 
 
 def _remember_all(url):
-    """The server outlives a test: whoever one forgot, the next may register."""
+    """The server outlives a test: whoever one forgot, the next may register, and none has to name the Kubeflow of another."""
     api = MlflowClient(url)
     if found := api.get_experiment_by_name(EXPERIMENT):
         for tag in found.tags:
-            if tag.startswith(forgotten_authors.PREFIX):
+            if tag.startswith(tombstones.PREFIX):
                 api.delete_experiment_tag(found.experiment_id, tag)
+        for run in api.search_runs([found.experiment_id], f"tags.`{KFP_RUN_TAG}` != ''", max_results=5000):
+            api.delete_tag(run.info.run_id, KFP_RUN_TAG)

@@ -53,6 +53,9 @@ class FakeKubeflow(HttpFake):
         self.cut = 0  # so many bytes of each answer are not sent
         self.delay = 0.0  # seconds before each answer
         self.keeps_workflows = True  # v1beta1 tells the workflow
+        self.may_only_read = False  # every change is refused
+        self.ends_canceled = True  # a run that is terminated ends
+        self.on_terminate = lambda: None  # called before a run is terminated
         self.lost = set()  # runs whose Workflow somebody deleted: v1beta1 tells none
         self.create_fails_after = False  # a create makes the workflow, and answers 500: the database refused a text
         self.on_create = lambda run_id: None  # what the steps of a run do, as soon as it is made
@@ -107,6 +110,10 @@ class FakeKubeflow(HttpFake):
             and query.get("namespace", (body or {}).get("namespace")) == "other"
         ):
             raise Refusal(403, 7, "User 'ann' is not authorized with reason:  (request: namespace:other verb:list)")
+        if self.may_only_read and method != "GET":
+            raise Refusal(
+                403, 7, f"User 'ann' is not authorized with reason: RBAC denied (request: {kind} {names[0]} {verb or method})"
+            )
         return 200, getattr(self, f"_{kind}")(method, names, verb, query, body)
 
     def _healthz(self, *_):
@@ -136,10 +143,16 @@ class FakeKubeflow(HttpFake):
         if names[0] not in self.runs:
             raise Refusal(404, 5, f"ResourceNotFoundError: Run {names[0]} not found: Failed to get a run")
         run = self.runs[names[0]]
+        if method == "DELETE":
+            del self.runs[names[0]]  # with its Workflow
+            return {}
         if verb == "terminate":
+            self.on_terminate()
             if self._at(run)[0] in OVER:
                 raise Refusal(400, 3, f"Failed to terminate run {names[0]}. Row not found")
-            run["canceled"] = ["CANCELING", "FAILED"]  # what it looks like at the next two looks; never CANCELED
+            run["canceled"] = (
+                ["CANCELING", "FAILED"] if self.ends_canceled else ["CANCELING"]
+            )  # what it looks like at the next two looks; never CANCELED
             return {}
         run["looks"] += 1
         return self._shown(run)
@@ -237,7 +250,8 @@ class FakeKubeflow(HttpFake):
                 node = _node(f"wf-1-{number}{at}", f"wf-1.root.{step}.{shown}", shown, "Pod", template, within, ran, message)
                 node["startedAt"] = self.runs[run_id]["created_at"]
                 nodes[node["id"]] = node
-        manifest = {"metadata": {"name": "wf-1", "annotations": {}}, "status": {"phase": "Running", "nodes": nodes}}
+        name = self.runs[run_id].get("workflow", "wf-1")
+        manifest = {"metadata": {"name": name, "annotations": {}}, "status": {"phase": "Running", "nodes": nodes}}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
     def _log(self, _run_id, pod):

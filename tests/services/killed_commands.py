@@ -8,16 +8,17 @@ import sys
 # One process imports everything once, which takes seconds, and is forked for each command. The child's stdout is its stderr:
 # on stdout the parent answers with exit codes.
 FORKING = """
-import json, os, signal, sys
+import json, os, signal, sys, threading
 import components.forget.step, components.promote.step, pipelines.cli.main
 {patch}
-count = 0
+count, counting = 0, threading.Lock()
 def killing(call):
     def killed(*args, **kwargs):
         global count
-        if count == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count -= 1
+        with counting:  # several things in S3 are erased at once
+            if count == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count -= 1
         return call(*args, **kwargs)
     return killed
 for line in sys.stdin:

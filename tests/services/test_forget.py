@@ -12,8 +12,9 @@ import pytest
 from registry_inputs import command, make_outputs, register_all
 
 from components.fetch.x.api_pages import PageCache, pages_file
-from components.forget.inventory import Subject
+from components.forget.subject import Subject
 from components.register.step import _fluent
+from mynah.core.errors import InputError
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
 from tests.services.killed_commands import FORGETTING, KilledCommands
@@ -72,6 +73,9 @@ def test_a_bot_is_gone_with_everything_and_the_others_stay(mynah, workdir):
     assert bots(workdir) == ["duo", "heron"]
     assert not (workdir / "runs" / "20260101-000000-wren").exists()
     assert mynah("doctor", "--workdir", workdir).returncode == 0
+    again = mynah("forget", "--yes", "wren", "--workdir", workdir, "--json")  # known by its tombstone: all is searched again
+    assert (again.returncode, json.loads(again.stdout)["items"]) == (0, []), again.stderr
+    mynah("remember", "wren", "--workdir", workdir)
     again = mynah("forget", "--yes", "wren", "--workdir", workdir)
     assert (again.returncode, "there is nothing of wren" in again.stderr) == (2, True)
 
@@ -218,7 +222,11 @@ def test_what_was_put_aside_for_a_blend_is_forgotten_too(mynah, workdir):
 def test_a_receipt_stays_true_when_a_bot_of_that_name_is_made_again(mynah, workdir, tmp_path, tiny_checkpoint):
     receipt = tmp_path / "receipt.json"
     assert mynah("forget", "--yes", "wren", "--workdir", workdir, "--receipt", receipt).returncode == 0
-    register_all({"wren": make_outputs(tmp_path / "again", tiny_checkpoint, "dan_author")}, workdir)
+    again = {"wren": make_outputs(tmp_path / "again", tiny_checkpoint, "dan_author")}
+    with pytest.raises(InputError, match="the bot wren was forgotten on"):
+        register_all(again, workdir)
+    assert "wren may be trained again" in mynah("remember", "wren", "--workdir", workdir).stdout
+    register_all(again, workdir)
     genuine = mynah("receipt", receipt, "--workdir", workdir)
     assert genuine.returncode == 0, genuine.stderr
     # Nor does an erasure that was stopped take the new bot for the old one.

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from components.forget import step as forgetting
-from components.forget.inventory import Subject
+from components.forget.reach import Reach
+from components.forget.subject import Subject
 from mynah.core.errors import InputError, PlatformError
 from mynah.registry.forgotten_authors import forgotten_since
 from mynah.tracking.open import open_store
@@ -48,7 +49,7 @@ def tree(folder):
 
 
 def forget(work, subject="@ann"):
-    done = forgetting.forget(Subject.parse(subject), open_store(work), None, "")
+    done = forgetting.forget(Subject.parse(subject), open_store(work), Reach(), "")
     record = json.loads(done.receipt.read_text())
     assert list(done.not_searched) == record["not_searched"]
     return record["not_searched"]

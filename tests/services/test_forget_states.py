@@ -73,8 +73,7 @@ def test_a_bots_states_go_wherever_they_are_kept(mynah, workdir, tmp_path):
     assert left(workdir / "checkpoints") == left(other) == ["robin step-000007"]
     assert [path.name for path in (other / "wren").iterdir()] == ["mine.txt"]
     assert not (workdir / "checkpoints" / "wren").exists()
-    again = mynah("forget", "--yes", "wren", "--workdir", workdir, MYNAH_CHECKPOINTS=str(other))
-    assert (again.returncode, "there is nothing of wren" in again.stderr) == (2, True)
+    assert forget(mynah, "wren", workdir, MYNAH_CHECKPOINTS=str(other)) == set()
 
 
 def test_states_that_nobody_took_up_again_are_pruned(mynah, workdir):
@@ -154,12 +153,25 @@ def _versions(client, name):
     return {bot: sorted(keys) for bot, keys in found.items()}
 
 
-def test_pruning_in_s3(mynah, workdir, s3, bucket, monkeypatch):
-    """By a clock that is eight days ahead: an object's age cannot be set."""
+@pytest.fixture
+def later(monkeypatch):
+    """A clock that is so many days ahead: an object's age cannot be set."""
     from datetime import datetime, timedelta
 
     from mynah.maintenance import prune as prune_module
 
+    def set_clock(days):
+        class Later(datetime):
+            @classmethod
+            def now(cls, zone=None):
+                return datetime.now(zone) + timedelta(days=days)
+
+        monkeypatch.setattr(prune_module, "datetime", Later)
+
+    return set_clock
+
+
+def test_pruning_in_s3(mynah, workdir, s3, bucket, monkeypatch, later):
     client, name = bucket
     for key, value in {**s3.environment, "MYNAH_S3_BUCKET": name}.items():
         monkeypatch.setenv(key, value)
@@ -167,13 +179,41 @@ def test_pruning_in_s3(mynah, workdir, s3, bucket, monkeypatch):
     client.create_multipart_upload(Bucket=name, Key=training.removeprefix(f"s3://{name}/") + "/step-000009/state.safetensors")
     assert json.loads(mynah("prune", "--workdir", workdir, "--json").stdout) == []
 
-    class Later(datetime):
-        @classmethod
-        def now(cls, zone=None):
-            return datetime.now(zone) + timedelta(days=8)
-
-    monkeypatch.setattr(prune_module, "datetime", Later)
+    later(8)
     [gone] = json.loads(mynah("prune", "--workdir", workdir, "--json").stdout)
     assert (gone["kind"], gone["name"]) == ("states", training)
     assert "Contents" not in client.list_objects_v2(Bucket=name)
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=name)
+
+
+def test_what_runs_on_a_cluster_handed_on_is_pruned_when_they_are_over(mynah, workdir, s3, bucket, monkeypatch, later):
+    from mynah.tracking.kfp_runs import start_run
+    from mynah.tracking.runs import end_run
+
+    client, name = bucket
+    for key, value in {**s3.environment, "MYNAH_S3_BUCKET": name}.items():
+        monkeypatch.setenv(key, value)
+    ended, running, unknown = (f"00000000-0000-4000-8000-00000000000{number}" for number in range(3))
+    store = open_store(workdir)
+    end_run(store, start_run("wren", ended, store, {}), "FAILED")
+    start_run("wren", running, store, {})
+    kept = ["runs/00000000000000aa/spec.json", "runs/00000000000000aa/uploads/posts.jsonl", f"runs/00000000000000aa/{running}/raw/posts.jsonl",
+            f"runs/{ended}/posts.jsonl", "runs/00000000000000aa/notes/mine.txt"]  # fmt: skip
+    gone = [f"runs/00000000000000aa/{ended}/raw/posts.jsonl", f"runs/00000000000000aa/{ended}/logs/fetch-1.log",
+            f"runs/00000000000000bb/{unknown}/raw/posts.jsonl"]  # fmt: skip
+    for key in (*kept, *gone):
+        client.put_object(Bucket=name, Key=key, Body=b'{"name": "wren", "sources": []}')
+    client.create_multipart_upload(Bucket=name, Key=f"runs/00000000000000aa/{ended}/model/model.safetensors")
+    prune = ["prune", "--workdir", workdir, "--json"]
+    assert json.loads(mynah(*prune).stdout) == []  # all of it is young
+    later(8)
+    assert json.loads(mynah(*prune, "--days", "9").stdout) == []
+    found = json.loads(mynah(*prune, "--dry-run").stdout)
+    assert sorted((each["kind"], each["name"]) for each in found) == [
+        ("files", f"s3://{name}/runs/00000000000000aa/{ended}"), ("files", f"s3://{name}/runs/00000000000000bb/{unknown}"),
+    ]  # fmt: skip
+    done = json.loads(mynah(*prune).stdout)
+    assert sorted(each["why"].split(" that")[0] for each in done) == ["of a run of an unknown bot", "of a run of wren"]
+    assert json.loads(mynah(*prune).stdout) == []
+    assert sorted(each["Key"] for each in client.list_objects_v2(Bucket=name)["Contents"]) == sorted(kept)
     assert "Uploads" not in client.list_multipart_uploads(Bucket=name)

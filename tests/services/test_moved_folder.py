@@ -16,7 +16,8 @@ from registry_inputs import FOLDERS
 from components.deploy.version_to_deploy import serving_of
 from components.finetune.parent_model import parent_from_champion
 from components.forget import step as forgetting
-from components.forget.inventory import Subject
+from components.forget.reach import Reach
+from components.forget.subject import Subject
 from components.register.step import register_folders
 from mynah.core.errors import InputError
 from mynah.maintenance.doctor import examine
@@ -97,7 +98,7 @@ def problems(folder):
 
 def forget(subject, workdir):
     """The receipt of what was forgotten."""
-    return forgetting.forget(Subject.parse(subject), open_store(workdir), None, "").receipt
+    return forgetting.forget(Subject.parse(subject), open_store(workdir), Reach(), "").receipt
 
 
 def register(workdir):
@@ -175,7 +176,7 @@ def test_a_receipt_is_checked_where_the_folder_is_now(mynah, moved):
 
 def test_the_journal_of_a_copied_folder_names_its_own_files(original, copy):
     """A copy made while `mynah forget` was interrupted; earlier versions noted no folder in the journal."""
-    items = [asdict(item) for item in forgetting.preview(Subject.parse("wren"), open_store(original), None).items]
+    items = [asdict(item) for item in forgetting.preview(Subject.parse("wren"), open_store(original), Reach()).items]
     journal = copy / ".forgetting" / f"{Subject.parse('wren').key}.json"
     journal.parent.mkdir()
     journal.write_text(json.dumps({"begun": "2026-01-01T00:00:00+00:00", "items": items, "blends": []}))

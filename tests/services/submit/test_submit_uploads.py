@@ -7,7 +7,7 @@ import pytest
 
 from components.fetch.step import fetch
 from mynah.storage.run_files import RunFiles, list_ids, new_id, parse
-from tests.services.kubeflow_commands import POSTS, STEPS, refused, told
+from tests.services.kubeflow_commands import POSTS, STEPS, refused
 
 
 def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, kubeflow, bucket, s3, csv, tmp_path):

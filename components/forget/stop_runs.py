@@ -1,0 +1,56 @@
+"""Stop what would train a bot while it is forgotten: its schedules and its running runs in Kubeflow."""
+
+import time
+from collections.abc import Sequence
+
+from components.forget.in_kubeflow import InKubeflow
+from components.forget.subject import Subject
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.progress import notify, waiting
+from mynah.maintenance.kubeflow_records import RUN, KubeflowRecord, KubeflowRecords
+
+SECONDS_TO_END = 120.0  # that terminated runs may take
+PAUSE = 2.0  # seconds between two looks
+
+
+def require_no_fleet_runs(subject: Subject, found: InKubeflow) -> None:
+    """Raise InputError while a run makes the subject's bot and others: nobody asked to end the others."""
+    if found.busy:
+        ids = ", ".join(record.id for record in found.busy)
+        raise InputError(
+            f"{'a run' if len(found.busy) == 1 else 'runs'} in Kubeflow of {subject} and of others {'has' if len(found.busy) == 1 else 'have'} "
+            f"not ended: {ids}",
+            f"End it (mynah cancel {found.busy[0].id[:8]}) or wait for its end, then run again. Nothing was erased.",
+        )
+
+
+def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) -> None:
+    """Disable schedules, terminate runs, and wait for up to SECONDS_TO_END until they have ended.
+
+    Args:
+        records: The subject's, with those that are over.
+        kubeflow: The connected Kubeflow; None where nothing is to be stopped.
+
+    Raises:
+        PlatformError: Kubeflow is unreachable or refuses, or a run does not end.
+    """
+    active = [record for record in records if record.is_active] if kubeflow else []
+    if not kubeflow or not active:
+        return
+    for record in active:  # schedules come first, so that none starts another run
+        kubeflow.stop(record)
+    running = [record for record in active if record.kind == RUN]
+    if not running:
+        return
+    notify(
+        f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {SECONDS_TO_END:.0f} s"
+    )
+    until = time.monotonic() + SECONDS_TO_END
+    with waiting("Ending runs"):
+        while running := [record for record in running if kubeflow.is_active(RUN, record.id)]:
+            if time.monotonic() > until:
+                raise PlatformError(
+                    f"the run {running[0].id} in Kubeflow has not ended within {SECONDS_TO_END:.0f} s, so nothing was erased",
+                    "Run again when it has. If its Workflow is gone, delete the run on Kubeflow's page.",
+                )
+            time.sleep(PAUSE)
