@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
 from mynah.core.settings import KF_PIPELINES_ENDPOINT, KF_PIPELINES_NAMESPACE, KUBERNETES_SERVICE_HOST
+from mynah.core.wait_for_server import when_reachable
 from mynah.mlflow_client.store import public
 from pipelines.kfp_compat import api_client, health
 from pipelines.kubeflow.client import PORT_FORWARD, answers, http_status, make_client
@@ -88,7 +89,7 @@ class Kubeflow:
         namespace = namespace or KF_PIPELINES_NAMESPACE.get()
         client = make_client(host, namespace, token_file)
         with answers(host):
-            is_shared = bool(health(client).multi_user)
+            is_shared = bool(when_reachable(lambda: health(client), f"Kubeflow Pipelines at {public(host)}").multi_user)
         if is_shared and not namespace:
             raise InputError(
                 f"the Kubeflow at {public(host)} is shared by several people",
