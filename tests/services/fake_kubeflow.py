@@ -8,6 +8,8 @@ What is imitated was read in kubeflow/pipelines:
     logs, whose errors come as 200   backend/src/apiserver/server/run_log_server.go
     pages                            backend/src/apiserver/list/list.go
     refusals                         grpc-gateway's status: code, message, details
+    a canceled run                   seen: CANCELING, then FAILED, with both in state_history
+    texts beyond the BMP             seen: 500 after the workflow was made (create_fails_after)
 """
 
 import base64
@@ -51,6 +53,8 @@ class FakeKubeflow(HttpFake):
         self.cut = 0  # so many bytes of each answer are not sent
         self.delay = 0.0  # seconds before each answer
         self.keeps_workflows = True  # v1beta1 tells the workflow
+        self.lost = set()  # runs whose Workflow somebody deleted: v1beta1 tells none
+        self.create_fails_after = False  # a create makes the workflow, and answers 500: the database refused a text
         self.experiments, self.runs, self.recurring = [], {}, []
         self.script = [("SUCCEEDED", {})]  # what a run looks like at each look: its state, and its steps'
         self.reasons = {}  # step to message
@@ -123,6 +127,7 @@ class FakeKubeflow(HttpFake):
             if "pipeline_spec" not in body:
                 raise Refusal(400, 3, "Failed to create a run: pipeline spec is missing")
             run_id = self.add_run(body["display_name"], **body, created_at=_now())
+            self._fail_after_create("Failed to create a run: Error 1366: Incorrect string value")
             return self._shown(self.runs[run_id])
         if not names:
             return self._page("runs", sorted(self.runs.values(), key=lambda run: run["created_at"], reverse=True), query)
@@ -130,40 +135,74 @@ class FakeKubeflow(HttpFake):
             raise Refusal(404, 5, f"ResourceNotFoundError: Run {names[0]} not found: Failed to get a run")
         run = self.runs[names[0]]
         if verb == "terminate":
-            run["canceled"] = True
+            if self._at(run)[0] in OVER:
+                raise Refusal(400, 3, f"Failed to terminate run {names[0]}. Row not found")
+            run["canceled"] = ["CANCELING", "FAILED"]  # what it looks like at the next two looks; never CANCELED
             return {}
         run["looks"] += 1
         return self._shown(run)
 
-    def _recurringruns(self, _method, _names, _verb, _query, body):
+    def _fail_after_create(self, message):
+        if self.create_fails_after:
+            raise Refusal(500, 13, f"InternalServerError: {message}")
+
+    def _recurringruns(self, method, names, verb, query, body):
+        if names:
+            return self._recurring_run(method, names[0], verb)
+        if method == "GET":
+            return self._page("recurringRuns", self.recurring[::-1], query)
         cron = body["trigger"]["cron_schedule"]["cron"]
-        if len(cron.split()) not in (5, 6):  # five are taken too, for seconds first
+        fields = cron.split()
+        if len(fields) not in (5, 6):
             raise Refusal(400, 3, "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron).")
-        self.recurring.append({**body, "recurring_run_id": str(uuid.uuid4()), "status": "ENABLED", "created_at": _now()})
-        return self.recurring[-1]
+        meant = " ".join(
+            fields if len(fields) == 6 else [*fields, "*"]
+        )  # of five the first is the second: no refusal, another time
+        made = {**body, "recurring_run_id": str(uuid.uuid4()), "status": "ENABLED", "created_at": _now(), "meant": meant}
+        self.recurring.append(made)
+        self._fail_after_create("Failed to create a recurring run: Error 1366: Incorrect string value")
+        return made
+
+    def _recurring_run(self, method, recurring_id, verb):
+        found = next((each for each in self.recurring if each["recurring_run_id"] == recurring_id), None)
+        if not found:
+            raise Refusal(404, 5, f"ResourceNotFoundError: Job {recurring_id} not found: Failed to get a recurring run")
+        if method == "DELETE":
+            self.recurring.remove(found)
+            return {}
+        if verb:
+            found["status"] = f"{verb.upper()}D"  # enable, disable
+            return {}
+        return found
 
     def _page(self, kind, found, query):
         size = min(int(query.get("page_size") or 20), self.max_page)
         start = int(base64.b64decode(query["page_token"])) if query.get("page_token") else 0
-        page = {kind: [self._shown(each) for each in found[start : start + size]], "total_size": len(found)}
+        shown = self._shown if kind == "runs" else dict
+        page = {kind: [shown(each) for each in found[start : start + size]], "total_size": len(found)}
         if start + size < len(found):
             page["next_page_token"] = base64.b64encode(str(start + size).encode()).decode()
         return page
 
     def _at(self, run):
-        """What a run looks like now."""
+        """What a run looks like now: its state (None: the API tells none for a moment), and its steps'."""
         state, steps = run.get("at") or self.script[min(max(run["looks"] - 1, 0), len(self.script) - 1)]
-        return ("CANCELED" if run.get("canceled") else state), steps
+        return (run["canceled"][0] if run.get("canceled") else state), steps
 
     def _shown(self, run):
         state, steps = self._at(run)
-        shown = {key: value for key, value in run.items() if key not in ("looks", "at", "canceled", "ended")}
-        history = [{"update_time": _now(), "state": state}]
+        shown = {key: value for key, value in run.items() if key not in ("looks", "at", "canceled", "ended", "history")}
+        history = run.setdefault("history", [])
+        if not history or history[-1].get("state") != state:
+            history.append({"update_time": _now(), **({"state": state} if state else {})})
+        if len(run.get("canceled", [])) > 1:
+            run["canceled"].pop(0)
         tasks = [self._task(run, "root", state), *(self._task(run, name, each) for name, each in steps.items())]
         if state in OVER:
             run.setdefault("ended", _now())
             shown["finished_at"] = run["ended"]
-        return {**shown, "state": state, "state_history": history, "run_details": {"task_details": tasks}}
+        state_shown = {"state": state} if state else {}
+        return {**shown, **state_shown, "state_history": history, "run_details": {"task_details": tasks}}
 
     def _task(self, run, name, state):
         ended = _now() if state in OVER else "1970-01-01T00:00:00Z"
@@ -176,6 +215,8 @@ class FakeKubeflow(HttpFake):
     def _workflow(self, run_id):
         if run_id not in self.runs:
             raise Refusal(404, 5, f"ResourceNotFoundError: Run {run_id} not found: Failed to get a run")
+        if run_id in self.lost:
+            return {"run": {"id": run_id}, "pipeline_runtime": {}}
         nodes = {"wf-1": _node("wf-1", "wf-1", "wf-1", "DAG", "entrypoint", "", "Running", "")}
         for number, (step, state) in enumerate(self._at(self.runs[run_id])[1].items(), 10):
             name, phase = step.partition("#")[0] + self.attempt, ARGO[state]
