@@ -1,5 +1,6 @@
 """The commands for Kubeflow Pipelines: compile, submit, fleet, runs, logs, cancel."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,8 @@ import typer
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify, strip_control_chars, waiting
+from mynah.core.settings import MYNAH_WAIT_SECONDS
+from mynah.core.wait_for_server import SECONDS_IN_POD
 from mynah.mlflow_client.store import server_address
 from pipelines.cli.options import Json, print_json, require_apart, result
 from pipelines.compile import AT_ONCE
@@ -177,6 +180,8 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
     from pipelines.kubeflow.submit import submit
 
     cluster = submission.cluster
+    # What begins a run waits for its servers as a pod does: a port-forward may not listen yet.
+    os.environ.setdefault(MYNAH_WAIT_SECONDS.name, str(SECONDS_IN_POD))
     _require_gpus(cluster.placement, cluster.context)
     api = _connect(connection)  # before anything is uploaded
     run_id = submit(submission, api)
