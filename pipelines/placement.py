@@ -107,6 +107,10 @@ Gpu = Annotated[bool, typer.Option("--gpu/--no-gpu", help="Fine-tune on the GPU 
 GpuPool = Annotated[str, typer.Option(metavar="LABEL=VALUE", help="The label of the GPU nodes.")]
 Gpus = Annotated[int, typer.Option(min=1, max=16, help="The number of GPUs of one node that fine-tuning uses.")]
 GpuKind = Annotated[str, typer.Option(help="The kind of GPU node, which determines its price: gpu or gpu-spot.")]
+KeepMinutes = Annotated[
+    float, typer.Option(metavar="MINUTES", help="Minutes for which Kubernetes keeps the pods and the Workflow of an ended run.")
+]
+MIN_KEEP_MINUTES = 2  # Kubeflow's persistence agent looks at every Workflow at least every 30 s (its --resyncInterval's default)
 Deadline = Annotated[float, typer.Option(metavar="HOURS", help="Hours after which the run is ended.")]
 
 
@@ -132,7 +136,7 @@ class Placement:
     gpu_kind: GpuKind = "gpu"  # of prices.yaml; gpu-spot for a spot pool
     deadline: Deadline = 24.0  # hours after which the whole run is ended
     shared_memory: Annotated[str, FIXED] = "2Gi"  # of /dev/shm, for torch's workers; Kubernetes' default is 64 MB
-    keep_days: Annotated[float, FIXED] = 7.0  # days for which Kubernetes keeps a finished workflow and its pods
+    keep_minutes: KeepMinutes = 30.0
     pull_policy: Annotated[str, FIXED] = "IfNotPresent"
     lock: Annotated[str, FIXED] = "lease:mynah"  # MYNAH_LOCK: the lock shared with promotions from other clusters and laptops
 
@@ -147,8 +151,13 @@ class Placement:
             raise InputError(
                 f"the GPU node pool {self.gpu_pool[:80]!r} is no label", "Write KEY=VALUE, as its nodes are labelled."
             )
-        if not 0 < self.deadline <= 24 * 30 or not 0 < self.keep_days <= 365:
-            raise InputError(f"{self.deadline:g} hours and {self.keep_days:g} days cannot be", "Give 1 to 720 hours.")
+        if not 0 < self.deadline <= 24 * 30:
+            raise InputError(f"a run of {self.deadline:g} hours cannot be", "Give --deadline 1 to 720 hours.")
+        if not MIN_KEEP_MINUTES <= self.keep_minutes <= 60 * 24 * 365:
+            raise InputError(
+                f"pods of ended runs cannot be kept for {self.keep_minutes:g} minutes",
+                f"Give --keep-minutes {MIN_KEEP_MINUTES} to 525600: before that, Kubeflow may not have read how they ended.",
+            )
         price_per_hour(self.gpu_kind)
 
     def place(self, task: "PipelineTask") -> "PipelineTask":
@@ -183,7 +192,7 @@ class Placement:
         from kfp.dsl import PipelineConfig
 
         return PipelineConfig(
-            ttl_seconds_after_finished=int(self.keep_days * 24 * HOUR), active_deadline_seconds=int(self.deadline * HOUR)
+            ttl_seconds_after_finished=int(self.keep_minutes * 60), active_deadline_seconds=int(self.deadline * HOUR)
         )
 
     def _on_gpu(self, step: str) -> bool:

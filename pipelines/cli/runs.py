@@ -164,16 +164,14 @@ def _connect(connection: Connection) -> "Kubeflow":
 
 
 def _require_gpus(placement: "Placement", context: str) -> None:
-    """Raise PlatformError when the cluster of a kubeconfig context has no nodes for the steps that need a GPU."""
+    """Check that the cluster of a kubeconfig context has nodes for the steps that need GPUs. Raises InputError or PlatformError."""
     if not placement.gpu or not context:
         return
-    from components.deploy.preflight import gpu_pool
+    from components.deploy.preflight import require_gpu_pool
     from mynah.kubernetes.cluster import Cluster
 
-    cluster = Cluster.connect(context)
-    for finding in gpu_pool(cluster, placement.gpu_pool) if cluster else ():
-        if not finding.is_well:
-            raise PlatformError(f"{finding.about}: {finding.problem}", f"{finding.fix}; or add --no-gpu.")
+    if cluster := Cluster.connect(context):
+        require_gpu_pool(cluster, placement.gpu_pool, placement.gpus)
 
 
 def _submit(submission: "Submission", connection: Connection, wait: bool, as_json: bool) -> None:

@@ -13,7 +13,9 @@ BEFORE = [None, None, None]  # the requests before the create: health, the exper
 
 
 def creates(kubeflow):
-    return [request.path for request in kubeflow.requests if request.method == "POST" and not request.path.endswith("experiments")]
+    return [
+        request.path for request in kubeflow.requests if request.method == "POST" and not request.path.endswith("experiments")
+    ]
 
 
 def cut(handler):

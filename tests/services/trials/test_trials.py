@@ -99,7 +99,7 @@ def test_what_would_fail_every_trial_ends_the_sweep(store, data, tiny_checkpoint
 
 @pytest.mark.parametrize("limit", [{"minutes": 1e-9}, {"budget": 1e-9}])
 def test_no_trial_begins_when_the_rest_is_needed(store, data, tiny_checkpoint, tmp_path, monkeypatch, limit):
-    monkeypatch.setenv("MYNAH_NODE_KIND", "gpu")
+    monkeypatch.setenv("MYNAH_NODE_KIND", "cpu")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
     sweeping = Sweeping(store, data, tiny_checkpoint)
     assert sweeping.run(1, **dict.fromkeys(limit, 1000000.0)).state == COMPLETED
