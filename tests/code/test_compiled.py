@@ -130,7 +130,7 @@ def test_fine_tuning_alone_is_for_the_gpus(golden):
 
 def test_the_run_ends_and_its_exit_handler_always_runs(golden):
     config = golden[1]["platforms"]["kubernetes"]["pipelineConfig"]
-    assert config == {"activeDeadlineSeconds": 24 * 3600, "resourceTtlOnCompletion": 7 * 24 * 3600}
+    assert config == {"activeDeadlineSeconds": 24 * 3600, "resourceTtlOnCompletion": 30 * 60}
     assert golden[0]["root"]["dag"]["tasks"]["finish-run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
@@ -201,6 +201,8 @@ def test_choices_of_the_command_line_are_compiled(tmp_path):
         (["--gpu-pool", "gpu"], ["'gpu'", "KEY=VALUE"]),
         (["--gpu-kind", "tpu"], ["'tpu'", "gpu-spot"]),
         (["--deadline", "0"], ["0 hours"]),
+        (["--keep-minutes", "1"], ["1 minutes", "--keep-minutes 2"]),
+        (["--keep-minutes", "nan"], ["nan minutes"]),
     ],
 )
 def test_bad_choices_are_refused(mynah, tmp_path, monkeypatch, arguments, said):
