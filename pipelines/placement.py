@@ -191,9 +191,11 @@ class Placement:
         """Return the limits of a run: its deadline, and the time for which Kubernetes keeps it."""
         from kfp.dsl import PipelineConfig
 
-        return PipelineConfig(
-            ttl_seconds_after_finished=int(self.keep_minutes * 60), active_deadline_seconds=int(self.deadline * HOUR)
-        )
+        kept = int(self.keep_minutes * 60)
+        return PipelineConfig(  # all three: Argo's defaults of a cluster may set the others, which win
+            ttl_seconds_after_finished=kept, ttl_seconds_after_success=kept, ttl_seconds_after_failure=kept,
+            active_deadline_seconds=int(self.deadline * HOUR),
+        )  # fmt: skip
 
     def _on_gpu(self, step: str) -> bool:
         return self.gpu and step in TRAIN

@@ -130,7 +130,8 @@ def test_fine_tuning_alone_is_for_the_gpus(golden):
 
 def test_the_run_ends_and_its_exit_handler_always_runs(golden):
     config = golden[1]["platforms"]["kubernetes"]["pipelineConfig"]
-    assert config == {"activeDeadlineSeconds": 24 * 3600, "resourceTtlOnCompletion": 30 * 60}
+    kept = dict.fromkeys(("resourceTtlOnCompletion", "resourceTtlOnFailure", "resourceTtlOnSuccess"), 30 * 60)
+    assert config == {"activeDeadlineSeconds": 24 * 3600, **kept}
     assert golden[0]["root"]["dag"]["tasks"]["finish-run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
