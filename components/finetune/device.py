@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DRIVER = Path("/proc/driver/nvidia/version")
 GPU_KINDS = "gpu"  # the start of the kinds of node with a GPU: gpu, gpu-spot
 SECONDS_FOR_SMI = 20.0
-ON_CPU = "or train on a processor: --no-gpu"
+ON_CPU = "or train on a processor: mynah submit --no-gpu, or on your own machine without MYNAH_NODE_KIND"
 
 
 def require_gpu_of_node() -> None:

@@ -26,7 +26,7 @@ BUSY = (502, 503, 504)  # a gateway without a server behind it
 PASSING = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT)
 # libpq has only texts, which are English in a program that sets no language of messages, as Python's
 POSTGRES_PASSING = (
-    "Connection refused", "Connection reset", "Connection timed out", "timeout expired", "server closed the connection",
+    "Connection refused", "Connection reset", "Broken pipe", "Connection timed out", "timeout expired", "server closed the connection",
     "No route to host", "Network is unreachable", "Temporary failure in name resolution",
 )  # fmt: skip
 POSTGRES_STARTS = "the database system is starting up"
