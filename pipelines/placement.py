@@ -30,6 +30,7 @@ from mynah.core.settings import (
     MYNAH_MLFLOW_URL,
     MYNAH_NODE_KIND,
     MYNAH_S3_BUCKET,
+    MYNAH_WAIT_SECONDS,
     X_BEARER_TOKEN,
 )
 from pipelines.flat_signature import FIXED, MadeBy
@@ -42,7 +43,7 @@ SETTINGS = "mynah-settings"  # the ConfigMap with the addresses of MLflow and S3
 SETTING_KEYS = tuple(
     variable.name for variable in (
         MLFLOW_TRACKING_URI, AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_DEFAULT_REGION, MYNAH_S3_BUCKET, MYNAH_CHECKPOINT_SECONDS,
-        MYNAH_MLFLOW_URL,
+        MYNAH_MLFLOW_URL, MYNAH_WAIT_SECONDS,
     )
 )  # fmt: skip
 # All secrets are optional: S3 needs none with workload identity, and MLflow none without basic authentication.
