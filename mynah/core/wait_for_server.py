@@ -7,6 +7,7 @@ fail at once.
 """
 
 import errno
+import http.client
 import socket
 import ssl
 import time
@@ -23,7 +24,15 @@ SECONDS_ELSEWHERE = 4.0  # a person waits for the error
 SHORT = 5.0  # a limit in seconds below which the wait is not worth a message
 PAUSE = 1.0  # seconds between two tries
 BUSY = (502, 503, 504)  # a gateway without a server behind it
-PASSING = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT)
+PASSING = (
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EPIPE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+)
 # libpq has only texts, which are English in a program that sets no language of messages, as Python's
 POSTGRES_PASSING = (
     "Connection refused", "Connection reset", "Broken pipe", "Connection timed out", "timeout expired", "server closed the connection",
@@ -49,8 +58,12 @@ class ServerWait:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._started: float | None = None  # at the first error
+        self._started: float | None = None
         self._has_told = self._is_over = False
+
+    def begin(self) -> None:
+        """Start the clock, at the first try."""
+        self._started = self._started or time.monotonic()
 
     def answered(self) -> None:
         """End the wait: later errors are not those of a beginning."""
@@ -66,9 +79,10 @@ class ServerWait:
         """
         if self._is_over or error is None or not passes(error):
             return None
-        limit, now = seconds_to_wait(), time.monotonic()
-        self._started = self._started or now
-        if now - self._started + PAUSE > limit:
+        self.begin()
+        assert self._started
+        limit = seconds_to_wait()
+        if time.monotonic() - self._started + PAUSE > limit:
             self._is_over = True
             return None
         if limit > SHORT and not self._has_told:
@@ -85,6 +99,7 @@ def when_reachable(attempt: Callable[[], Answer], server: str | ServerWait) -> A
         server: The server's name and address for the message, or a wait that several attempts share.
     """
     wait = server if isinstance(server, ServerWait) else ServerWait(server)
+    wait.begin()
     while True:
         try:
             answer = attempt()
@@ -110,7 +125,7 @@ def _judge(error: BaseException) -> bool | None:
         return isinstance(error, ssl.SSLEOFError)  # cut during the handshake
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN  # the name server does not answer: not a name that does not exist
-    if isinstance(error, TimeoutError | ConnectionError):
+    if isinstance(error, TimeoutError | ConnectionError | http.client.HTTPException) or _is_botocore_failure(error):
         return True
     if isinstance(error, OSError) and error.errno in PASSING:
         return True
@@ -119,6 +134,11 @@ def _judge(error: BaseException) -> bool | None:
         return POSTGRES_STARTS in text if "FATAL" in text else any(passing in text for passing in POSTGRES_PASSING)
     status = _http_status(error)
     return status in BUSY if status else None
+
+
+def _is_botocore_failure(error: BaseException) -> bool:
+    """Return whether botocore had no answer, whatever the cause; a cause that stays has a verdict of its own."""
+    return any(kind.__name__ == "HTTPClientError" for kind in type(error).__mro__)
 
 
 def _http_status(error: Any) -> int:  # noqa: ANN401 - of requests, urllib3 or kfp's client

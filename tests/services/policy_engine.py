@@ -48,9 +48,14 @@ class PolicyEngine:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     client.close()
                     continue
-                server = socket.create_connection(("127.0.0.1", self.target))
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+
+    def _forward(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
+            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back.start()
+            _copy(client, server)
+            back.join()
 
     def _is_closed(self) -> bool:
         self._opens = self._opens or time.monotonic() + self.seconds
