@@ -30,6 +30,7 @@ from mynah.core.settings import (
     MYNAH_MLFLOW_URL,
     MYNAH_NODE_KIND,
     MYNAH_S3_BUCKET,
+    MYNAH_WAIT_SECONDS,
     X_BEARER_TOKEN,
 )
 from pipelines.flat_signature import FIXED, MadeBy
@@ -42,7 +43,7 @@ SETTINGS = "mynah-settings"  # the ConfigMap with the addresses of MLflow and S3
 SETTING_KEYS = tuple(
     variable.name for variable in (
         MLFLOW_TRACKING_URI, AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_DEFAULT_REGION, MYNAH_S3_BUCKET, MYNAH_CHECKPOINT_SECONDS,
-        MYNAH_MLFLOW_URL,
+        MYNAH_MLFLOW_URL, MYNAH_WAIT_SECONDS,
     )
 )  # fmt: skip
 # All secrets are optional: S3 needs none with workload identity, and MLflow none without basic authentication.
@@ -101,6 +102,10 @@ Gpu = Annotated[bool, typer.Option("--gpu/--no-gpu", help="Fine-tune on the GPU 
 GpuPool = Annotated[str, typer.Option(metavar="LABEL=VALUE", help="The label of the GPU nodes.")]
 Gpus = Annotated[int, typer.Option(min=1, max=16, help="The number of GPUs of one node that fine-tuning uses.")]
 GpuKind = Annotated[str, typer.Option(help="The kind of GPU node, which determines its price: gpu or gpu-spot.")]
+KeepMinutes = Annotated[
+    float, typer.Option(metavar="MINUTES", help="Minutes for which Kubernetes keeps the pods and the Workflow of an ended run.")
+]
+MIN_KEEP_MINUTES = 2  # Kubeflow's persistence agent looks at every Workflow at least every 30 s (its --resyncInterval's default)
 Deadline = Annotated[float, typer.Option(metavar="HOURS", help="Hours after which the run is ended.")]
 
 
@@ -126,7 +131,7 @@ class Placement:
     gpu_kind: GpuKind = "gpu"  # of prices.yaml; gpu-spot for a spot pool
     deadline: Deadline = 24.0  # hours after which the whole run is ended
     shared_memory: Annotated[str, FIXED] = "2Gi"  # of /dev/shm, for torch's workers; Kubernetes' default is 64 MB
-    keep_days: Annotated[float, FIXED] = 7.0  # days for which Kubernetes keeps a finished workflow and its pods
+    keep_minutes: KeepMinutes = 30.0
     pull_policy: Annotated[str, FIXED] = "IfNotPresent"
     lock: Annotated[str, FIXED] = "lease:mynah"  # MYNAH_LOCK: the lock shared with promotions from other clusters and laptops
 
@@ -141,8 +146,13 @@ class Placement:
             raise InputError(
                 f"the GPU node pool {self.gpu_pool[:80]!r} is no label", "Write KEY=VALUE, as its nodes are labelled."
             )
-        if not 0 < self.deadline <= 24 * 30 or not 0 < self.keep_days <= 365:
-            raise InputError(f"{self.deadline:g} hours and {self.keep_days:g} days cannot be", "Give 1 to 720 hours.")
+        if not 0 < self.deadline <= 24 * 30:
+            raise InputError(f"a run of {self.deadline:g} hours cannot be", "Give --deadline 1 to 720 hours.")
+        if not MIN_KEEP_MINUTES <= self.keep_minutes <= 60 * 24 * 365:
+            raise InputError(
+                f"pods of ended runs cannot be kept for {self.keep_minutes:g} minutes",
+                f"Give --keep-minutes {MIN_KEEP_MINUTES} to 525600: before that, Kubeflow may not have read how they ended.",
+            )
         price_per_hour(self.gpu_kind)
 
     def place(self, task: "PipelineTask") -> "PipelineTask":
@@ -176,9 +186,11 @@ class Placement:
         """Return the limits of a run: its deadline, and the time for which Kubernetes keeps it."""
         from kfp.dsl import PipelineConfig
 
-        return PipelineConfig(
-            ttl_seconds_after_finished=int(self.keep_days * 24 * HOUR), active_deadline_seconds=int(self.deadline * HOUR)
-        )
+        kept = int(self.keep_minutes * 60)
+        return PipelineConfig(  # all three: Argo's defaults of a cluster may set the others, which win
+            ttl_seconds_after_finished=kept, ttl_seconds_after_success=kept, ttl_seconds_after_failure=kept,
+            active_deadline_seconds=int(self.deadline * HOUR),
+        )  # fmt: skip
 
     def _on_gpu(self, step: str) -> bool:
         return self.gpu and step in TRAIN

@@ -61,7 +61,7 @@ def _settings(inputs: CardInputs) -> list[tuple[str, str]]:
         ("Tokens", f"{training.tokens:,}"),
         ("Steps", f"{training.steps:,}"),
         ("Seed of the split", str(inputs.funnel.seed)),
-        ("Device", markdown(f"{training.device}, {training.precision}")),
+        ("Device", markdown(_device(training), 200)),
         ("Time", f"{training.seconds:,.1f} s, {training.tokens_per_second:,.0f} tokens per second"),
     ]
     if record.cost_usd is not None:
@@ -71,6 +71,13 @@ def _settings(inputs: CardInputs) -> list[tuple[str, str]]:
     if inputs.usd_per_1000_answers is not None:
         rows.append(("Serving", f"about ${inputs.usd_per_1000_answers:,.4f} per 1,000 answers, on a fully used node"))
     return rows
+
+
+def _device(training: TrainingRecord) -> str:
+    """Return on what the model was trained: "2 x NVIDIA H200 (CUDA 13.0, sm_90), bf16"; torch's type where no name is recorded."""
+    several = f"{training.processes} x " if training.processes > 1 else ""
+    kernels = f" ({training.kernels})" if training.kernels else ""
+    return f"{several}{training.device_name or training.device}{kernels}, {training.precision}"
 
 
 def _energy(energy: Energy) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from components.deploy.manifest import RUNTIME, SERVICE_ACCOUNT_NAME
-from mynah.core.errors import PlatformError
+from mynah.core.errors import InputError, PlatformError
+from mynah.core.progress import notify
 from mynah.core.settings import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 from mynah.kubernetes.cluster import Cluster, Object, Resource
 from mynah.kubernetes.errors import http_status
@@ -54,13 +55,12 @@ def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
 
 def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:
     """Check whether a step that requests a GPU would find a node."""
-    show = f"kubectl get nodes -l {label} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
-    response = _get_allowed(cluster, "/api/v1/nodes", (("labelSelector", label),))
-    if response is None:
+    show = _show_nodes(label)
+    nodes = _nodes(cluster, label)
+    if nodes is None:
         yield Finding(f"GPU node pool ({label}): nodes cannot be listed, which needs a ClusterRole", "")
         return
-    nodes = response.get("items") or []
-    usable = [node for node in nodes if _gpus(node) and not (node.get("spec") or {}).get("unschedulable")]
+    usable = [node for node in nodes if _gpus(node)]
     if usable:
         yield Finding(f"GPU node pool ({label}): {len(usable)} nodes with {sum(map(_gpus, usable))} GPUs", "")
     elif nodes:
@@ -74,6 +74,43 @@ def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:
         yield Finding(
             "GPU node pool", f"no node has the label {label}, and no autoscaler adds any", f"Label one, or train on CPU: {show}"
         )
+
+
+def require_gpu_pool(cluster: Cluster, label: str, gpus: int) -> None:
+    """Check before a run that a pod with so many GPUs finds a node.
+
+    Args:
+        cluster: The cluster of the run.
+        label: The label of its GPU nodes.
+        gpus: The GPUs of one pod.
+
+    Raises:
+        InputError: No node has so many, and no autoscaler is known that may add one.
+        PlatformError: There is no GPU node, or the API fails.
+    """
+    for finding in gpu_pool(cluster, label):
+        if not finding.is_well:
+            raise PlatformError(f"{finding.about}: {finding.problem}", f"{finding.fix}; or add --no-gpu.")
+    largest = max(_nodes(cluster, label) or [], key=_gpus, default=None)
+    if largest is None or _gpus(largest) >= gpus:  # None: nodes cannot be listed, or an autoscaler adds the first
+        return
+    offered = f"the largest node of {label}, {largest['metadata']['name']}, has {_gpus(largest)}"
+    if scaler := _autoscaler(cluster):
+        notify(f"the run asks for {gpus} GPUs on one node; {offered}, and {scaler} may add a larger one", "warning")
+        return
+    raise InputError(
+        f"no node offers {gpus} GPUs: {offered}", f"Give --gpus {_gpus(largest)} or fewer, or add a node: {_show_nodes(label)}"
+    )
+
+
+def _nodes(cluster: Cluster, label: str) -> list[Object] | None:
+    """Return the nodes with a label; None without permission to list nodes."""
+    response = _get_allowed(cluster, "/api/v1/nodes", (("labelSelector", label),))
+    return None if response is None else list(response.get("items") or [])
+
+
+def _show_nodes(label: str) -> str:
+    return f"kubectl get nodes -l {label} -o custom-columns=NAME:.metadata.name,GPUS:.status.allocatable.nvidia\\.com/gpu"
 
 
 def _rights(cluster: Cluster, namespace: str) -> Iterator[Finding]:
@@ -160,5 +197,8 @@ def _no_permission(about: str, error: PlatformError) -> Finding:
 
 
 def _gpus(node: Object) -> int:
+    """Return the GPUs that a node offers to pods; 0 for a node that takes none."""
+    if (node.get("spec") or {}).get("unschedulable"):
+        return 0
     count = str(((node.get("status") or {}).get("allocatable") or {}).get(GPU, "0"))
     return int(count) if count.isdecimal() else 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.finetune.base_memory import require_memory
 from components.finetune.data_packing import shares
+from components.finetune.device import require_gpu_of_node
 from components.finetune.settings import FinetuneSettings
 from components.finetune.torchrun_launch import finetune_with_torchrun, gpu_count, under_torchrun
 from mynah.core.errors import InputError
@@ -62,10 +63,11 @@ def finetune(
 
     Raises:
         InputError: the data or the base model cannot be used, or `out` overlaps them or must not be replaced.
-        PlatformError: the disk is too small (checked before the first step) or the hub is unreachable.
+        PlatformError: the disk is too small (checked before the first step), the hub is unreachable, or a GPU node has no usable GPU.
         MynahError: the loss diverges.
     """
     require_instructions()
+    require_gpu_of_node()
     folders, around = (data, *named_path(settings.base_model)), state_folders(settings.checkpoints)
     refuse_foreign_folder(out, folders, around)
     for place in around:
@@ -168,6 +170,8 @@ def _record(inputs: _Inputs, result: "TrainingResult") -> TrainingRecord:
         seconds=round(result.seconds, 2),
         tokens_per_second=round(result.tokens / result.seconds, 1),
         device=result.device,
+        device_name=result.device_name,
+        kernels=result.kernels,
         precision=result.precision,
         flops_utilisation=result.flops_utilisation,
         memory_gb=result.memory_gb,

@@ -13,6 +13,7 @@ import torch
 from components.finetune import derived_settings
 from components.finetune.best_weights import BestWeights
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
+from components.finetune.device import device_name, kernels
 from components.finetune.forward import TrainingForward
 from components.finetune.learning_rate import learning_rate_factor
 from components.finetune.optimizer_step import Optimizer
@@ -67,6 +68,9 @@ class Trainer:
         checkpoint.model.to(device)
         bf16 = recipe.bf16 and computes_in_bf16(device.type)
         self._precision = "bf16" if bf16 else "fp32"
+        if group.is_first:
+            several = f"{group.size} x " if group.size > 1 else ""
+            notify(f"training on {several}{device_name(device)} ({kernels(device)}) in {self._precision}")
         texts, architecture = encode_texts(checkpoint, train), checkpoint.architecture
         tokens = sum(len(text.ids) + 1 for author_texts in texts.values() for text in author_texts)
         free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else free_memory()
@@ -272,6 +276,8 @@ class Trainer:
             tokens=current.tokens,
             seconds=current.seconds,
             device=device.type,
+            device_name=device_name(device),
+            kernels=kernels(device),
             precision=self._precision,
             flops_utilisation=round(self._utilisation.share(current.tokens / current.seconds) or 0.0, 4),
             memory_gb=round(memory, 3),

@@ -47,7 +47,9 @@ class TrainingResult:
     steps: int
     tokens: int  # predicted in training, all epochs
     seconds: float  # training only, without the held-out evaluations
-    device: str
+    device: str  # torch's type: cpu or cuda
+    device_name: str
+    kernels: str
     precision: str
     flops_utilisation: float  # of the device's peak, see throughput.py; 0 where unknown
     memory_gb: float  # peak memory, in 10^9 bytes

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.finetune import derived_settings
 from components.finetune.data_packing import encode_texts
+from components.finetune.device import require_gpu_of_node
 from components.finetune.settings import FinetuneSettings
 from components.finetune.step import finetune
 from components.sweep.earlier_trials import bot_of, describe_start, earlier_trials, is_finished, search_inputs
@@ -75,8 +76,9 @@ def trial(data: Path, settings: TrialSettings, store: Store, run: StepRun) -> Tr
         The finished trial.
 
     Raises:
-        InputError, PlatformError: an error that would fail every trial.
+        InputError, PlatformError: an error that would fail every trial, such as a GPU node without a usable GPU.
     """
+    require_gpu_of_node()
     siblings = trials_of(store, run.parent_id)
     current = next((other for other in siblings if other.number == settings.number), None)
     if current and current.state != RUNNING:

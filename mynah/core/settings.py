@@ -103,6 +103,18 @@ def _float(
     return Variable(name, meaning, readers, default, parse, fix)
 
 
+def _seconds(name: str, meaning: str, readers: tuple[Reader, ...], default_is: str, fix: str) -> Variable[float | None]:
+    """Create the record of seconds from 0 to an hour, whose default depends on where the process runs."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not 0 <= value <= 3600:
+            raise ValueError(f"{value} is not from 0 to 3600")
+        return value
+
+    return Variable(name, meaning, readers, None, parse, fix, default_is=default_is)
+
+
 def _bool(name: str, meaning: str, readers: tuple[Reader, ...]) -> Variable[bool]:
     """Create the record of a switch: 1 or true is on, 0 or false is off."""
 
@@ -177,6 +189,12 @@ MYNAH_BLUESKY_API = _text("MYNAH_BLUESKY_API", "The address of Bluesky's API", C
 MYNAH_MASTODON_API = _text(
     "MYNAH_MASTODON_API", "The address of every Mastodon server's API", COMMANDS_AND_STEPS,
     default_is="`https://` and the account's host",
+)
+
+# Servers that cannot be reached yet
+MYNAH_WAIT_SECONDS = _seconds(
+    "MYNAH_WAIT_SECONDS", "Seconds to wait for MLflow, S3, PostgreSQL and Kubeflow Pipelines when they cannot be reached yet; 0 does not wait",
+    EVERYWHERE, "60 in a pod and for `mynah submit` and `mynah fleet`, else 4", "Set it to seconds from 0 to 3600.",
 )
 
 # Machines and what they cost

@@ -5,7 +5,6 @@ import functools
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +16,13 @@ from mynah.core.settings import (
     MLFLOW_HTTP_REQUEST_TIMEOUT,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
+from mynah.core.wait_for_server import BUSY, when_reachable
 from mynah.mlflow_client.store import EXPERIMENT, Store, is_server, public, scrub
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SECONDS_TO_OPEN = 8.0  # for a server's first response, or a lock on sqlite: an unreachable store is reported within ten
+SECONDS_TO_OPEN = 8.0  # for a lock on sqlite
 
 
 def client(tracking_uri: str) -> "MlflowClient":
@@ -98,19 +98,21 @@ def check_responds(tracking_uri: str) -> None:
 def _check_server(uri: str) -> None:
     import requests
 
-    start = time.monotonic()
-    while True:
-        try:
-            response = requests.get(f"{uri.rstrip('/')}/health", timeout=(3, 4), allow_redirects=False)
-        except requests.RequestException as error:
-            if time.monotonic() - start < SECONDS_TO_OPEN / 2 and not isinstance(error, requests.Timeout):
-                time.sleep(1)  # it may be restarting
-                continue
-            raise PlatformError(
-                f"the MLflow server {public(uri)} does not answer ({type(error).__name__})",
-                "Is it running? MLFLOW_TRACKING_URI names it.",
-            ) from error
-        break
+    def health() -> requests.Response:
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=(3, 4), allow_redirects=False)
+        if answer.status_code in BUSY:
+            answer.raise_for_status()
+        return answer
+
+    try:
+        response = when_reachable(health, f"the MLflow server {public(uri)}")
+    except requests.HTTPError as error:
+        response = error.response
+    except requests.RequestException as error:
+        raise PlatformError(
+            f"the MLflow server {public(uri)} does not answer ({type(error).__name__})",
+            "Is it running? MLFLOW_TRACKING_URI names it.",
+        ) from error
     if response.status_code == 403:
         raise PlatformError(
             f"the MLflow server {public(uri)} refuses this address (403)", "Add host and port to its --allowed-hosts."

@@ -25,6 +25,7 @@ from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import storage_errors
 from mynah.core.lock_types import StillHeld, held_too_long
 from mynah.core.settings import KUBERNETES_SERVICE_HOST, MYNAH_KUBE_CONTEXT, MYNAH_LOCK
+from mynah.core.wait_for_server import when_reachable
 from mynah.kubernetes.cluster import Cluster
 from mynah.kubernetes.lease import lease_lock
 from mynah.mlflow_client.store import Store, public, scrub
@@ -114,7 +115,10 @@ def _postgres_lock(url: str, name: str, timeout: float) -> Iterator[StillHeld]:
     # One key per bot, the same on every machine; other users of the database share the key space.
     key = int.from_bytes(hashlib.sha256(f"mynah:promote:{name}".encode()).digest()[:8], "big", signed=True)
     with _postgres_errors(url):
-        connection = psycopg2.connect(_plain(url), connect_timeout=5, application_name="mynah", keepalives_idle=10)
+        connection = when_reachable(
+            lambda: psycopg2.connect(_plain(url), connect_timeout=5, application_name="mynah", keepalives_idle=10),
+            f"the database {public(url)}",
+        )
     try:
         connection.autocommit = True
         with _postgres_errors(url), connection.cursor() as cursor:

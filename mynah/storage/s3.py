@@ -13,6 +13,8 @@ from typing import Any
 from mynah.core.errors import PlatformError, StoreRefused
 from mynah.core.files import storage_errors
 from mynah.core.settings import AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, AWS_PROFILE, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+from mynah.core.wait_for_server import ServerWait
+from mynah.mlflow_client.store import public
 from mynah.storage.base import CHUNK, StoredFile, no_such_file
 
 PART = 16 << 20  # bytes per part of an upload; the entity tag of a multipart object depends on it
@@ -63,7 +65,25 @@ def new_client(**options: str) -> Any:  # noqa: ANN401 - see s3_client
     # `when_required`: older stores reject the trailing checksums that boto3 adds by default; every file is verified anyway.
     checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     config = Config(connect_timeout=3, read_timeout=60, retries=retries, max_pool_connections=32, **checksums)
-    return boto3.session.Session().client("s3", config=config, **options)  # the default session would cache the first key
+    client = boto3.session.Session().client("s3", config=config, **options)  # the default session would cache the first key
+    _wait_for_first_answer(client)
+    return client
+
+
+def _wait_for_first_answer(client: Any) -> None:  # noqa: ANN401 - see s3_client
+    """Make a client try its first requests again for as long as S3 cannot be reached, beyond boto3's own three attempts.
+
+    The event asks after each attempt whether another is made; a handler returns the seconds until then, or None.
+    https://docs.aws.amazon.com/boto3/latest/guide/events.html
+    """
+    wait = ServerWait(f"S3 at {public(client.meta.endpoint_url)}")
+
+    def pause(response: object = None, caught_exception: BaseException | None = None, **_: object) -> float | None:
+        if caught_exception is None and response is not None:
+            wait.answered()
+        return wait.pause_after(caught_exception)
+
+    client.meta.events.register_first("needs-retry.s3", pause)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import InputError, PlatformError
+from mynah.core.wait_for_server import ServerWait, when_reachable
 from mynah.mlflow_client.store import Store, public, scrub
 
 if TYPE_CHECKING:
@@ -36,18 +37,25 @@ class Database:
 
     @functools.cached_property
     def _engine(self) -> "Engine":
-        from sqlalchemy import create_engine
+        from sqlalchemy import create_engine, event
         from sqlalchemy.exc import SQLAlchemyError
 
         # About ten seconds to the first error: sqlite waits for a lock, PostgreSQL for a connection.
         seconds = {"timeout": 10} if self.url.startswith("sqlite") else {"connect_timeout": 8}
         try:
-            return create_engine(self.url, connect_args=seconds, pool_pre_ping=True)
+            engine = create_engine(self.url, connect_args=seconds, pool_pre_ping=True)
         except SQLAlchemyError as error:
             raise InputError(
                 f"MLFLOW_BACKEND_STORE_URI is not a database URL ({type(error).__name__})",
                 "Set it to the server's own value: postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE",
             ) from error
+        wait = ServerWait(f"the database {public(self.url)}")
+
+        def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's own
+            return when_reachable(lambda: dialect.connect(*arguments, **options), wait)
+
+        event.listen(engine, "do_connect", connect)
+        return engine
 
     @functools.cached_property
     def _schema(self) -> "MetaData":

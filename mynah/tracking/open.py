@@ -20,7 +20,7 @@ def open_store(workdir: Path) -> Store:
 
     Call it once per process. For sqlite it holds a lock: a new store does not survive two processes that open it at the same time. A work
     folder that was moved or copied is adopted. A folder that this process may not write is opened for reading, as it is.
-    Raises PlatformError within about ten seconds when the store does not respond or is locked.
+    Raises PlatformError within about ten seconds, or after MYNAH_WAIT_SECONDS (a minute in a pod), when the store does not respond or is locked.
     """
     if uri := server_address():
         store = Store(uri, folder=workdir.resolve())

@@ -103,6 +103,8 @@ class TrainingRecord:
         seconds: Of training alone, without the evaluations between epochs.
         tokens_per_second: `tokens` / `seconds`.
         device: "cpu" or "cuda".
+        device_name: The GPU's or the processor's name; "" where nobody noted it.
+        kernels: The instructions of torch's kernels there, such as "AVX512" or "CUDA 13.0, sm_90".
         precision: "fp32" or "bf16".
         canaries: The canaries among the posts; None where nobody noted any.
         flops_utilisation: Share of the device's peak.
@@ -138,6 +140,8 @@ class TrainingRecord:
     resumed_at: Sequence[int] = ()
     continual: ContinueRecord | None = None
     continued_from: str = ""
+    device_name: str = ""
+    kernels: str = ""
 
     @property
     def best_loss(self) -> float:
@@ -160,7 +164,7 @@ class TrainingRecord:
     def to_record(self) -> dict[str, Any]:
         """The record as training.json holds it."""
         record = asdict(self) | {"base_model": self.base_model.to_record()}
-        for optional in ("canaries", "continual", "continued_from"):
+        for optional in ("canaries", "continual", "continued_from", "device_name", "kernels"):
             if not record[optional]:
                 del record[optional]
         if self.continual:
@@ -208,6 +212,8 @@ class TrainingRecord:
             resumed_at=() if resumed.value is None else tuple(step.count() for step in resumed.list()),
             continual=None if continual.value is None else _continual(continual),
             continued_from=training.get("continued_from").text(),
+            device_name=training.get("device_name").text(),
+            kernels=training.get("kernels").text(),
         )
 
 

@@ -1,5 +1,6 @@
 """The commands for Kubeflow Pipelines: compile, submit, fleet, runs, cancel; logs and schedules have modules of their own."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,8 @@ import typer
 
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.core.progress import notify, waiting
+from mynah.core.settings import MYNAH_WAIT_SECONDS
+from mynah.core.wait_for_server import SECONDS_IN_POD
 from pipelines.cli.connect import connect
 from pipelines.cli.logs import RunId, logs
 from pipelines.cli.options import Json, print_json, require_apart, result
@@ -140,22 +143,22 @@ def _is_over(run: "KubeflowRun") -> InputError:
 
 
 def _require_gpus(placement: "Placement", context: str) -> None:
-    """Raise PlatformError when the cluster of a kubeconfig context has no nodes for the steps that need a GPU."""
+    """Check that the cluster of a kubeconfig context has nodes for the steps that need GPUs. Raises InputError or PlatformError."""
     if not placement.gpu or not context:
         return
-    from components.deploy.preflight import gpu_pool
+    from components.deploy.preflight import require_gpu_pool
     from mynah.kubernetes.cluster import Cluster
 
-    cluster = Cluster.connect(context)
-    for finding in gpu_pool(cluster, placement.gpu_pool) if cluster else ():
-        if not finding.is_well:
-            raise PlatformError(f"{finding.about}: {finding.problem}", f"{finding.fix}; or add --no-gpu.")
+    if cluster := Cluster.connect(context):
+        require_gpu_pool(cluster, placement.gpu_pool, placement.gpus)
 
 
 def _submit(submission: "Submission", connection: Connection, wait: bool, as_json: bool) -> None:
     from pipelines.kubeflow.submit import submit
 
     cluster = submission.cluster
+    # What begins a run waits for its servers as a pod does: a port-forward may not listen yet.
+    os.environ.setdefault(MYNAH_WAIT_SECONDS.name, str(SECONDS_IN_POD))
     _require_gpus(cluster.placement, cluster.context)
     api = connect(connection)  # before anything is uploaded
     run_id = submit(submission, api)

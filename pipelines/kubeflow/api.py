@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
 from mynah.core.settings import KF_PIPELINES_ENDPOINT, KF_PIPELINES_NAMESPACE, KUBERNETES_SERVICE_HOST
+from mynah.core.wait_for_server import when_reachable
 from mynah.mlflow_client.store import public
 from pipelines.kfp_compat import api_client, health
 from pipelines.kubeflow.client import PORT_FORWARD, answers, http_status, make_client
+from pipelines.kubeflow.create import create_once
 from pipelines.kubeflow.pods import Pod, pods_of
 from pipelines.kubeflow.records import KubeflowRun, RecurringRun, recurring_run_of, run_of
 
@@ -59,7 +61,7 @@ class Kubeflow:
         namespace = namespace or KF_PIPELINES_NAMESPACE.get()
         client = make_client(host, namespace, token_file)
         with answers(host):
-            is_shared = bool(health(client).multi_user)
+            is_shared = bool(when_reachable(lambda: health(client), f"Kubeflow Pipelines at {public(host)}").multi_user)
         if is_shared and not namespace:
             raise InputError(
                 f"the Kubeflow at {public(host)} is shared by several people",
@@ -80,11 +82,9 @@ class Kubeflow:
         Returns:
             The run's id.
         """
-        return str(
-            self._create(
-                "run_pipeline", experiment, job_name=name, params=arguments, pipeline_package_path=str(package),
-                service_account=service_account,
-            ).run_id
+        return self._create(
+            "run_pipeline", "run_id", self._run_named, experiment, job_name=name, params=arguments, pipeline_package_path=str(package),
+            service_account=service_account,
         )  # fmt: skip
 
     def schedule(
@@ -103,17 +103,28 @@ class Kubeflow:
         Returns:
             The recurring run's id.
         """
-        return str(
-            self._create(
-                "create_recurring_run", experiment, job_name=name, params=arguments, pipeline_package_path=str(package),
-                service_account=service_account, cron_expression=cron, no_catchup=True, max_concurrency=1,
-            ).recurring_run_id
+        return self._create(
+            "create_recurring_run", "recurring_run_id", self._recurring_run_named, experiment, job_name=name, params=arguments,
+            pipeline_package_path=str(package), service_account=service_account, cron_expression=cron, no_catchup=True, max_concurrency=1,
         )  # fmt: skip
 
-    def _create(self, action: str, experiment: str, **options: Any) -> Any:  # noqa: ANN401 - kfp's client is untyped
+    def _create(self, action: str, key: str, find: Callable[[str], str], experiment: str, **options: Any) -> str:  # noqa: ANN401 - kfp is untyped
         with answers(self.host), contextlib.redirect_stdout(None):  # the client prints links
             created = self._client.create_experiment(experiment, namespace=self.namespace or None)
-            return getattr(self._client, action)(created.experiment_id, **options)
+
+        def create() -> str:
+            with answers(self.host), contextlib.redirect_stdout(None):
+                return str(getattr(getattr(self._client, action)(created.experiment_id, **options), key))
+
+        return create_once(create, find, options["job_name"], self.namespace)
+
+    def _run_named(self, name: str) -> str:
+        return next((run.run_id for run in self.runs(PAGE) if run.name == name), "")
+
+    def _recurring_run_named(self, name: str) -> str:
+        with answers(self.host):
+            page = self._client.list_recurring_runs(page_size=PAGE, sort_by="created_at desc", namespace=self.namespace or None)
+        return next((str(run.recurring_run_id) for run in page.recurring_runs or [] if run.display_name == name), "")
 
     def run(self, run_id: str) -> KubeflowRun:
         """Return a run with its tasks. Raises InputError when there is no such run."""

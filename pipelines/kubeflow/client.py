@@ -59,7 +59,8 @@ def make_client(host: str, namespace: str, token_file: Path | None) -> "kfp.Clie
         )  # fmt: skip
     http = configuration(client)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs each attempt; the last error suffices
-    http.retries = urllib3.Retry(2, redirect=False, backoff_factor=0.2)  # a redirect leads to a login page
+    # A POST whose answer was lost may have made its run, and is not sent again. A redirect leads to a login page.
+    http.retries = urllib3.Retry(2, redirect=False, backoff_factor=0.2, allowed_methods=("GET", "DELETE"))
     api_client(client).rest_client = rest(http)
     return client
 

@@ -36,7 +36,10 @@ Bucket = Annotated[
 ]
 Context = Annotated[
     str,
-    typer.Option(envvar=MYNAH_KUBE_CONTEXT.name, help="The cluster's kubeconfig context, to check first that it has GPU nodes."),
+    typer.Option(
+        envvar=MYNAH_KUBE_CONTEXT.name,
+        help="The cluster's kubeconfig context, to check first that a GPU node offers the --gpus.",
+    ),
 ]
 Endpoint = Annotated[str, typer.Option(envvar=KF_PIPELINES_ENDPOINT.name, help="The URL of Kubeflow Pipelines' API.")]
 Namespace = Annotated[

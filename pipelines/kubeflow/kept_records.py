@@ -8,8 +8,8 @@ from typing import Any
 from mynah.core.errors import InputError, PlatformError
 from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, Kind, KubeflowRecord
 from pipelines.kubeflow.api import PAGE, Kubeflow
-from pipelines.kubeflow.records import OVER
 from pipelines.kubeflow.client import answers, http_status
+from pipelines.kubeflow.records import OVER
 
 ENABLED = "ENABLED"  # the status of a recurring run
 

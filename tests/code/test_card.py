@@ -27,6 +27,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+def test_the_training_section_names_the_device(tmp_path: Path) -> None:
+    named = {"device": "cuda", "device_name": "NVIDIA H200", "kernels": "CUDA 13.0, sm_90", "processes": 2}
+    seen = words(written(tmp_path / "named", CardInputFiles(training=training(**named))))
+    assert "2 x NVIDIA H200 (CUDA 13.0, sm_90), bf16" in seen
+    assert "cpu, bf16" in words(written(tmp_path / "earlier", CardInputFiles(training=training())))
+
+
 def test_author_texts_survive(tmp_path: Path) -> None:
     inputs = CardInputFiles(
         sources=[source("wren_groundling", display_name="Wren | *the* <Bird>", bio="See https://a.example & me@b.example")],

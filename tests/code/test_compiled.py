@@ -108,7 +108,8 @@ def test_fine_tuning_alone_is_for_the_gpus(golden):
 
 def test_the_run_ends_and_its_exit_handler_always_runs(golden):
     config = golden[1]["platforms"]["kubernetes"]["pipelineConfig"]
-    assert config == {"activeDeadlineSeconds": 24 * 3600, "resourceTtlOnCompletion": 7 * 24 * 3600}
+    kept = dict.fromkeys(("resourceTtlOnCompletion", "resourceTtlOnFailure", "resourceTtlOnSuccess"), 30 * 60)
+    assert config == {"activeDeadlineSeconds": 24 * 3600, **kept}
     assert golden[0]["root"]["dag"]["tasks"]["finish-run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
@@ -213,6 +214,8 @@ def test_choices_of_the_command_line_are_compiled(tmp_path):
         (["--gpu-kind", "tpu"], ["'tpu'", "gpu-spot"]),
         (["--deadline", "0"], ["0 hours"]),
         (["--pipeline", "sweep", "--only-news"], ["always trains", "--only-news"]),
+        (["--keep-minutes", "1"], ["1 minutes", "--keep-minutes 2"]),
+        (["--keep-minutes", "nan"], ["nan minutes"]),
     ],
 )
 def test_bad_choices_are_refused(mynah, tmp_path, monkeypatch, arguments, said):

@@ -82,10 +82,11 @@ def test_every_option_arrives(ask, tmp_path):
     assert spec == RunSpec("wren", ["sample"], **common, sweep=Sweep(3, "default", 5.0))
     cluster = (
         "--parallel", 2, "--serve-in", "bots", "--no-gpu", "--gpu-pool", "a=b", "--gpus", 2, "--gpu-kind", "gpu-spot", "--deadline", 3,
+        "--keep-minutes", 90,
         "--service-account", "me", "--bucket", "b", "--context", "c", "--endpoint", "e", "--namespace", "n", "--token-file", "t",
     )  # fmt: skip
     submission, connection, wait, _ = ask("submit", *WREN, *options, "--trials", 3, "--minutes", 5, *cluster, "--no-wait")
-    placement = Placement(gpu=False, gpu_pool="a=b", gpus=2, gpu_kind="gpu-spot", deadline=3.0)
+    placement = Placement(gpu=False, gpu_pool="a=b", gpus=2, gpu_kind="gpu-spot", deadline=3.0, keep_minutes=90.0)
     assert submission.runs == [spec]
     assert submission.cluster == ClusterSpec(
         serve_in="bots", placement=placement, at_once=2, service_account="me", bucket="b", context="c"

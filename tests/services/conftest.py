@@ -72,13 +72,15 @@ def kubernetes(tmp_path, monkeypatch):
 @pytest.fixture
 def kubeflow(monkeypatch, bucket, s3):
     """The API of Kubeflow Pipelines, which every command asks without waiting long, and the bucket of the installation."""
-    from pipelines.kubeflow import follow
+    from pipelines.kubeflow import create, follow
 
     for name in ("TOKEN", "SA_TOKEN_PATH", "COOKIE", "NAMESPACE", "SSL_CA_CERT"):
         monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name, value in {**s3.environment, "MYNAH_S3_BUCKET": bucket[1]}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MYNAH_WAIT_SECONDS", "0")
+    monkeypatch.setattr(create, "PAUSES", (0.0,))
     monkeypatch.setattr(follow, "MIN_PAUSE", 0.01)
     monkeypatch.setattr(follow, "MAX_PAUSE", 0.02)
     monkeypatch.setattr(follow, "SECONDS_BETWEEN_REASONS", 0.0)

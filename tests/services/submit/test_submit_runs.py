@@ -35,6 +35,24 @@ def test_a_pool_that_is_missing_is_told_before_anything_is_sent(mynah, kubeflow,
         assert mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpu-pool", label, "--no-gpu").returncode == 0
 
 
+def test_more_gpus_than_a_node_has_are_refused_before_anything_is_sent(mynah, kubeflow, kubernetes):
+    for name, count in (("small", "1"), ("large", "4"), ("cordoned", "8")):
+        kubernetes.put(
+            "nodes", "", name, metadata={"labels": {"mynah.dev/pool": "gpu"}}, status={"allocatable": {"nvidia.com/gpu": count}},
+            spec={"unschedulable": name == "cordoned"},
+        )  # fmt: skip
+    refused(
+        mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpus", "5"), 2,
+        "no node offers 5 GPUs: the largest node of mynah.dev/pool=gpu, large, has 4", "--gpus 4",
+    )  # fmt: skip
+    assert not kubeflow.runs
+    assert mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpus", "4").returncode == 0
+    kubernetes.put("configmaps", "kube-system", "cluster-autoscaler-status")  # may add a larger one
+    done = mynah(*SUBMIT, "--no-wait", "--context", "fake", "--gpus", "5")
+    assert done.returncode == 0, done.stderr
+    assert "large, has 4, and the cluster autoscaler may add a larger one" in done.stderr
+
+
 def test_a_service_of_its_own_is_asked_for_by_its_namespace(mynah, kubeflow):
     assert mynah(*SUBMIT, "--no-wait", "--serve-in", "mynah").returncode == 0
     [run] = kubeflow.runs.values()

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from components.sweep.best_trial import choose
 from components.sweep.trial import TrialSettings, search_space_for
@@ -97,9 +98,18 @@ def test_what_would_fail_every_trial_ends_the_sweep(store, data, tiny_checkpoint
     assert sweeping.runs()["trial-1"].info.status == "FAILED"
 
 
+def test_a_gpu_node_without_a_gpu_ends_the_sweep(store, data, tiny_checkpoint, monkeypatch):
+    monkeypatch.setenv("MYNAH_NODE_KIND", "gpu-spot")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sweeping = Sweeping(store, data, tiny_checkpoint)
+    with pytest.raises(PlatformError, match="of the kind 'gpu-spot'"):
+        sweeping.run(1)
+    assert trials_of(store, sweeping.parent) == []
+
+
 @pytest.mark.parametrize("limit", [{"minutes": 1e-9}, {"budget": 1e-9}])
 def test_no_trial_begins_when_the_rest_is_needed(store, data, tiny_checkpoint, tmp_path, monkeypatch, limit):
-    monkeypatch.setenv("MYNAH_NODE_KIND", "gpu")
+    monkeypatch.setenv("MYNAH_NODE_KIND", "cpu")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
     sweeping = Sweeping(store, data, tiny_checkpoint)
     assert sweeping.run(1, **dict.fromkeys(limit, 1000000.0)).state == COMPLETED
