@@ -48,6 +48,22 @@ def run_containers_with(run: Callable[..., int]) -> None:
     _replace(docker_task_handler, "run_docker_container", run)
 
 
+def keep_outputs_in_loops() -> None:
+    """Make kfp's local runner give the tasks of a loop the outputs of earlier tasks; 2.17 gives them the loop's item instead."""
+    from kfp.local.orchestrator import task_spec_utils
+
+    original = task_spec_utils.create_parameter_loop_iteration_task_spec
+
+    def create(task_spec: Any, loop_item: Any, loop_task_name: str) -> Any:  # noqa: ANN401 - kfp's PipelineTaskSpec
+        made = original(task_spec, loop_item, loop_task_name)
+        for name, given in task_spec.inputs.parameters.items():
+            if given.HasField("task_output_parameter"):
+                made.inputs.parameters[name].CopyFrom(given)
+        return made
+
+    _replace(task_spec_utils, "create_parameter_loop_iteration_task_spec", create)
+
+
 def check_tasks_quickly() -> None:
     """Make kfp check a task that is configured without reading the source of every caller, as it does 120 times for a pipeline."""
     from kfp.dsl.pipeline_task import PipelineTask
@@ -61,7 +77,7 @@ def _require_container(task: "PipelineTask") -> None:
         raise ValueError(f"{method} can only be used on single-step components, not on pipelines or importers.")
 
 
-def _replace(owner: ModuleType | type, name: str, function: Callable[..., int | None]) -> None:
+def _replace(owner: ModuleType | type, name: str, function: Callable[..., Any]) -> None:
     if not hasattr(owner, name):
         raise PlatformError(
             f"this kfp has no {owner.__name__}.{name}, which Mynah replaces",

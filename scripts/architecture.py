@@ -161,7 +161,13 @@ def layers_picture() -> str:
     right, serving = package_box("serving", 690, middle, 490, purposes=False)
     note = [
         text(34, middle + components + 26, "Only the steps of the upper rows use another step's code:", 12, QUIET),
-        text(34, middle + components + 44, "forget → fetch → filter, publish → card, register → card, promote, deploy, sweep → finetune.", 12, QUIET),
+        text(
+            34,
+            middle + components + 44,
+            "forget → fetch → filter, publish → card, register → card, promote, deploy, sweep → finetune.",
+            12,
+            QUIET,
+        ),
         text(34, middle + components + 72, "Steps do not import the server, and the server imports no step.", 12, QUIET),
     ]
     bottom = middle + max(components, serving) + 34

@@ -179,7 +179,7 @@ def read_fleet(path: Path, build: Callable[..., RunSpec]) -> list[RunSpec]:
     """
     try:
         text = path.read_text("utf-8-sig")
-        entries = _rows(text) if path.suffix.lower() == ".csv" else yaml.safe_load(text)
+        entries = FORMATS.get(path.suffix.lower(), yaml.safe_load)(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, csv.Error) as error:
         cause = " ".join(str(error).split())[:200]
         raise InputError(f"the fleet in {path} cannot be read: {cause}", "Name a YAML, JSON or CSV file.") from error
@@ -196,6 +196,10 @@ def _rows(text: str) -> list[dict[str, Any]]:
         bots.setdefault(name, []).append(str(row.get("from") or ""))
         bases.setdefault(name, set()).update(filter(None, [str(row.get("basis") or "")]))
     return [{"name": name, "from": sources, "basis": " and ".join(sorted(bases[name]))} for name, sources in bots.items()]
+
+
+# JSON has a reader of its own: in YAML's, the two escapes of an emoji ("\\ud83d\\udc26") stay two halves of a character.
+FORMATS: dict[str, Callable[[str], Any]] = {".csv": _rows, ".json": json.loads}
 
 
 def _entry(entry: object, number: int, path: Path, build: Callable[..., RunSpec]) -> RunSpec:

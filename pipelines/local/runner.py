@@ -19,7 +19,7 @@ from mynah.core.errors import INTERRUPTED
 from mynah.core.settings import PATH, TMPDIR
 from mynah.mlflow_client.store import Store
 from mynah.tracking.runs import end_run
-from pipelines.kfp_compat import run_local_steps_with
+from pipelines.kfp_compat import keep_outputs_in_loops, run_local_steps_with
 from pipelines.local.containers import runner
 
 # Set after a failure or an interrupt, so that no further step starts: Kubeflow's runner has already queued those of a loop.
@@ -46,6 +46,7 @@ def run(pipeline: str, pipeline_root: str, arguments: dict[str, Any], containers
     else:
         run_local_steps_with(run_step)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root)
+    keep_outputs_in_loops()
     if pipeline == "sweep":
         from pipelines.definitions.sweep import sweep
 

@@ -40,8 +40,8 @@ def test_ids_tell_nothing_and_never_repeat():
 
 def test_where_a_step_finds_the_runs_files():
     assert home_of(SPEC, "kfp-run") == FILES.of("kfp-run")
-    assert home_of("/work/runs/it's #sha256=me/run.json", "") == "/work/runs/it's #sha256=me"
-    assert not is_remote("/work/runs/run.json")
+    assert home_of("/home/ann/runs/it's #sha256=me/run.json", "") == "/home/ann/runs/it's #sha256=me"
+    assert not is_remote("/home/ann/runs/run.json")
     for foreign in (FILES.spec, "s3://bucket/elsewhere/spec.json#sha256=" + "0" * 64):
         with pytest.raises(PlatformError, match="refers to no run's specification"):
             home_of(foreign, "kfp-run")

@@ -9,11 +9,13 @@ import sys
 from kfp import local
 from pipelines.definitions.bot import on_a_cluster
 from pipelines.definitions.sweep import sweep_on_a_cluster
+from pipelines.kfp_compat import keep_outputs_in_loops
 from pipelines.local.runner import _keep_python3_in_parameters
 from pipelines.placement import Placement
 
 root, spec, kind = sys.argv[1:]
 _keep_python3_in_parameters()
+keep_outputs_in_loops()
 placement = Placement(gpu=False, lock="")  # no node pool and no Lease here
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
 if kind == "sweep":

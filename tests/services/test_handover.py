@@ -117,8 +117,8 @@ def test_only_what_was_handed_on_is_removed_at_the_end(own, spec, bucket):
     client.put_object(Bucket=name, Key=f"{own.prefix}/{RUN}/logs/fetch-1.log", Body=b"said")
     client.put_object(Bucket=name, Key=f"{own.prefix}/another-run/raw/posts.jsonl", Body=b"{}")
     remove_handed_on(spec, RUN)
-    left = [key.removeprefix(own.prefix) for key in keys_of(client, name)]
-    assert left == ["/another-run/raw/posts.jsonl", f"/{RUN}/logs/fetch-1.log", "/spec.json"]
+    left = sorted(key.removeprefix(own.prefix) for key in keys_of(client, name))
+    assert left == [f"/{RUN}/logs/fetch-1.log", "/another-run/raw/posts.jsonl", "/spec.json"]
 
 
 def test_on_this_machine_nothing_is_copied(tmp_path):
