@@ -65,6 +65,10 @@ class Observer:
                 if not step.ended and not (step.process.is_running() and step.process.status() != psutil.STATUS_ZOMBIE):
                     step.ended = time.time()
             time.sleep(POLL)
+        for step in self.steps:
+            step.ended = step.ended or time.time()
+            if step.started:  # the launcher removed the events before the last `end` was read
+                step.work += step.ended - step.started
 
     def _look_for_steps(self) -> None:
         known = {step.process.pid for step in self.steps}
@@ -135,7 +139,7 @@ def main() -> None:
         launcher = psutil.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ | profiled)
         observer = Observer(launcher)
         observer.watch()
-        show(observer.steps)
+        show([step for step in observer.steps if step.names])  # a shell of the runner may begin no step
         if arguments.imports:
             show_imports(next(Path(folder).glob("runs/*/pipeline.log")))
         if launcher.returncode not in (0, 4):  # 4: the gate refused so short a training run

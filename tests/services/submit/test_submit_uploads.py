@@ -7,7 +7,7 @@ import pytest
 
 from components.fetch.step import fetch
 from mynah.storage.run_files import RunFiles, list_ids, new_id, parse
-from tests.services.kubeflow_commands import POSTS, STEPS, refused
+from tests.services.kubeflow_commands import POSTS, STEPS, refused, told
 
 
 def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, kubeflow, bucket, s3, csv, tmp_path):
@@ -25,10 +25,10 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     [run] = kubeflow.runs.values()
     assert done.stdout.strip() == run["run_id"]
     assert f"{kubeflow.url}/#/runs/details/{run['run_id']}" in done.stderr
-    told = done.stderr.splitlines()
-    assert "fetch: running" in told
-    assert told[-2] == "run: succeeded"
-    assert told[-1].startswith("warning: nothing tells the outcome: set MLFLOW_TRACKING_URI")
+    lines = done.stderr.splitlines()
+    assert "fetch: running" in lines
+    assert lines[-2] == "run: succeeded"
+    assert lines[-1].startswith("warning: nothing tells the outcome: set MLFLOW_TRACKING_URI")
     assert [each["display_name"] for each in kubeflow.experiments] == ["mynah"]
     assert run["experiment_id"] == kubeflow.experiments[0]["experiment_id"]
     assert run["service_account"] == "mynah-pipeline"
