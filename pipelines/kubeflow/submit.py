@@ -81,8 +81,8 @@ class Submission:
         return "fleet" if self.fleet else "sweep" if self.runs[0].sweep else "bot"
 
     def run_name(self, files: Sequence[RunFiles]) -> str:
-        """Return the name that Kubeflow shows: the run's id and the time, which tell nothing about the bot."""
-        subject = "fleet" if self.fleet else files[0].id
+        """Return the name that Kubeflow shows, which no other run has: an id and the time, which tell nothing about the bots."""
+        subject = f"fleet-{files[0].id}" if self.fleet else files[0].id
         return f"mynah-{subject}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
     def arguments(self, references: Sequence[str]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_a_fleet(mynah, kubeflow, tmp_path, suffix):
     assert done.returncode == 0, done.stderr
     assert "finetune: 1 failed, 1 running, 1 succeeded" in done.stderr.splitlines()
     [run] = kubeflow.runs.values()
-    assert re.fullmatch(r"mynah-fleet-\d{8}-\d{6}", run["display_name"])
+    assert re.fullmatch(r"mynah-fleet-[0-9a-f]{16}-\d{8}-\d{6}", run["display_name"])
     specs = [read_inputs(spec) for spec in run["runtime_config"]["parameters"]["specs"]]
     assert [(each.name, each.sources, each.basis) for each in specs] == [
         ("wren", ["s3://b/wren.zip"], "public-figure-research"),
