@@ -71,11 +71,7 @@ def evaluate(model: Path, data: Path, out: Path, settings: EvaluateSettings, cha
     refuse_foreign_folder(out, inputs)
     require_kernels()
     gate = read_gate(settings.gate)
-    held_out, train = unseen(read_texts(data, "held_out"), read_seen(model)), read_texts(data, "train")
-    if not held_out:
-        raise InputError(
-            f"{model} was continued from a model that was trained on all held-out posts", "Evaluate it on newer posts."
-        )
+    held_out, train = _held_out(data, model), read_texts(data, "train")
     languages = Funnel.read(data).languages
     training = TrainingRecord.read(model)
     planted = training.canaries if training.canaries and training.canaries.count else None
@@ -99,6 +95,16 @@ def evaluate(model: Path, data: Path, out: Path, settings: EvaluateSettings, cha
         _write(folder, metrics, verdict, samples)
         write_pages(folder, model, data)
     return verdict
+
+
+def _held_out(data: Path, model: Path) -> list[str]:
+    """Return the held-out posts that the model does not know from its parent. Raises InputError for none."""
+    held_out = unseen(read_texts(data, "held_out"), read_seen(model))
+    if not held_out:
+        raise InputError(
+            f"{model} was continued from a model that was trained on all held-out posts", "Evaluate it on newer posts."
+        )
+    return list(held_out)
 
 
 def _base_model(model: Path, training: TrainingRecord) -> str:

@@ -15,19 +15,17 @@ from components.finetune.derived_settings import derive
 from components.finetune.parent_model import ParentModel, parent_from_champion
 from components.finetune.replay import ReplayPartition, Texts, characters, count, partition
 from components.finetune.settings import FinetuneSettings
-from components.finetune.step import finetune
+from components.finetune.step import finetune, require_apart
 from mynah.core.errors import InputError
 from mynah.core.files import (
     MARKER,
     atomic_folder,
     digest,
     make_folder,
-    refuse_foreign_folder,
     storage_errors,
     write_lines,
 )  # fmt: skip
 from mynah.core.names import nearest
-from mynah.core.outputs import refuse_inside
 from mynah.core.progress import notify
 from mynah.data.datasets import HELD_OUT_FILE, PARTS, TRAIN_FILE, read_by_author
 from mynah.data.scripts import write_scripts
@@ -36,11 +34,10 @@ from mynah.data.verbatim_filter import write_bloom
 from mynah.mlflow_client.store import Store
 from mynah.models import canaries
 from mynah.models.architecture import read_architecture
-from mynah.models.base_models import named_path, resolve
+from mynah.models.base_models import resolve
 from mynah.models.checkpoint import check_folder
 from mynah.registry.lineage import CONTINUED_TAG, authors_without_posts, record_ancestors, unmark_ancestors
 from mynah.training.recipe import Recipe
-from mynah.training.state_store import state_folders
 from mynah.training.training_record import ContinueRecord, TrainingRecord
 
 if TYPE_CHECKING:
@@ -72,10 +69,7 @@ def continue_training(
             parent; nothing is trained then.
         PlatformError, MynahError: as `finetune`.
     """
-    inputs, around = (data, parent.folder, *named_path(settings.base_model)), state_folders(settings.checkpoints)
-    refuse_foreign_folder(out, inputs, around)
-    for place in around:
-        refuse_inside(place, inputs)
+    inputs, around = require_apart(out, settings, data, parent.folder)
     train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
     parent.require_base(resolve(settings.base_model))
     posts = partition(train, held_out, parent, settings.recipe)

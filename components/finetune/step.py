@@ -68,10 +68,7 @@ def finetune(
     """
     require_instructions()
     require_gpu_of_node()
-    folders, around = (data, *named_path(settings.base_model)), state_folders(settings.checkpoints)
-    refuse_foreign_folder(out, folders, around)
-    for place in around:
-        refuse_inside(place, folders)
+    folders, around = require_apart(out, settings, data)
     if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
         resolve(settings.base_model)  # downloads the model once, before the processes start
         return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)
@@ -95,15 +92,32 @@ def finetune(
         return record
     _notify_result(result)
     with atomic_folder(out, folders, around) as folder:
-        save(loaded, folder)
-        for kept_as, path in license_files(base.folder).items():
-            shutil.copyfile(path, folder / kept_as)
-        _write_guards(folder, [text for author_texts in train.values() for text in author_texts], inputs.canaries)
-        record.write(folder)
+        _write_checkpoint(folder, base, loaded, record, [text for texts in train.values() for text in texts])
         write_lines(folder / STEPS_FILE, training.log)
     if states:
         states.clear()
     return record
+
+
+def require_apart(out: Path, settings: FinetuneSettings, *read: Path) -> tuple[list[Path], list[Path]]:
+    """Check that the checkpoint and the training states neither replace nor hold what is read.
+
+    Args:
+        out: the checkpoint's folder.
+        settings: for the base model and the folder of states.
+        read: the other folders that are read.
+
+    Returns:
+        All folders that are read, and those that may lie beside the checkpoint.
+
+    Raises:
+        InputError: they overlap, or `out` is something else than a checkpoint.
+    """
+    folders, around = [*read, *named_path(settings.base_model)], list(state_folders(settings.checkpoints))
+    refuse_foreign_folder(out, folders, around)
+    for place in around:
+        refuse_inside(place, folders)
+    return folders, around
 
 
 def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, posts: int) -> "_Inputs":
@@ -127,10 +141,23 @@ def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, pos
     )
 
 
-def _write_guards(folder: Path, texts: Sequence[str], planted: CanariesRecord) -> None:
-    """Write what the server needs to keep answers from repeating posts, and to the scripts of their authors."""
-    write_bloom(folder, [*texts, *canaries.texts(planted.count, planted.seed)])
+def _write_checkpoint(folder: Path, base: BaseModel, loaded: Checkpoint, record: TrainingRecord, texts: Sequence[str]) -> None:
+    """Write the model with its record, its licence, and what the server needs to keep answers from repeating posts, and to their scripts.
+
+    Args:
+        folder: the folder to write into.
+        base: the base model, for the texts of its licence.
+        loaded: the trained model.
+        record: the content of training.json.
+        texts: the training posts.
+    """
+    save(loaded, folder)
+    for kept_as, path in license_files(base.folder).items():
+        shutil.copyfile(path, folder / kept_as)
+    planted = canaries.texts(record.canaries.count, record.canaries.seed) if record.canaries else []
+    write_bloom(folder, [*texts, *planted])
     write_scripts(folder, texts)
+    record.write(folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def launch(spec: RunSpec, workdir: Path, runner: Runner = "subprocess") -> Outco
         KeyboardInterrupt: The run was interrupted.
     """
     is_named = bool(spec.base_model)
-    spec = replace(spec, base_model=spec.base_model or _default_base_model(spec, workdir))
+    spec = spec if is_named else replace(spec, base_model=_default_base_model(spec, workdir))
     _require_runnable(spec, workdir)
     started = time.monotonic()
     store = _open_store(workdir, runner)
@@ -95,10 +95,8 @@ def launch(spec: RunSpec, workdir: Path, runner: Runner = "subprocess") -> Outco
             _end(store, run_id, status)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    decision = str(outputs["promote"])
-    return Outcome(
-        spec.name, int(outputs["register"]), decision == "promoted", decision, folder, run_id, time.monotonic() - started
-    )  # fmt: skip
+    version, decision = int(outputs["register"]), str(outputs["promote"])
+    return Outcome(spec.name, version, decision == "promoted", decision, folder, run_id, time.monotonic() - started)
 
 
 def _require_runnable(spec: RunSpec, workdir: Path) -> None:
