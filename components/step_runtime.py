@@ -46,14 +46,12 @@ def steps(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]
 
     Raises InputError for a bot that was forgotten, whatever still starts its runs.
     """
-    with process(name), step_log(spec, kfp_run, name), handover(spec, kfp_run) as files:
-        try:
+    with process(name):
+        refuse_forgotten_run(step_store(), spec)  # before the log: nothing is written below an id that was erased
+        with step_log(spec, kfp_run, name), handover(spec, kfp_run) as files:
             inputs = read_inputs(spec)
-        except MynahError:
-            refuse_forgotten_run(step_store(), spec)  # which says why it is missing
-            raise
-        refuse_forgotten_bot(step_store(), inputs.name)
-        yield Step(inputs, files, parent_run or _started(inputs, kfp_run))
+            refuse_forgotten_bot(step_store(), inputs.name)
+            yield Step(inputs, files, parent_run or _started(inputs, kfp_run))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import gelu, silu
 
+from mynah.decoding.compat import softmax_gradient
+
 Context = Any  # torch's FunctionCtx, whose attributes have no types
 Turn = tuple[Tensor, Tensor]  # cosines and signed sines of the positions, fp32 [T, 1, D]: mynah.decoding.model.rotary_tables
 
@@ -174,7 +176,7 @@ class _Attention(Function):
         d_mixed = _grouped(d_out.view(ctx.rows, length, of_query, size), of_key)
         d_value = weights.transpose(1, 2) @ d_mixed
         d_weights = d_mixed @ value.transpose(1, 2)
-        d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype).mul_(ctx.scale)
+        d_scores = softmax_gradient(d_weights, weights).mul_(ctx.scale)
         d_both = torch.cat(
             [_ungrouped(each, ctx.rows, of_key, length) for each in (d_scores @ key, d_scores.transpose(1, 2) @ query)], 2
         )

@@ -39,6 +39,7 @@ POSTGRES_PASSING = (
     "No route to host", "Network is unreachable", "Temporary failure in name resolution",
 )  # fmt: skip
 POSTGRES_STARTS = "the database system is starting up"
+_told: set[str] = set()  # the servers whose wait this process has reported: each of a process's clients waits for itself
 
 
 def seconds_to_wait() -> float:
@@ -59,7 +60,7 @@ class ServerWait:
     def __init__(self, server: str) -> None:
         self._server = server
         self._started: float | None = None
-        self._has_told = self._is_over = False
+        self._is_over = False
 
     def begin(self) -> None:
         """Start the clock, at the first try."""
@@ -72,7 +73,7 @@ class ServerWait:
     def pause_after(self, error: BaseException | None) -> float | None:
         """Return after how many seconds to try again; None where that does not help, or the time is over.
 
-        The first call reports the wait.
+        The first call for a server reports the wait.
 
         Args:
             error: What the last try raised.
@@ -85,8 +86,8 @@ class ServerWait:
         if time.monotonic() - self._started + PAUSE > limit:
             self._is_over = True
             return None
-        if limit > SHORT and not self._has_told:
-            self._has_told = True
+        if limit > SHORT and self._server not in _told:
+            _told.add(self._server)
             notify(f"waiting up to {limit:.0f} s for {self._server}, which cannot be reached yet")
         return PAUSE
 

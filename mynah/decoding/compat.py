@@ -1,4 +1,4 @@
-"""What the decoder uses of torch beyond its documented interface, in one place: operators of oneDNN and FBGEMM.
+"""What is used of torch beyond its documented interface, in one place: operators of oneDNN and FBGEMM, and the gradient of softmax.
 
 Read in the source of the version below, which constraints.txt pins: another version may have moved it. `tests/code/test_compat.py` fails
 when the pin moves without this module. A torch without the operators computes with other kernels: see `mynah.decoding.kernels`.
@@ -35,6 +35,12 @@ def onednn_linear() -> Operator:
     """`(x, packed, bias, activation, scalars, algorithm)`: x [rows, in] -> [rows, out], of the weights' dtype."""
     operator: Operator = torch.ops.mkldnn._linear_pointwise
     return operator
+
+
+def softmax_gradient(d_weights: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of softmax's input by that of its result, over the last dimension; [..., n] of one dtype, added up in fp32."""
+    gradient: Tensor = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+    return gradient
 
 
 def fbgemm_int8_packed(digits: Tensor, scale: Tensor) -> Any:  # noqa: ANN401 - a class of TorchScript

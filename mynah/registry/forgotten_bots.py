@@ -39,7 +39,7 @@ def mark_runs_forgotten(store: Store, run_ids: Iterable[str]) -> None:
 
 
 def refuse_forgotten_run(store: Store | None, spec: str) -> None:
-    """Raise InputError when the run was forgotten whose specification a reference names. Call it where that cannot be read."""
+    """Raise InputError when the run was forgotten whose specification a reference names, which is erased. Raises PlatformError as above."""
     files = parse(spec)
     if store and files and (day := tombstones(store).get(tombstone_tag("run", files.id))):
         raise InputError(

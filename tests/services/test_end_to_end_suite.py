@@ -2,11 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
 import fake_kubectl
 import pytest
 from fake_kubectl import calls, run_suite
-from fake_kubeflow import FakeKubeflow
 from fake_kubernetes import FakeKubernetes, write_kubeconfig
 
 from components.finetune.settings import FinetuneSettings
@@ -62,7 +62,16 @@ def test_what_stands_against_it_is_told_before_anything_is_applied(
 
 
 class Trained(Story):
-    """A story whose run was submitted and ended well, and made a second version; kubectl and Kubeflow's log are asked as ever."""
+    """A story whose run was submitted and ended well, and made a second version; kubectl is asked as ever.
+
+    What `mynah logs` prints of the run is the file `log` of kubectl's folder; after a kill `log-after`, where there is one.
+    """
+
+    kubectls: Path
+
+    def _log(self, _run, _example):
+        has_killed = any(call[2] in ("exec", "delete") for call in calls(self.kubectls))
+        return (self.kubectls / ("log-after" if has_killed else "log")).read_text()
 
     def submit(self, **_recipe):
         return RUN
@@ -72,13 +81,6 @@ class Trained(Story):
 
     def record(self, *versions, champion):
         return {"aliases": {"champion": champion}, "versions": [{"version": number} for number in versions]}
-
-
-@pytest.fixture
-def kubeflow():
-    started = FakeKubeflow()
-    yield started
-    started.stop()
 
 
 def attempts(*phases):
@@ -99,29 +101,27 @@ GOES_ON = "resuming at step {} of 840, where an earlier run of the same inputs w
 
 
 @pytest.mark.parametrize(
-    ("how", "again", "archived", "said"),
+    ("how", "log", "said"),
     [
-        ("process", GOES_ON.format(46, 46), "", ""),
-        ("pod", GOES_ON.format(51, 51), "", ""),  # its SIGTERM was heard: one more state was kept
-        ("process", "", GOES_ON.format(46, 46), ""),
-        ("process", BEGINS, "", "went on at step 0, and the state of step 46 had been kept"),
-        ("pod", BEGINS, "", "went on at step 0, and the state of step 46 had been kept"),
-        ("process", GOES_ON.format(23, 23), "", "went on at step 23, and the state of step 46 had been kept"),
-        ("process", "", "", "nobody has the log of wf-1-impl-32 any more"),
+        ("process", KEEPS + GOES_ON.format(46, 46), ""),
+        ("pod", KEEPS + GOES_ON.format(51, 51), ""),  # its SIGTERM was heard: one more state was kept
+        ("process", KEEPS + BEGINS, "went on at step 0, and the state of step 46 had been kept"),
+        ("pod", KEEPS + BEGINS, "went on at step 0, and the state of step 46 had been kept"),
+        ("process", KEEPS + GOES_ON.format(23, 23), "went on at step 23, and the state of step 46 had been kept"),
+        ("process", "", f"nobody has the log of {RUN} any more"),
     ],
-    ids=["resumed", "resumed later", "resumed, pod gone", "anew", "anew, pod killed", "from an older state", "log gone"],
+    ids=["resumed", "resumed later", "anew", "anew, pod killed", "from an older state", "log gone"],
 )
-def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, kubeflow, how, again, archived, said):
+def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, how, log, said):
     folder = fake_kubectl.install(tmp_path, monkeypatch)
     (folder / "get-workflows.json").write_text(attempts("Running"))
-    (folder / "logs-wf-1-impl-31.json").write_text(KEEPS)
+    (folder / "log").write_text(KEEPS)
+    (folder / "log-after").write_text(log)
     after = folder / ("after-exec" if how == "process" else "after-delete")
     after.mkdir()
     (after / "get-workflows.json").write_text(attempts("Failed", "Succeeded"))
-    (after / "logs-wf-1-impl-32.json").write_text(again) if again else None
-    kubeflow.logs = {"wf-1-impl-32": archived} if archived else {}
     story = Trained(Asked("fake", kill=how), tmp_path / "kept")
-    story.ways["ml-pipeline"] = kubeflow.url.removeprefix("http://")
+    story.kubectls = folder
     if said:
         with pytest.raises(AssertionError, match=said):
             test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
@@ -138,8 +138,9 @@ def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, kubeflow,
 def test_a_training_that_has_kept_no_state_is_not_killed(tmp_path, monkeypatch, attempt, log, said):
     folder = fake_kubectl.install(tmp_path, monkeypatch)
     (folder / "get-workflows.json").write_text(attempts(attempt))
-    (folder / "logs-wf-1-impl-31.json").write_text(log)
+    (folder / "log").write_text(log)
     story = Trained(Asked("fake"), tmp_path / "kept")
+    story.kubectls = folder
     until = story.commands.until
     monkeypatch.setattr(story.commands, "until", lambda what, look, seconds: until(what, look, 0))
     with pytest.raises(AssertionError, match=said):

@@ -60,7 +60,7 @@ def test_what_was_not_made_is_told_and_not_sent_again(mynah, kubeflow, options):
 def test_what_cannot_be_looked_for_says_what_to_check(mynah, kubeflow):
     kubeflow.failures = [*BEFORE, *[BROKEN] * 4]
     done = mynah(*SUBMIT, "--no-wait")
-    refused(done, 3, "database is locked", "whether wren-", "was made cannot be looked for", "mynah runs")
+    refused(done, 3, "database is locked", "whether mynah-", "was made cannot be looked for", "mynah runs")
     assert len(creates(kubeflow)) == 1
 
 

@@ -68,9 +68,9 @@ def test_an_outcome_that_nothing_tells_is_no_success_of_the_gate(mynah, kubeflow
     done = mynah(*SUBMIT, "--json")
     assert (done.returncode, json.loads(done.stdout)["bots"]) == (0, None)
     assert "set MLFLOW_TRACKING_URI" in done.stderr
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    kubeflow.on_create = lambda _: monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # it goes away meanwhile
     done = mynah(*SUBMIT)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert "warning: nothing tells the outcome" in done.stderr
 
 

@@ -10,7 +10,7 @@ from components.sweep.trial import TrialSettings, search_space_for
 from components.sweep.trial_records import COMPLETED, FAILED, PRUNED, SKIPPED, TRIAL_TAG, trials_of
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.mlflow_client.client import client
-from mynah.training.recipe import build
+from mynah.training.recipe import build, read
 from tests.services.trials.trial_runs import LONG, QUICK, Sweeping
 
 
@@ -35,7 +35,7 @@ def test_trials_are_nested_runs_that_the_next_ones_learn_from(store, data, tiny_
     assert sweeping.run(2).params == done[1].params  # a step that is tried again after it was done trains no more
     chosen = choose(tmp_path / "search", store, sweeping.parent)
     assert chosen.best.loss == min(each.loss for each in chosen.trials)
-    assert build(**chosen.recipe) == chosen.best.built()
+    assert read(tmp_path / "search" / "recipe.yaml") == chosen.best.built()
     assert (tmp_path / "search" / "search.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -83,13 +83,15 @@ def test_trials_at_the_same_time_see_one_another(on_server, data, tiny_checkpoin
 
 
 STEP = """
-import json, sys
-from types import SimpleNamespace
+import json, sys, tempfile
+from pathlib import Path
+from components.run_inputs import RunInputs
 from components.sweep.component import trial
 
 number, parent, data, base, changes = int(sys.argv[1]), *sys.argv[2:]
 recipe = {"preset": "default", "changes": json.loads(changes)}
-print(trial.python_func(number, "default", base, recipe, 0.0, 0.0, parent, SimpleNamespace(path=data)))
+spec = RunInputs("lark", ["sample"], base, recipe=recipe, space="default").write(Path(tempfile.mkdtemp(), "run.json"))
+print(trial.python_func(number, spec, "", parent, data))
 """
 
 
