@@ -11,8 +11,9 @@ def learning_rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     Args:
         recipe: its warm-up and schedule.
         step: from 0.
-        steps: steps of the whole training run.
+        steps: steps of the whole training run, more than `step`.
     """
+    assert 0 <= step < steps, f"step {step} of {steps}"
     warmup = round(recipe.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup

@@ -79,7 +79,7 @@ class Trainer:
         self._epochs = Epochs(texts, self.recipe, checkpoint.begin, checkpoint.end, checkpoint.context, canary_ids)
         self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16)
         self._optimizer = Optimizer(self._forward, self.recipe, group)
-        self._steps = self._epochs.steps * recipe.epochs
+        self._steps = self._epochs.steps * self.recipe.epochs
         flops = flops_per_token(architecture, self.recipe.block, adapters=bool(self.recipe.lora_rank))
         self._utilisation = Utilisation(flops, device, torch.bfloat16 if bf16 else torch.float32, group.size)
         self._progress = Progress()

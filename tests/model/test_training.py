@@ -61,6 +61,22 @@ def test_the_plan_and_the_speed_are_told(tiny_checkpoint, data, tmp_path):
     assert all(record["recipe"][key] > 0 for key in ("learning_rate", "batch_tokens", "micro_batch_tokens", "block"))
 
 
+def test_the_rate_of_a_run_whose_epochs_are_derived_rises_once_and_falls(tiny_checkpoint, data, tmp_path):
+    settings = FinetuneSettings(str(tiny_checkpoint), build("default", {"learning_rate": 1e-3}))
+    record = finetune(data, tmp_path / "model", settings)
+    assert record.recipe["epochs"] == 4
+    rates = [
+        rate
+        for line in map(json.loads, (tmp_path / "model" / "steps.jsonl").read_text().splitlines())
+        if (rate := line.get("learning_rate"))
+    ]
+    highest = rates.index(max(rates))
+    assert len(rates) == record.steps > 8
+    assert rates[: highest + 1] == sorted(rates[: highest + 1])
+    assert rates[highest:] == sorted(rates[highest:], reverse=True)
+    assert max(rates) == pytest.approx(1e-3) and rates[-1] < 1e-4
+
+
 def test_torchs_compiler_gives_the_same_model(tiny_checkpoint, few, tmp_path):
     import shutil
 
