@@ -4,17 +4,14 @@ This is the exit handler of the cluster's pipelines. It reads what the steps rec
 for all its bots, and an evicted pod reports nothing.
 """
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from components.handover import remove_handed_on
 from components.run_inputs import read_inputs
 from mynah.core.errors import MynahError
 from mynah.core.progress import notify
-from mynah.data.markdown import markdown
 from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.storage.open import open_artifact_store
 from mynah.tracking.kfp_runs import SKIPPED_TAG, runs_of
@@ -153,28 +150,3 @@ def _status(steps: dict[str, Any], name: str) -> str:
 def _loss(run: Any) -> str:  # noqa: ANN401 - MLflow's run
     loss = run.data.metrics.get("held_out_loss")
     return "" if loss is None else f"{loss:.3f}"
-
-
-def as_csv(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Outcome)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(outcome) for outcome in outcomes)
-    return text.getvalue()
-
-
-def as_markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes as a Markdown table, which Kubeflow's page of the run shows."""
-    lines = ["| Bot | Outcome | Version | Held-out loss | Time | Cost (USD) |", "|---|---|---:|---:|---:|---:|"]
-    for outcome in outcomes:
-        cells = (
-            outcome.bot,
-            outcome.described,
-            outcome.version,
-            outcome.held_out_loss,
-            f"{outcome.seconds:,.0f} s",
-            f"{outcome.cost_usd:.4f}",
-        )
-        lines.append(f"| {' | '.join(markdown(cell, 200) for cell in cells)} |")
-    return "\n".join([*lines, ""])

@@ -13,8 +13,6 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from mynah.storage.s3 import s3_client, s3_errors
-
 ROOT = "runs"
 SPEC_FILE = "spec.json"
 UPLOADS = "uploads"
@@ -64,13 +62,3 @@ def parse(address: str) -> RunFiles | None:
     """Return the run that an address below runs/ID/ belongs to, whatever follows; None for any other text."""
     found = ADDRESS.match(address)
     return RunFiles(*found.groups()) if found else None
-
-
-def list_ids(bucket: str) -> list[str]:
-    """Return the ids of all runs that have a file in a bucket. Raises PlatformError when S3 fails."""
-    found = []
-    with s3_errors(f"listing s3://{bucket}/{ROOT}"):
-        pages = s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{ROOT}/", Delimiter="/")
-        for page in pages:
-            found += [each["Prefix"].split("/")[1] for each in page.get("CommonPrefixes", [])]
-    return [name for name in found if ID.fullmatch(name)]

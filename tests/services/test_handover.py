@@ -9,7 +9,8 @@ from components.handover import Handover, handover, publish_file, read_file, rem
 from components.run_inputs import RunInputs, read_inputs
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import atomic_folder
-from mynah.storage.run_files import RunFiles, list_ids, new_id
+from mynah.storage.run_files import RunFiles, new_id
+from mynah.storage.s3 import S3ArtifactStore
 from tests.services.cluster_runs import keys_of
 
 RUN = "0c5a2b0e-0000-0000-0000-000000000001"
@@ -50,7 +51,7 @@ def test_a_folder_is_handed_on_whole(own, spec, bucket):
         assert texts_of(folder) == FILES
     assert not folder.exists()  # a step leaves nothing in its container
     assert read_inputs(spec).name == "wren"
-    assert list_ids(bucket[1]) == [own.id]
+    assert S3ArtifactStore(bucket[1], "runs").folders() == [own.id]
 
 
 def test_a_second_attempt_takes_the_place_of_the_first(spec):

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from components.fetch.step import fetch
-from mynah.storage.run_files import RunFiles, list_ids, new_id, parse
+from mynah.storage.run_files import RunFiles, new_id, parse
+from mynah.storage.s3 import S3ArtifactStore
 from tests.services.kubeflow_commands import POSTS, STEPS, refused, told
 
 
@@ -42,7 +43,7 @@ def test_the_posts_of_this_machine_go_to_s3_and_the_pipeline_to_kubeflow(mynah, 
     [source] = inputs.sources
     assert re.fullmatch(rf"s3://{name}/runs/[0-9a-f]{{16}}/uploads/", source)
     assert run["display_name"].startswith(f"mynah-{parse(source).id}-")
-    assert list_ids(name) == [parse(source).id]
+    assert S3ArtifactStore(name, "runs").folders() == [parse(source).id]
     keys = [each["Key"].partition(parse(source).id)[2] for each in client.list_objects_v2(Bucket=name)["Contents"]]
     assert sorted(keys) == [
         "/spec.json",
