@@ -1,4 +1,4 @@
-"""start_run: create the MLflow run of a bot within a Kubeflow run, once for all attempts of the step.
+"""The MLflow run of a bot within a Kubeflow run: created by its first step, once for all attempts, and found again by its tag.
 
 On a cluster a step creates it, not `mynah submit`: a recurring run starts by itself, and each of its runs needs an MLflow run of its own.
 """
