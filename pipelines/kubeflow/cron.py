@@ -1,14 +1,15 @@
-"""Validates cron schedules of five fields and converts them to the six fields of Kubeflow Pipelines.
+"""Validates cron schedules of five fields, converts them to the six fields of Kubeflow Pipelines, and describes them.
 
 Kubeflow uses robfig/cron v1, whose first field is the second (https://pkg.go.dev/github.com/robfig/cron@v1.2.0): it would accept the
-five fields "0 3 * * 1" as "at second 0 of minute 3 of every hour in January".
+five fields "0 3 * * 1" as "at second 0 of minute 3 of every hour in January". The next times are croniter's and the words cron-descriptor's;
+both accept more than Kubeflow does (a day 7, L, W, #), so the fields are validated here first.
+
+Both libraries take tens of milliseconds to import, which `mynah --help` need not: only functions import them.
 """
 
 import calendar
-import itertools
-import re
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime
 
 from mynah.core.errors import InputError
 
@@ -18,16 +19,7 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("second", 0, 59, {}), ("minute", 0, 59, {}), ("hour", 0, 23, {}), ("day of the month", 1, 31, {}),
     ("month", 1, 12, MONTHS), ("day of the week", 0, 6, DAYS),
 )  # fmt: skip
-MAX_DAYS = 8 * 366  # to look ahead
-LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}  # months with fewer than 31 days
-IN_WORDS = (  # the common shapes of five fields
-    (r"\*/(\d+) \* \* \* \*", "every {0} minutes"),
-    (r"(\d+) \* \* \* \*", "every hour at minute {0}"),
-    (r"(\d+) \*/(\d+) \* \* \*", "every {1} hours at minute {0}"),
-    (r"(\d+) (\d+) \* \* \*", "daily at {1:0>2}:{0:0>2}"),
-    (r"(\d+) (\d+) \* \* [\w,-]+", "weekly on {days} at {1:0>2}:{0:0>2}"),
-    (r"(\d+) (\d+) (\d+) \* \*", "monthly on day {2} at {1:0>2}:{0:0>2}"),
-)
+MAX_YEARS = 8  # to look ahead: 29 February skips 2100
 EXAMPLE = 'Write five fields, for example "0 3 * * 1": at 3:00 every Monday (UTC, unless the cluster says otherwise).'
 
 
@@ -38,59 +30,65 @@ def kubeflow_cron(text: str) -> str:
         fields.insert(0, "0")
     if len(fields) != 6:
         raise InputError(f"the schedule {text[:80]!r} has {len(fields)} fields", EXAMPLE)
-    values = [_values(*pair) for pair in _defined(fields)]
-    if fields[5] in ("*", "?") and not any(
-        day <= LONGEST.get(month, 31) for day, month in itertools.product(values[3], values[4])
-    ):
+    _require_valid(fields)
+    six = " ".join(fields)
+    if next_time(six, datetime.now(UTC)) is None:
         raise InputError(f"the schedule {text[:80]!r} never comes: no such month has that day", EXAMPLE)
-    return " ".join(fields)
+    return six
 
 
 def next_time(cron: str, after: datetime) -> datetime | None:
     """Return when a schedule of six fields comes next after a time, in the time zone of that time.
 
-    The days of the month and of the week count together: where both are restricted, either of them suffices, as in every cron.
+    The days of the month and of the week count together: where both are restricted, either of them suffices. Kubeflow's cron takes a
+    field that begins with * for unrestricted, also */2, which croniter calls cron's bug.
 
     Returns:
-        The time; None for an invalid schedule, and for one that does not come within eight years (29 February skips 2100).
+        The time; None for an invalid schedule, and for one that does not come within eight years.
     """
-    fields = cron.split()
-    try:
-        seconds, minutes, hours, days, months, weekdays = (_values(*pair) for pair in _defined(fields))
-    except (InputError, ValueError):
+    from croniter import CroniterBadDateError, croniter
+
+    if not _is_valid(cron):
         return None
-    both = fields[3][0] not in "*?" and fields[5][0] not in "*?"
-    earliest = after.replace(microsecond=0) + timedelta(seconds=1)
-    for day in (earliest.date() + timedelta(days=number) for number in range(MAX_DAYS)):
-        of_month, of_week = day.day in days, day.isoweekday() % 7 in weekdays
-        if day.month not in months or not (of_month or of_week if both else of_month and of_week):
-            continue
-        for hour, minute, second in itertools.product(sorted(hours), sorted(minutes), sorted(seconds)):
-            found = datetime.combine(day, time(hour, minute, second), after.tzinfo)
-            if found >= earliest:
-                return found
-    return None
+    options = {"second_at_beginning": True, "implement_cron_bug": True, "max_years_between_matches": MAX_YEARS}
+    fields = [_spelled_out(*pair) for pair in zip(cron.split(), FIELDS, strict=True)]
+    try:
+        found: datetime = croniter(" ".join(fields), after, ret_type=datetime, **options).get_next()
+    except CroniterBadDateError:
+        return None
+    return found
+
+
+def _spelled_out(field: str, definition: tuple[str, int, int, dict[str, int]]) -> str:
+    """Return a valid field as a list of numbers, which nothing reads in two ways: croniter 7.0 takes the days 0-0 for all seven."""
+    return field.replace("?", "*") if field[0] in "*?" else ",".join(map(str, sorted(_values(field, *definition))))
 
 
 def in_words(cron: str) -> str:
-    """Return a schedule of six fields in words, such as "daily at 03:00"; an uncommon one as it is, without a second of 0."""
-    five = re.sub(r"^0 (?=\S+( \S+){4}$)", "", cron)
-    for pattern, words in IN_WORDS:
-        if match := re.fullmatch(pattern, five.replace("?", "*")):
-            return words.format(*match.groups(), days=_days(five.split()[4]))
-    return five
+    """Return a schedule of six fields in words, such as "At 03:00, only on Monday"; an invalid one as it is."""
+    from cron_descriptor import Options, get_description
+
+    if not _is_valid(cron):
+        return cron
+    options = Options(use_24hour_time_format=True, locale_code="en_US")  # not the machine's language
+    return str(get_description(cron, options))
 
 
-def _days(field: str) -> str:
-    """Return the days of a week's field by name, or the field itself where it is invalid."""
+def _is_valid(cron: str) -> bool:
+    fields = cron.split()
+    if len(fields) != len(FIELDS):
+        return False
     try:
-        return ", ".join(calendar.day_name[number - 1] for number in sorted(_values(field, *FIELDS[5])))
+        _require_valid(fields)
     except InputError:
-        return field
+        return False
+    return True
 
 
-def _defined(fields: Sequence[str]) -> list[tuple[str, str, int, int, dict[str, int]]]:
-    return [(field, *definition) for field, definition in zip(fields, FIELDS, strict=True)]
+def _require_valid(fields: Sequence[str]) -> None:
+    """Raise InputError that names the first of six fields that Kubeflow's cron would refuse or misread."""
+    for field, definition in zip(fields, FIELDS, strict=True):
+        _values(field, *definition)
 
 
 def _values(field: str, name: str, lowest: int, highest: int, names: dict[str, int]) -> set[int]:
