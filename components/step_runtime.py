@@ -8,11 +8,14 @@ from pathlib import Path
 from components.handover import Handover, handover
 from components.run_inputs import RunInputs, read_inputs
 from components.step_log import step_log
-from mynah.core.errors import MynahError, interrupt_on_sigterm
+from mynah.core.errors import InputError, MynahError, PlatformError, interrupt_on_sigterm
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import emit_event
-from mynah.mlflow_client.store import step_store
+from mynah.maintenance.handed_on import HandedOn
+from mynah.mlflow_client.store import Store, step_store
 from mynah.registry.forgotten_bots import refuse_forgotten_bot, refuse_forgotten_run
+from mynah.storage.run_files import parse
+from mynah.tracking.kfp_runs import start_run
 from mynah.tracking.step_run import StepRun, step_run
 
 
@@ -49,9 +52,12 @@ def steps(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[Step]
     with process(name):
         refuse_forgotten_run(step_store(), spec)  # before the log: nothing is written below an id that was erased
         with step_log(spec, kfp_run, name), handover(spec, kfp_run) as files:
-            inputs = read_inputs(spec)
-            refuse_forgotten_bot(step_store(), inputs.name)
-            yield Step(inputs, files, parent_run or _started(inputs, kfp_run))
+            with _recorded(name, spec, kfp_run, parent_run):
+                inputs = read_inputs(spec)
+            refuse_forgotten_bot(step_store(), inputs.name)  # not recorded: nothing of the bot is written again
+            with _recorded(name, spec, kfp_run, parent_run):
+                run = parent_run or _started(inputs, kfp_run)
+            yield Step(inputs, files, run)
 
 
 @contextlib.contextmanager
@@ -79,9 +85,39 @@ def _started(inputs: RunInputs, kfp_run: str) -> str:
     """Return the MLflow run of a bot in a Kubeflow run, which the first step starts; "" on a laptop that records nothing."""
     if not kfp_run:
         return ""
-    from mynah.mlflow_client.store import Store
-    from mynah.tracking.kfp_runs import start_run
     from mynah.training.recipe import build
 
     params = {"base_model": Path(inputs.base_model).name, "rules": inputs.rules, "limit": inputs.limit, "budget": inputs.budget}
     return start_run(inputs.name, kfp_run, Store.from_environment(), {**params, **build(**inputs.recipe).to_record()})
+
+
+@contextlib.contextmanager
+def _recorded(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[None]:
+    """Record an error in the input that arises before the step's own run, as that run would: Kubeflow's further attempts end with it at once.
+
+    Args:
+        name: The step.
+        spec: The reference of the run's specification.
+        kfp_run: The id of the Kubeflow run; "" on a laptop.
+        parent_run: The pipeline run's id in MLflow; "" where it is not started yet.
+    """
+    try:
+        yield
+    except InputError:
+        with contextlib.suppress(PlatformError):  # the error in the input is more informative
+            run = parent_run or _started_for_error(spec, kfp_run)
+            with step_run(name, step_store(), run):
+                raise
+        raise
+
+
+def _started_for_error(spec: str, kfp_run: str) -> str:
+    """Return the MLflow run of a bot whose specification cannot be used; "" where that does not tell the bot, or the bot was forgotten."""
+    files = parse(spec)
+    bot = HandedOn(files, kfp_run).bot() if files and kfp_run else ""
+    if not bot:
+        return ""
+    with contextlib.suppress(InputError):
+        refuse_forgotten_bot(step_store(), bot)
+        return start_run(bot, kfp_run, Store.from_environment(), {})
+    return ""

@@ -41,6 +41,7 @@ class StepRun:
         self.attempt = opened.attempt if opened else 1
         self._uri = opened.artifact_uri if opened else ""
         self._spent = opened.spent if opened else {}
+        self.price = 0.0  # US dollars per hour of this node
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; long values are truncated."""
@@ -136,7 +137,7 @@ class StepRun:
         """
         if not self._outbox:
             return
-        cost = self._spent.get(COST_TAG, 0.0) + seconds / 3600 * price_per_hour(node_kind())
+        cost = self._spent.get(COST_TAG, 0.0) + seconds / 3600 * self.price
         seconds += self._spent.get(SECONDS_TAG, 0.0)
         totals = {SECONDS_TAG: f"{seconds:.3f}", COST_TAG: f"{cost:.6f}", NODE_TAG: node_kind()}
         self._add({"do": "tags", "values": totals})
@@ -185,11 +186,11 @@ def step_run(name: str, store: Store | None, parent_id: str) -> Iterator[StepRun
     if not parent_id or not store:
         yield StepRun()
         return
-    price_per_hour(node_kind())  # report a kind without a price, or an invalid table, before the work
-    estimate([(node_kind(), 0.0)])
     opened = _open(name, store, parent_id)
     step, began, status = StepRun(Outbox(store), opened, parent_id), time.monotonic(), "FAILED"
     try:
+        step.price = price_per_hour(node_kind())  # a kind without a price, or an invalid table, is reported before the work
+        estimate([(node_kind(), 0.0)])
         with UsageMeter(step.machine):
             yield step
         status = "FINISHED"

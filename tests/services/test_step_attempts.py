@@ -11,10 +11,15 @@ import time
 import pytest
 
 from components.finish_run.step import finish_run
+from components.handover import publish_file
+from components.run_inputs import RunInputs
+from components.step_runtime import step as kubeflow_step
 from mynah.core.errors import InputError, PlatformError
 from mynah.mlflow_client.client import client
+from mynah.registry.forgotten_bots import mark_bot_forgotten
+from mynah.storage.run_files import RunFiles, new_id
 from mynah.tracking import step_errors
-from mynah.tracking.kfp_runs import start_run
+from mynah.tracking.kfp_runs import runs_of, start_run
 from mynah.tracking.open import open_store
 from mynah.tracking.runs import end_run, start_parent, steps_of
 from mynah.tracking.step_run import step_run
@@ -83,6 +88,81 @@ def test_on_a_laptop_the_next_attempt_is_a_persons(store):
     with pytest.raises(InputError):
         attempt(store, run, InputError("there is no wren.zip"))
     assert attempt(store, run)
+
+
+@pytest.fixture
+def published(bucket, s3, store, tmp_path, monkeypatch):
+    """Publish a specification in S3, with changes to its JSON; returns its reference."""
+    for name, value in {**s3.environment, "MLFLOW_TRACKING_URI": store.tracking_uri}.items():
+        monkeypatch.setenv(name, value)
+
+    def publish(**changes):
+        record = json.loads(RunInputs("wren", ["sample"], "fledgling", recipe={"preset": "tiny", "changes": {}}).to_bytes())
+        (tmp_path / "spec.json").write_text(json.dumps(record | changes))
+        return publish_file(RunFiles(bucket[1], new_id()).spec, tmp_path / "spec.json")
+
+    return publish
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("fetch", {"wings": 2}, "has the unknown field 'wings'"),  # of another version of Mynah
+        ("fetch", {"recipe": {"preset": "no-such", "changes": {}}}, "no-such"),
+        ("filter", {"wings": 2}, "has the unknown field 'wings'"),
+    ],
+)
+def test_an_error_before_the_steps_own_run_is_recorded_too_and_told(published, store, name, changes, said):
+    """The first step has no run in MLflow yet; a later one reads the specification again."""
+    run = start_run("wren", RUN, store, {}) if name == "filter" else ""
+    spec = published(**changes)
+    errors = []
+    for _ in range(3):
+        with pytest.raises(InputError) as raised, kubeflow_step(name, spec, RUN, run):
+            pytest.fail("the step worked")
+        errors.append((raised.value.problem, raised.value.fix))
+    assert said in errors[0][0]
+    assert errors == errors[:1] * 3
+    [pipeline_run] = runs_of(RUN, store)
+    step = steps_of(store, pipeline_run.info.run_id)[name]
+    assert (step.info.status, step.data.tags.get("mynah.attempts", "1")) == ("FAILED", "1")  # the others ended before they began
+    [outcome] = finish_run(RUN, store)
+    assert outcome.bot == "wren"
+    assert outcome.described.startswith(f"failed in {name}: InputError: ")
+    assert said in outcome.described
+
+
+@pytest.mark.parametrize("changes", [{}, {"wings": 2}])
+def test_the_error_of_a_forgotten_bot_is_recorded_nowhere(published, store, changes):
+    spec = published(**changes)
+    mark_bot_forgotten(store, "wren")
+    for _ in range(2):
+        with (
+            pytest.raises(InputError, match="was forgotten" if not changes else "unknown field"),
+            kubeflow_step("fetch", spec, RUN, ""),
+        ):
+            pytest.fail("the step worked")
+    assert runs_of(RUN, store) == []
+
+
+def test_an_error_that_tells_no_bot_is_still_told(published, store):
+    spec = published(name="Wren!", wings=2)
+    with pytest.raises(InputError, match="unknown field"), kubeflow_step("fetch", spec, RUN, ""):
+        pytest.fail("the step worked")
+    assert runs_of(RUN, store) == []
+
+
+def test_a_node_without_a_price_is_recorded_and_not_tried_again(store, monkeypatch):
+    run = start_run("wren", RUN, store, {})
+    monkeypatch.setenv("MYNAH_NODE_KIND", "moon")
+    for _ in range(2):
+        with pytest.raises(InputError, match="'moon' has no price"):
+            attempt(store, run)
+    monkeypatch.delenv("MYNAH_NODE_KIND")
+    with pytest.raises(InputError, match="'moon' has no price"):  # for ten minutes, as every error in the input
+        attempt(store, run)
+    [outcome] = finish_run(RUN, store)
+    assert outcome.described.startswith("failed in fetch: InputError: the node kind 'moon' has no price")
 
 
 @pytest.mark.parametrize("tag", ["", "no JSON", "[]", "[1]", '["a", "b", "c"]', "{}", "[null, 1, 2]"])
