@@ -11,7 +11,7 @@ from components.step_log import step_log
 from mynah.core.errors import InputError, MynahError, PlatformError, interrupt_on_sigterm
 from mynah.core.gc_settings import relax_gc
 from mynah.core.progress import emit_event
-from mynah.maintenance.handed_on import HandedOn
+from mynah.maintenance.handed_on import bot_of
 from mynah.mlflow_client.store import Store, step_store
 from mynah.registry.forgotten_bots import refuse_forgotten_bot, refuse_forgotten_run
 from mynah.storage.run_files import parse
@@ -114,7 +114,7 @@ def _recorded(name: str, spec: str, kfp_run: str, parent_run: str) -> Iterator[N
 def _started_for_error(spec: str, kfp_run: str) -> str:
     """Return the MLflow run of a bot whose specification cannot be used; "" where that does not tell the bot, or the bot was forgotten."""
     files = parse(spec)
-    bot = HandedOn(files, kfp_run).bot() if files and kfp_run else ""
+    bot = bot_of(files) if files and kfp_run else ""
     if not bot:
         return ""
     with contextlib.suppress(InputError):

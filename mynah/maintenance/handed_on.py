@@ -33,14 +33,8 @@ class HandedOn:
         return self.files.of(self.kfp_run)
 
     def bot(self) -> str:
-        """Read the bot's name from the run's specification; "" where it is missing or damaged. Raises PlatformError when S3 fails."""
-        with TemporaryDirectory() as scratch:
-            path = Path(scratch) / SPEC_FILE
-            try:
-                S3ArtifactStore(self.files.bucket, self.files.prefix).get(SPEC_FILE, path)
-                return str(json.loads(path.read_bytes())["name"])
-            except (InputError, ValueError, KeyError, TypeError, RecursionError):
-                return ""
+        """Read the bot's name; "" where the specification is missing or damaged. Raises PlatformError when S3 fails."""
+        return bot_of(self.files)
 
     def remove(self) -> None:
         """Remove the files; older versions of objects stay, for `mynah forget`."""
@@ -53,6 +47,18 @@ class HandedOn:
 def find_handed_on() -> Iterator[HandedOn]:
     """Yield the files of every run on a cluster; none without MYNAH_S3_BUCKET. Raises PlatformError when S3 fails."""
     bucket, found = MYNAH_S3_BUCKET.get(), dict[tuple[str, str], HandedOn]()
+    for run_id, kfp_run, changed in stored_runs(bucket):
+        if ID.fullmatch(run_id) and is_kfp_run(kfp_run):
+            each = found.setdefault((run_id, kfp_run), HandedOn(RunFiles(bucket, run_id), kfp_run))
+            each.changed = max(each.changed, changed)
+    yield from found.values()
+
+
+def stored_runs(bucket: str) -> Iterator[tuple[str, str, datetime]]:
+    """Yield each object and unfinished upload below runs/ of a bucket, by the two names after runs/ and its time; none for "".
+
+    Raises PlatformError when S3 fails.
+    """
     if not bucket:
         return
     with s3_errors(f"looking for runs in s3://{bucket}/{ROOT}"):
@@ -62,8 +68,16 @@ def find_handed_on() -> Iterator[HandedOn]:
         ):
             for page in s3_client().get_paginator(kind).paginate(Bucket=bucket, Prefix=f"{ROOT}/"):
                 for item in page.get(field, []):
-                    _, run_id, kfp_run, *_ = f"{item['Key']}//".split("/")
-                    if ID.fullmatch(run_id) and is_kfp_run(kfp_run):
-                        each = found.setdefault((run_id, kfp_run), HandedOn(RunFiles(bucket, run_id), kfp_run))
-                        each.changed = max(each.changed, item[time])
-    yield from found.values()
+                    _, run_id, part, *_ = f"{item['Key']}//".split("/")
+                    yield run_id, part, item[time]
+
+
+def bot_of(files: RunFiles) -> str:
+    """Read the bot's name from a run's specification; "" where it is missing or damaged. Raises PlatformError when S3 fails."""
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / SPEC_FILE
+        try:
+            S3ArtifactStore(files.bucket, files.prefix).get(SPEC_FILE, path)
+            return str(json.loads(path.read_bytes())["name"])
+        except (InputError, ValueError, KeyError, TypeError, RecursionError):
+            return ""

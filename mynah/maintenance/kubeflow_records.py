@@ -31,6 +31,10 @@ class KubeflowRecords(Protocol):
     def address(self) -> str:
         """The address, without credentials."""
 
+    @property
+    def lists_everything(self) -> bool:
+        """Whether `records` returns those of every namespace, not only those of one user's."""
+
     def records(self) -> Sequence[KubeflowRecord]:
         """Return all runs, archived ones too, and all schedules."""
 

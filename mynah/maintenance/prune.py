@@ -5,6 +5,7 @@ files; files that no version needs are found by the next prune. Importing mlflow
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError
 from mynah.maintenance.handed_on import HandedOn, find_handed_on
+from mynah.maintenance.kubeflow_records import KubeflowRecords
+from mynah.maintenance.submissions import unused_submissions
 from mynah.maintenance.training_states import KeptStates, find_states
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store
@@ -52,7 +55,7 @@ class PruneSettings:
 class Pruned:
     """An item that was removed, or would be."""
 
-    kind: str  # version, model, run, files or states
+    kind: str  # version, model, run, files, states or submission
     name: str
     why: str
 
@@ -67,6 +70,7 @@ def prune(
     settings: PruneSettings,
     report: Report,
     *,
+    kubeflow: KubeflowRecords | None = None,
     dry_run: bool = False,
 ) -> None:
     """Remove old versions that nothing refers to, with their files and runs.
@@ -77,15 +81,17 @@ def prune(
         names: The bots; all when empty.
         settings: What to keep.
         report: Called for each item right before its removal.
+        kubeflow: The Kubeflow whose runs and schedules may need specifications and posts in the bucket; without it, those all stay.
         dry_run: Only report.
 
     Raises:
         InputError: Something to remove lies outside the work folder of a store that lies in one.
-        PlatformError: A store or the cluster fails: what cannot be seen is not considered unused.
+        PlatformError: A store, the cluster or Kubeflow fails: what cannot be seen is not considered unused.
     """
     require_own_parts(store)
     registry = Registry(store)
-    for item, remove in _removals(registry, cluster.endpoints() if cluster else [], names, settings):
+    removals = _removals(registry, cluster.endpoints() if cluster else [], names, settings)
+    for item, remove in itertools.chain(removals, _submission_removals(store, kubeflow, settings, names)):
         report(item)
         if not dry_run:
             remove()
@@ -245,6 +251,17 @@ def _old_handed_on(store: Store, settings: PruneSettings, names: Sequence[str]) 
         bot = each.bot()
         if each.kfp_run not in running and (not names or bot in names):
             yield each, bot
+
+
+def _submission_removals(
+    store: Store, kubeflow: KubeflowRecords | None, settings: PruneSettings, names: Sequence[str]
+) -> Iterator[tuple[Pruned, Callable[[], None]]]:
+    """Yield the specification and posts of each old submission that nothing on the cluster reads again, with what removes them."""
+    for each in unused_submissions(store, kubeflow, datetime.now(UTC) - max(STATES_KEPT, timedelta(days=settings.days))):
+        bot = each.bot()
+        if not names or bot in names:
+            about = f"the specification and posts of a run of {bot or 'an unknown bot'} that is over, or was never made"
+            yield Pruned("submission", each.address, about), each.remove
 
 
 def _old_states(store: Store, names: Sequence[str]) -> Iterator[KeptStates]:

@@ -9,13 +9,16 @@ import typer
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import path_exists
 from mynah.core.progress import strip_control_chars, waiting
-from mynah.core.settings import MYNAH_KUBE_CONTEXT
+from mynah.core.settings import KF_PIPELINES_ENDPOINT, MYNAH_KUBE_CONTEXT, MYNAH_S3_BUCKET
 from mynah.mlflow_client.store import public, server_address
 from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
+from pipelines.flat_signature import flatten
+from pipelines.kubeflow.cluster_spec import Connection
 
 if TYPE_CHECKING:
     from mynah.kubernetes.cluster import Cluster
     from mynah.registry.registry import Registry
+    from pipelines.kubeflow.kept_records import KeptRecords
 
 Bot = Annotated[str, typer.Argument(help="The bot.")]
 Context = Annotated[
@@ -83,6 +86,7 @@ def rollback(name: Bot, workdir: Workdir = DEFAULT_WORKDIR, as_json: Json = Fals
     result(asdict(decision), text, as_json)
 
 
+@flatten
 def prune(
     names: Annotated[list[str] | None, typer.Argument(help="The bots; all by default.")] = None,
     keep: Annotated[int, typer.Option(min=0, help="The number of newest versions and runs to keep per bot.")] = 3,
@@ -91,9 +95,11 @@ def prune(
     no_cluster: NoCluster = False,
     dry_run: DryRun = False,
     workdir: Workdir = DEFAULT_WORKDIR,
+    *,
+    connection: Connection,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions with their files and runs, and the training states of runs that ended a week ago; never what an alias or a service uses."""
+    """Remove old versions with their files and runs, and what runs that ended a week ago left; never what an alias, a service or a schedule uses."""
     from dataclasses import asdict
 
     from mynah.maintenance.prune import Pruned, PruneSettings, prune
@@ -110,11 +116,21 @@ def prune(
 
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
-    prune(store, cluster, names or [], settings, report, dry_run=dry_run)
+    prune(store, cluster, names or [], settings, report, kubeflow=_kubeflow_of_runs(connection), dry_run=dry_run)
     if as_json:
         print_json([asdict(item) for item in removed])
     elif not removed:
         print("Nothing to remove.")
+
+
+def _kubeflow_of_runs(connection: Connection) -> "KeptRecords | None":
+    """Return the Kubeflow whose runs have files in the bucket, or None where none is named. Raises as `Kubeflow.connect`."""
+    if not MYNAH_S3_BUCKET.get() or not (connection.endpoint or KF_PIPELINES_ENDPOINT.get()):
+        return None
+    with waiting("Connecting to Kubeflow"):
+        from pipelines.kubeflow.kept_records import KeptRecords
+
+        return KeptRecords.connect(connection.endpoint, connection.namespace, connection.token_file)
 
 
 def doctor(

@@ -15,6 +15,10 @@ PAUSES = (0.0, 1.0, 3.0)  # seconds before each look: a create that took too lon
 RUN_NAME = r"pipelines\.kubeflow\.org/run_name"  # the Workflow's annotation
 
 
+class MaybeCreated(PlatformError):  # noqa: N818 - a state, not a kind of failure
+    """A create failed, and whether it made something is unknown: what the run would read must stay."""
+
+
 def create_once(create: Callable[[], str], find: Callable[[str], str], name: str, namespace: str) -> str:
     """Create a run, and return its id, also where the API failed after it made the run.
 
@@ -25,7 +29,8 @@ def create_once(create: Callable[[], str], find: Callable[[str], str], name: str
         namespace: The namespace of its Workflow, for the message; "" for Kubeflow's own.
 
     Raises:
-        PlatformError: Nothing of that name is listed, or it cannot be looked for; the message says which, and what to check.
+        PlatformError: Kubeflow refused it, and nothing was made.
+        MaybeCreated: Nothing of that name is listed, or it cannot be looked for; the message says which, and what to check.
     """
     try:
         return create()
@@ -47,13 +52,13 @@ def _look(find: Callable[[str], str], name: str, failure: PlatformError, namespa
         try:
             found = find(name)
         except PlatformError as error:
-            raise PlatformError(
+            raise MaybeCreated(
                 f"{failure.problem}; whether {name} was made cannot be looked for ({error.problem})",
                 f"Before you try again, see whether it runs: mynah runs, or {show}",
             ) from failure
         if found:
             return found
-    raise PlatformError(
+    raise MaybeCreated(
         f"{failure.problem}; nothing named {name} is listed there",
         f"See kubectl -n kubeflow logs deploy/ml-pipeline. Before you try again, see that no unlisted Workflow was made: {show}",
     ) from failure

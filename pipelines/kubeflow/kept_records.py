@@ -22,6 +22,11 @@ class KeptRecords(Kubeflow):
         """The address, without credentials."""
         return self.host
 
+    @property
+    def lists_everything(self) -> bool:
+        """Whether this is no installation that several people share, each in a namespace of their own."""
+        return not self.namespace
+
     def records(self) -> Sequence[KubeflowRecord]:
         """Return all runs, archived ones too, and all schedules, of every experiment of the namespace."""
         schedules = self._all(self._client.list_recurring_runs, "recurring_runs")

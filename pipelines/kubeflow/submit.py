@@ -4,10 +4,11 @@ Posts of this machine and each bot's specification go to Mynah's own bucket, bel
 arguments are the references of these specifications.
 """
 
+import contextlib
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,9 +19,10 @@ import yaml
 
 from components.fetch.step import fetch
 from components.handover import publish_file
-from mynah.core.errors import InputError
+from mynah.core.errors import InputError, MynahError
 from mynah.core.files import path_exists
-from mynah.core.progress import waiting
+from mynah.core.progress import notify, waiting
+from mynah.maintenance.submissions import erase_submission
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
 from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
@@ -30,6 +32,7 @@ from mynah.storage.run_files import SPEC_FILE, UPLOADS, RunFiles, new_id
 from mynah.storage.s3 import S3ArtifactStore
 from pipelines.compile import compiled
 from pipelines.kubeflow.cluster_spec import ClusterSpec
+from pipelines.kubeflow.create import MaybeCreated
 from pipelines.kubeflow.cron import kubeflow_cron
 from pipelines.run_spec import CLUSTER_BASE_MODEL, RunSpec
 
@@ -129,15 +132,40 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
     with waiting("Compiling"):
         package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
     files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]
-    sources = [_in_s3(run, own) for run, own in zip(submission.runs, files, strict=True)]
-    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-        references = list(pool.map(lambda *bot: _publish(cluster, *bot), submission.runs, sources, files))
-    with tempfile.TemporaryDirectory() as scratch, waiting("Submitting"):
+    with _taken_back_after(BaseException, files):
+        sources = [_in_s3(run, own) for run, own in zip(submission.runs, files, strict=True)]
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+            references = list(pool.map(lambda *bot: _publish(cluster, *bot), submission.runs, sources, files))
+    with (
+        tempfile.TemporaryDirectory() as scratch, waiting("Submitting"),
+        _taken_back_after(MynahError, files),  # not after an interrupt, when the request may have been sent
+    ):  # fmt: skip
         path = Path(scratch) / "pipeline.yaml"
         path.write_text(package, encoding="utf-8")
         name, arguments = submission.run_name(files), submission.arguments(references)
         options = (path, name, EXPERIMENT, arguments, cluster.service_account)
         return api.schedule(*options, kubeflow_cron(cluster.schedule)) if cluster.schedule else api.submit(*options)
+
+
+@contextlib.contextmanager
+def _taken_back_after(errors: type[BaseException], files: Sequence[RunFiles]) -> Iterator[None]:
+    """Erase what was uploaded when a block raises, but not where Kubeflow may have made the run, which reads it.
+
+    Args:
+        errors: The errors after which nothing was made.
+        files: Where the specifications and posts are.
+    """
+    try:
+        yield
+    except MaybeCreated:
+        raise
+    except errors:
+        try:
+            for each in files:
+                erase_submission(each)
+        except MynahError as error:  # the block's error is more informative
+            notify(f"what was uploaded for the run stays in {files[0].uri}: {error.problem}", "warning")
+        raise
 
 
 def _publish(cluster: ClusterSpec, run: RunSpec, sources: list[str], files: RunFiles) -> str:

@@ -6,8 +6,11 @@ import re
 import pytest
 
 from components.fetch.step import fetch
+from mynah.core.errors import StoreRefused
+from mynah.maintenance import submissions
 from mynah.storage.run_files import RunFiles, new_id, parse
 from mynah.storage.s3 import S3ArtifactStore
+from pipelines.kubeflow import create
 from tests.services.kubeflow_commands import POSTS, STEPS, refused, told
 
 
@@ -145,6 +148,69 @@ def test_posts_of_who_was_forgotten_are_not_uploaded(mynah, kubeflow, on_server,
     refused(done, 2, "forgotten")
     assert "Contents" not in client.list_objects_v2(Bucket=name)
     assert not kubeflow.runs
+
+
+def versions(client, bucket):
+    """The keys of all that is stored, older versions too."""
+    page = client.list_object_versions(Bucket=bucket)
+    return [item["Key"] for kind in ("Versions", "DeleteMarkers") for item in page.get(kind, [])]
+
+
+@pytest.mark.parametrize("kind", ["run", "fleet"])
+def test_a_submission_that_kubeflow_refuses_leaves_nothing_in_the_bucket(mynah, kubeflow, s3, bucket, csv, tmp_path, kind):
+    client, name = bucket
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    client.put_object(Bucket=name, Key="runs/00112233445566aa/spec.json", Body=b"another's")
+    kubeflow.may_only_read = True
+    (tmp_path / "fleet.yaml").write_text(
+        "".join(f"- {{name: {bot}, from: few.csv, basis: permission}}\n" for bot in ("wren", "lark"))
+    )
+    words = {
+        "run": ("submit", "--name", "wren", "--from", csv, "--basis", "permission"),
+        "fleet": ("fleet", tmp_path / "fleet.yaml"),
+    }
+    done = mynah(*words[kind], "--no-wait", "--bucket", name, **s3.environment)
+    refused(done, 3, "is not authorized")
+    assert versions(client, name) == ["runs/00112233445566aa/spec.json"]
+
+
+def test_what_a_fleet_uploaded_before_its_second_bot_failed_is_taken_back(mynah, kubeflow, s3, bucket, csv, tmp_path):
+    client, name = bucket
+    (tmp_path / "bad.csv").write_text("no,columns\n1,2\n")
+    (tmp_path / "fleet.yaml").write_text(f"- {{name: wren, from: {csv}}}\n- {{name: lark, from: bad.csv}}\n")
+    done = mynah("fleet", tmp_path / "fleet.yaml", "--basis", "permission", "--no-wait", "--bucket", name, **s3.environment)
+    refused(done, 2, "bad.csv")
+    assert versions(client, name) == []
+    assert not kubeflow.runs
+
+
+def test_what_a_run_may_read_stays_where_nobody_knows_whether_it_was_made(mynah, kubeflow, s3, bucket, csv, monkeypatch):
+    """The create fails after the Workflow was made, and the run is not listed."""
+    client, name = bucket
+    monkeypatch.setattr(create, "PAUSES", (0.0,))
+    kubeflow.create_fails_after = True
+    kubeflow.on_create = kubeflow.runs.pop
+    done = mynah(
+        "submit", "--name", "wren", "--from", csv, "--basis", "permission", "--no-wait", "--bucket", name, **s3.environment
+    )
+    refused(done, 3, "nothing named mynah-")
+    assert len(versions(client, name)) == 3
+
+
+def test_a_refused_submission_is_told_first_when_the_bucket_keeps_it(mynah, kubeflow, s3, bucket, csv, monkeypatch):
+    client, name = bucket
+
+    def denied(_):
+        raise StoreRefused("erasing: S3 refused it (AccessDenied)")
+
+    monkeypatch.setattr(submissions, "erase_version", denied)
+    kubeflow.may_only_read = True
+    done = mynah(
+        "submit", "--name", "wren", "--from", csv, "--basis", "permission", "--no-wait", "--bucket", name, **s3.environment
+    )
+    refused(done, 3, "is not authorized")
+    assert f"what was uploaded for the run stays in s3://{name}/runs/" in done.stderr
+    assert len(versions(client, name)) == 3
 
 
 def test_a_schedule_of_this_machines_files_is_refused(mynah, kubeflow, csv):
