@@ -39,7 +39,8 @@ def finetune(spec: str, kfp_run: str, parent_run: str, data: str, search: str) -
         run.params({"base_model": Path(asked.base_model).name, "start": asked.start, **recipe.to_record()})
         record = finetune_from(asked.start, asked.name, run, at.files.open(data), model, settings)
         run.params({key: record.recipe[key] for key in DERIVED})
-        run.params({key: getattr(record, key) for key in ("device", "precision", "processes", "best_epoch", "stopped_early")})
+        ran = ("device", "device_name", "kernels", "precision", "processes", "best_epoch", "stopped_early")
+        run.params({key: getattr(record, key) for key in ran})
         run.tags({"mynah.data_digest": record.data_digest, "mynah.held_out_digest": record.held_out_digest})
         speed = (
             "seconds",

@@ -36,7 +36,7 @@ from mynah.core.names import BOT_NAME
 from mynah.core.progress import progress, waiting
 from mynah.maintenance.erasers import STORED, ErasableItem, Eraser, require_erasable
 from mynah.mlflow_client.client import client, experiment, store_errors
-from mynah.mlflow_client.store import Store, public
+from mynah.mlflow_client.store import Store
 from mynah.registry.forgotten_authors import mark_forgotten
 from mynah.registry.forgotten_bots import mark_bot_forgotten, mark_runs_forgotten
 from mynah.registry.locks import alias_lock
@@ -225,7 +225,7 @@ def _require_same_database(store: Store, database: Database) -> None:
         api.delete_experiment_tag(experiment_id, key)
     if not is_same:
         raise InputError(
-            f"{public(database.url)} is not the database of {store.shown}", "Set MLFLOW_BACKEND_STORE_URI as that server has it."
+            f"{database.shown} is not the database of {store.shown}", "Set MLFLOW_BACKEND_STORE_URI as that server has it."
         )
 
 

@@ -13,7 +13,7 @@ from components.forget.uploads import bucket_of_uploads
 from mynah.core.progress import notify
 from mynah.core.settings import KF_PIPELINES_ARTIFACTS
 from mynah.core.walking import leads_out, listed, walk
-from mynah.mlflow_client.store import ARTIFACTS, Store, public
+from mynah.mlflow_client.store import ARTIFACTS, Store
 from mynah.storage.work_folder import file_path, path_in
 from mynah.tracking.database import Database
 from mynah.tracking.moved_folder import left_behind
@@ -95,7 +95,7 @@ def report_unsearched(subject: Subject, store: Store, database: Database, invent
 def searched(store: Store, database: Database, reach: Reach) -> list[str]:
     """Return the places that were searched, for the receipt."""
     return [
-        store.shown, public(database.url), "the artifact store of each run and model", f"{SEARCHED}{store.folder}",
+        store.shown, database.shown, "the artifact store of each run and model", f"{SEARCHED}{store.folder}",
         f"the cluster {reach.cluster.host}" if reach.cluster else "no cluster",
         f"the runs and schedules of Kubeflow Pipelines at {reach.kubeflow.address}" if reach.kubeflow else "no Kubeflow Pipelines",
         f"Kubeflow's object store {KF_PIPELINES_ARTIFACTS.get()}" if KF_PIPELINES_ARTIFACTS.get() else "no object store of Kubeflow",

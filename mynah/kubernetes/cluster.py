@@ -215,6 +215,34 @@ class Cluster:
             response = self._client.call_api(path, method, **request, **options, _request_timeout=(CONNECT, read))
             return str(response.data.decode("utf-8", "replace"))
 
+    def web_socket(self, path: str, query: tuple[tuple[str, str], ...], rule: str) -> Any:  # noqa: ANN401 - websocket-client's
+        """Open a WebSocket, as streams such as port-forwards are.
+
+        Args:
+            path: The API path.
+            query: Query parameters.
+            rule: The RBAC rule that an error about permissions names.
+
+        Raises:
+            PlatformError: The server does not respond, has no such object, or denies the request.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream.ws_client import create_websocket, get_websocket_url
+        from websocket import WebSocketBadStatusException, WebSocketException
+
+        configuration = self._client.configuration  # of a server that responds
+        token = configuration.get_api_key_with_prefix("authorization")
+        address = get_websocket_url(f"{configuration.host}{path}", query)
+        with api_errors(self.host, rule):
+            try:
+                return create_websocket(configuration, address, {"authorization": token} if token else {})
+            except WebSocketBadStatusException as error:
+                refused = ApiException(status=error.status_code, reason=error.status_message)
+                refused.body = error.resp_body
+                raise refused from error
+            except WebSocketException as error:
+                raise ApiException(status=0, reason=str(error)) from error
+
     def kinds(self, group: str, version: str) -> set[str]:
         """Return the plural names of the kinds of an API group, such as {"inferenceservices"}; empty when the group does not exist."""
         listing = self.call("GET", f"/apis/{group}/{version}", rule=f"{{nonResourceURLs: [/apis/{group}/*], verbs: [get]}}")

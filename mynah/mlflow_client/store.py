@@ -5,7 +5,7 @@ permanent erasure) and MLFLOW_ARTIFACTS_DESTINATION (the bucket behind a server 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mynah.core.errors import InputError
@@ -21,12 +21,21 @@ BOT_TAG = "mynah.bot"  # the bot of a pipeline run; also marks Mynah's registere
 
 
 @dataclass(frozen=True, slots=True)
+class BackendStore:
+    """The database of an MLflow server."""
+
+    url: str = field(repr=False)  # SQLAlchemy's, with the password
+    shown: str  # for messages and receipts
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """Where MLflow stores runs and their files."""
 
     tracking_uri: str
     artifact_root: str = ""  # "" for the server's default
     folder: Path | None = None  # the work folder, for caches and files of this machine; None in a pod
+    backend: BackendStore | None = None  # a server's database, where it was found otherwise than in MLFLOW_BACKEND_STORE_URI
 
     @classmethod
     def in_folder(cls, workdir: Path) -> "Store":
@@ -53,7 +62,14 @@ class Store:
     @property
     def database(self) -> str:
         """SQLAlchemy's URL of the database itself; "" where unknown."""
+        if self.backend:
+            return self.backend.url
         return MLFLOW_BACKEND_STORE_URI.get() if self.is_server else self.tracking_uri
+
+    @property
+    def database_shown(self) -> str:
+        """The database without a password."""
+        return self.backend.shown if self.backend else public(self.database)
 
     @property
     def shown(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.wait_for_server import ServerWait, when_reachable
-from mynah.mlflow_client.store import Store, public, scrub
+from mynah.mlflow_client.store import Store, scrub
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData, Table
@@ -31,9 +31,10 @@ class Database:
         if not store.database:
             raise InputError(
                 f"{store.shown} is a server, and finding and erasing all rows needs its database",
-                "Set MLFLOW_BACKEND_STORE_URI to the server's own value (postgresql+psycopg2://…).",
+                "Name the cluster that it runs in with --context, or set MLFLOW_BACKEND_STORE_URI to the server's own value "
+                "(postgresql+psycopg2://…).",
             )
-        self.url = store.database
+        self.url, self.shown = store.database, store.database_shown
 
     @functools.cached_property
     def _engine(self) -> "Engine":
@@ -49,7 +50,7 @@ class Database:
                 f"MLFLOW_BACKEND_STORE_URI is not a database URL ({type(error).__name__})",
                 "Set it to the server's own value: postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE",
             ) from error
-        wait = ServerWait(f"the database {public(self.url)}")
+        wait = ServerWait(f"the database {self.shown}")
 
         def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's own
             return when_reachable(lambda: dialect.connect(*arguments, **options), wait)
@@ -75,7 +76,7 @@ class Database:
         except SQLAlchemyError as error:
             cause = scrub(str(error).strip().split("\n")[0])[:200]
             raise PlatformError(
-                f"the database {public(self.url)} failed: {cause}", "Is it running, and may this user read and delete there?"
+                f"the database {self.shown} failed: {cause}", "Is it running, and may this user read and delete there?"
             ) from error
 
     def close(self) -> None:
@@ -167,7 +168,7 @@ class Database:
 
     def _table(self, name: str) -> "Table":
         if name not in self._schema.tables:
-            raise PlatformError(f"{public(self.url)} has no table {name!r}", "Is it MLflow's database, and upgraded?")
+            raise PlatformError(f"{self.shown} has no table {name!r}", "Is it MLflow's database, and upgraded?")
         return self._schema.tables[name]
 
     def _of(self, columns: Sequence[str], value: str) -> "list[tuple[Table, ColumnElement[bool]]]":

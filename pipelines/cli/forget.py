@@ -1,8 +1,9 @@
 """The commands about forgetting: forget, receipt, remember."""
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from components.forget.shared_runs import RemainingPosts
     from components.forget.subject import Subject
     from components.forget.summary import Forgotten
+    from mynah.kubernetes.cluster import Cluster
+    from mynah.mlflow_client.store import Store
     from pipelines.kubeflow.kept_records import KeptRecords
 
 
@@ -139,10 +142,25 @@ def forget(
     with waiting("Opening the registry"):
         store = open_store(existing(workdir))
     confirm = None if yes else confirmed(store.folder, as_json)
-    done = preview(parsed, store, reach) if dry_run else forget(parsed, store, reach, cast(Blends, blends), receipt, confirm)
+    with _with_backend(store, cluster) as store:
+        done = preview(parsed, store, reach) if dry_run else forget(parsed, store, reach, cast(Blends, blends), receipt, confirm)
     _show(done, store.folder, as_json)
     for rest in done.retrain:
         run_again(rest, workdir, as_json)
+
+
+@contextmanager
+def _with_backend(store: "Store", cluster: "Cluster | None") -> "Iterator[Store]":
+    """Yield a server's store with its database, which the cluster tells and reaches where MLFLOW_BACKEND_STORE_URI is not set."""
+    if not store.is_server or store.database or not cluster:
+        yield store
+        return
+    from mynah.kubernetes.backend_store import reached_backend
+
+    with ExitStack() as stack:
+        with waiting("Reaching the database of MLflow"):
+            backend = stack.enter_context(reached_backend(cluster))
+        yield replace(store, backend=backend)
 
 
 def _kubeflow(connection: Connection) -> "KeptRecords | None":
@@ -199,9 +217,10 @@ def receipt(
     record = receipts.read(file)
     items, back = receipts.items(record), list[ErasableItem]()
     is_in_kubeflow = any(item.kind in (RUN, SCHEDULE) for item in items)
-    reach = Reach(named_cluster(context), _kubeflow(connection) if is_in_kubeflow else None)
-    with waiting("Searching all stores"):
-        check(record, items, open_store(existing(workdir)), reach, back.append)
+    cluster = named_cluster(context)
+    reach = Reach(cluster, _kubeflow(connection) if is_in_kubeflow else None)
+    with _with_backend(open_store(existing(workdir)), cluster) as store, waiting("Searching all stores"):
+        check(record, items, store, reach, back.append)
     checked = {
         "subject": str(record["subject"]), "finished": str(record["finished"]), "key": receipts.fingerprint(record),
         "items": len(items), "back": [f"{item.kind} {item.address}" for item in back],

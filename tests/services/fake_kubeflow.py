@@ -112,7 +112,9 @@ class FakeKubeflow(HttpFake):
             raise Refusal(403, 7, "User 'ann' is not authorized with reason:  (request: namespace:other verb:list)")
         if self.may_only_read and method != "GET":
             raise Refusal(
-                403, 7, f"User 'ann' is not authorized with reason: RBAC denied (request: {kind} {names[0]} {verb or method})"
+                403,
+                7,
+                f"User 'ann' is not authorized with reason: RBAC denied (request: {' '.join([kind, *names[:1], verb or method])})",
             )
         return 200, getattr(self, f"_{kind}")(method, names, verb, query, body)
 

@@ -19,6 +19,7 @@ import socket
 import ssl
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import fake_port_forward
 import yaml
 from fake_kubernetes_objects import LEASES, KubernetesObjects, Refusal
 
@@ -45,6 +46,8 @@ class FakeKubernetes(KubernetesObjects, HttpFake):
         self.forbidden = set()  # (verb, kind)
         self.reactions = []  # what controllers do: called before each answer
         self.proxy = None  # (namespace, service, method, path, headers, body) to (code, object): a Service behind services/proxy
+        self.ports = {}  # (namespace, pod, port) to (HOST, PORT), or None where nothing listens: what port-forwards reach
+        self.pings = False  # it pings while it forwards
         self.logs = {}  # (namespace, pod, container) to text
         self.token = TOKEN
         self.instead = None  # (code, headers, body): what it answers to everything
@@ -52,12 +55,27 @@ class FakeKubernetes(KubernetesObjects, HttpFake):
         self.calls = []  # (verb, path with query)
 
     def handle(self, handler):
+        if handler.headers.get("Upgrade", "").lower() == "websocket":
+            self._upgrade(handler)
+            return
         if not self.answers_to_lose:
             super().handle(handler)
             return
         self.answers_to_lose -= 1
         self.answer_to(handler.read_request())
         handler.close_connection = True
+
+    def _upgrade(self, handler):
+        """Forward a port, or answer as to any request that is refused."""
+        request = handler.read_request()
+        self.requests.append(request)
+        answer = self.answer_to(request)
+        if answer.status != 101:
+            handler.send(answer)
+            return
+        found = PATH.fullmatch(request.path)
+        port = int(request.query["ports"])
+        fake_port_forward.serve(handler, port, self.ports.get((found["namespace"], found["name"], port)), pings=self.pings)
 
     def respond(self, request):
         if self.instead:
@@ -122,6 +140,9 @@ class FakeKubernetes(KubernetesObjects, HttpFake):
         self._authorize(verb if part != "proxy" else "create", f"{kind}/{part.partition('/')[0]}", namespace)
         if kind == "services" and self.proxy:
             return self.proxy(namespace, name, method, part.removeprefix("proxy"), headers, body)
+        if (kind, part) == ("pods", "portforward"):
+            self.found(key)
+            return 101, b""
         if (kind, part) == ("pods", "log"):
             self.found(key)
             said = self.logs.get((namespace, name, query["container"]), "")

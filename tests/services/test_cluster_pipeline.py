@@ -26,6 +26,7 @@ from mynah.tracking.kfp_runs import SKIPPED_TAG, start_run
 from mynah.tracking.open import open_store
 from mynah.tracking.runs import steps_of
 from mynah.tracking.step_run import step_run
+from mynah.training.training_record import TrainingRecord
 from tests.services.cluster_runs import keys_of, run_pipeline
 from tests.services.kubeflow_commands import POSTS
 
@@ -143,7 +144,13 @@ def test_nothing_that_a_person_named_or_wrote_goes_through_kubeflow(mynah, kubef
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
     store, [run] = bot_runs(CANARY)
     assert (run.info.status, run.data.tags["mynah.version"]) == ("FINISHED", "1")
-    assert set(steps_of(store, run.info.run_id)) == {"fetch", "filter", "finetune", "evaluate", "card", "register", "promote"}
+    steps = steps_of(store, run.info.run_id)
+    assert set(steps) == {"fetch", "filter", "finetune", "evaluate", "card", "register", "promote"}
+    record = TrainingRecord.read(Registry(store).checkpoint(Registry(store).bot(CANARY).versions[0]))
+    params = steps["finetune"].data.params
+    assert (params["device"], params["device_name"], params["kernels"]) == (record.device, record.device_name, record.kernels)
+    assert params["device_name"]
+    assert params["kernels"]
     assert Registry(store).bot(CANARY).versions[0].tags["mynah.promotion"] == run.data.tags["mynah.promotion"]
     kubeflows = json.dumps([kubeflow.runs, kubeflow.experiments], ensure_ascii=False).encode() + below(tmp_path / "root")
     assert CANARY.encode() not in kubeflows

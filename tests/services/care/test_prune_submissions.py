@@ -8,7 +8,8 @@ import pytest
 
 from mynah.core.errors import PlatformError
 from mynah.maintenance import prune as pruning
-from mynah.mlflow_client.store import Store
+from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.registry.registry import Registry
 from mynah.tracking.kfp_runs import start_run
 from mynah.tracking.runs import end_run
 from tests.services.cluster_files import ClusterFiles
@@ -72,7 +73,10 @@ def test_what_ended_or_was_never_made_goes_and_what_is_read_again_stays(cluster,
 def test_only_the_bots_that_are_named(cluster, prune):
     cluster.submitted("one")
     cluster.submitted("other")
+    registered = Registry(Store.from_environment()).client
+    registered.create_registered_model("other", tags={BOT_TAG: "other"})
     assert removed(prune("other", "--json")) == {address(cluster, "other")}
+    registered.delete_registered_model("other")
 
 
 def test_young_ones_stay(cluster, prune, monkeypatch):
