@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pipelines.kubeflow.pods import Pod, pods_of
 from tests.cluster.asked import LAPTOP, PREFIX, Asked
@@ -76,15 +75,15 @@ class Story:
         return self.ways[service]
 
     def use_the_servers(self) -> None:
-        """Ways to all that a person's own machine needs, and the environment that names them, for `mynah`."""
-        user, password, database = self.secret("mynah-postgres", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+        """Ways to all that a person's own machine needs, and the environment that names them, for `mynah`.
+
+        Not MLflow's database: `mynah forget --context` finds and reaches it by itself.
+        """
         key, secret_key = self.secret("mynah-s3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         settings = self.installed_settings()
-        postgres = self.reach(BOTS, "postgres", 5432)
         self.commands.environment |= {
             "KF_PIPELINES_ENDPOINT": f"http://{self.reach(KUBEFLOW, 'ml-pipeline', 8888)}",
             "MLFLOW_TRACKING_URI": f"http://{self.reach(BOTS, 'mlflow', 5000, MLFLOW_PORT)}",
-            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{quote(user, '')}:{quote(password, '')}@{postgres}/{database}",
             "AWS_ENDPOINT_URL_S3": f"http://{self.reach(BOTS, 's3', 8333)}",
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret_key,
