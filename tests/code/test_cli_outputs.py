@@ -27,7 +27,7 @@ READ_ONLY = {
     ("run", "recipe"), ("sweep", "recipe"), ("submit", "recipe"), ("submit", "images"), ("submit", "token_file"), ("fleet", "recipe"),
     ("fleet", "images"), ("fleet", "file"), ("fleet", "token_file"), ("runs", "token_file"), ("logs", "token_file"), ("cancel", "token_file"),
     ("schedules pause", "token_file"), ("schedules resume", "token_file"), ("schedules remove", "token_file"),
-    ("forget", "token_file"), ("receipt", "token_file"),
+    ("forget", "token_file"), ("prune", "token_file"), ("receipt", "token_file"),
     ("register", "model"), ("register", "data"), ("register", "report"), ("register", "card_folder"), ("publish", "license_text"),
     ("receipt", "file"), ("serve", "model_dir"), ("serve", "keys"),
 }  # fmt: skip
