@@ -15,7 +15,7 @@ from components.finetune.derived_settings import BYTES_PER_WEIGHT
 from mynah.models.architecture import SUPPORTED
 from mynah.models.base_models import FLEDGLING_FOLDER, resolve
 from mynah.models.catalogue import catalogue, find, largest_that_fits, licenses
-from mynah.models.checkpoint import end_token
+from mynah.models.checkpoint_files import end_token
 from mynah.models.licenses import license_files, license_of
 from tests.http_fake import HttpFake
 
