@@ -10,11 +10,11 @@ import yaml
 from components.card.inputs import PROMPT, CardInputs
 from components.card.urls import CardUrls
 from mynah.core.errors import InputError
+from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import HUB_NAME
 from mynah.models.catalogue import find, licenses
 from mynah.models.metric_definitions import METRICS
 from mynah.tracking.energy import Energy
-from mynah.training.base_model_record import BaseModelRecord
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -14,7 +14,7 @@ from components.export.modelfile import modelfile
 from mynah.core.errors import InputError
 from mynah.core.files import atomic_folder, refuse_foreign_folder, require_space, write_text
 from mynah.mlflow_client.store import Store, work_folders
-from mynah.models.checkpoint import weight_files
+from mynah.models.checkpoint_files import weight_files
 from mynah.models.licenses import UNKNOWN, license_of
 from mynah.registry.card_files import README_FILE
 from mynah.registry.published_copies import is_publishable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.filter.escapes import unescape
 from mynah.data import personal_data
 from mynah.data.posts import Entity, Post
-from mynah.models.checkpoint import END_OF_TEXT
+from mynah.models.checkpoint_files import END_OF_TEXT
 
 if TYPE_CHECKING:
     from ftfy import TextFixerConfig

@@ -34,10 +34,11 @@ from mynah.data.datasets import HELD_OUT_FILE, TRAIN_FILE, read_by_author
 from mynah.data.scripts import write_scripts
 from mynah.data.verbatim_filter import write_bloom
 from mynah.models import canaries, checkpoint
+from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import BaseModel, named_path, resolve
-from mynah.models.checkpoint import Checkpoint, weight_files
+from mynah.models.checkpoint import Checkpoint
+from mynah.models.checkpoint_files import weight_files
 from mynah.models.licenses import license_files
-from mynah.training.base_model_record import BaseModelRecord
 from mynah.training.recipe import Recipe
 from mynah.training.state_store import States, state_folders
 from mynah.training.training_record import STEPS_FILE, CanariesRecord, TrainingRecord

@@ -218,6 +218,9 @@ MYNAH_BASE_MODEL = _text(
     "MYNAH_BASE_MODEL", "The base model of runs on this machine, where --base-model names none", COMMANDS_AND_STEPS,
     default_is="`smollm2` where its package is installed, else `fledgling`",
 )
+MYNAH_BASES = _path(
+    "MYNAH_BASES", "A folder of base models for adapters, each in a folder named by the digest of its weights", EVERYWHERE,
+)
 MYNAH_KERNELS = _text(
     "MYNAH_KERNELS", "The kernels that the decoder computes with, such as `onednn-fp32` (docs/platforms.md)", EVERYWHERE,
     default_is="the best of this machine",

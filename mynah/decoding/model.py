@@ -17,7 +17,8 @@ from mynah.decoding.kernels import FREE_CORES, THREADS, Kernels, Linear, chosen
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
 from mynah.decoding.weights import BlockWeights, Norm, Weights
 from mynah.models.architecture import Architecture, read_architecture
-from mynah.models.checkpoint import check_folder, end_token
+from mynah.models.checkpoint import check_folder
+from mynah.models.checkpoint_files import end_token
 from mynah.models.rotary import Rotary
 
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mynah.core.errors import InputError
-from mynah.models.checkpoint import END_OF_TEXT
+from mynah.models.checkpoint_files import END_OF_TEXT
 
 if TYPE_CHECKING:
     import tokenizers

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mynah.core.errors import InputError
 from mynah.models.architecture import Architecture
-from mynah.models.checkpoint import weight_files
+from mynah.models.checkpoint_files import weight_files
 
 Affine = tuple[Tensor, Tensor]  # weight fp32 [out, in], bias fp32 [out]
 Norm = tuple[Tensor, Tensor | None]  # weight and bias, fp32 [width] each; a root-mean-square norm has no bias

@@ -11,7 +11,7 @@ from mynah.core.files import digest
 from mynah.models import catalogue
 from mynah.models.catalogue import FLEDGLING as FLEDGLING
 from mynah.models.catalogue import CatalogueEntry
-from mynah.models.checkpoint import check_folder, weight_files
+from mynah.models.checkpoint_files import check_full, weight_files
 from mynah.models.licenses import UNKNOWN, license_of
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ def hub_folder(name: str) -> Path | None:
         return None
     try:
         folder = Path(snapshot_download(name, allow_patterns=FILE_PATTERNS, local_files_only=True))
-        check_folder(folder)
+        check_full(folder)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, InputError):
         return None
     return folder
 
 
 def _require_checkpoint(base_model: BaseModel) -> BaseModel:
-    check_folder(base_model.folder)
+    check_full(base_model.folder)
     return base_model
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mynah.core.files import write_json
 from mynah.core.json_reader import JsonField
-from mynah.training.base_model_record import BaseModelRecord
+from mynah.models.base_model_record import BaseModelRecord
 
 TRAINING_FILE = "training.json"  # in a folder that `mynah finetune` wrote
 STEPS_FILE = "steps.jsonl"  # beside it: metrics of each step

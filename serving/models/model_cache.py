@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
-from mynah.models.checkpoint import weight_files
+from mynah.models.checkpoint_files import weight_files
 from serving.engine.errors import ModelTooLarge, ModelUnavailable, NoRoom
 from serving.models import malloc
 from serving.models.address import Key

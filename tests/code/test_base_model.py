@@ -11,6 +11,9 @@ import pytest
 from mynah.core.errors import InputError
 from mynah.models import checkpoint
 from mynah.models.base_models import FLEDGLING_FOLDER, resolve
+from mynah.models.checkpoint_files import weight_files
+
+pytestmark = pytest.mark.slow  # loads models by transformers, which takes seconds to import
 
 
 def spoilt(tiny_checkpoint, tmp_path, what):
@@ -179,7 +182,7 @@ def test_what_macos_puts_beside_files_is_no_weights(tiny_checkpoint, tmp_path):
     before = resolve(str(folder)).weights_digest
     (folder / "._model.safetensors").write_bytes(b"\0\5\x16\7")
     assert resolve(str(folder)).weights_digest == before
-    assert checkpoint.weight_files(folder) == [folder / "model.safetensors"]
+    assert weight_files(folder) == [folder / "model.safetensors"]
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"has no \*\.safetensors weights"):
         checkpoint.check_folder(folder)

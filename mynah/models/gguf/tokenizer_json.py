@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mynah.core.errors import InputError
-from mynah.models.checkpoint import END_OF_TEXT
+from mynah.models.checkpoint_files import END_OF_TEXT
 from mynah.models.gguf.tokens import PRE_TOKENIZERS, Json, Kind, Vocabulary
 
 BLANK = "▁"  # of SentencePiece (Kudo & Richardson 2018, https://arxiv.org/abs/1808.06226)

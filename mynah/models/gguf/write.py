@@ -14,7 +14,8 @@ from gguf import GGMLQuantizationType as Quantisation
 
 from mynah.core.errors import InputError
 from mynah.models.architecture import Architecture, read_architecture
-from mynah.models.checkpoint import check_folder, end_token, weight_files
+from mynah.models.checkpoint import check_folder
+from mynah.models.checkpoint_files import end_token, weight_files
 from mynah.models.gguf.config import GEMMA_27B_LAYERS, GEMMA_LOCAL_THETA, GEMMA_PATTERN, rope_divisors
 from mynah.models.gguf.families import GGUF_NAME_OF, LLAMA3_SCALING, ROPE_FACTORS, Array, TensorName, tensor_names, to_gguf
 from mynah.models.gguf.tokenizer_json import load_tokenizer_json, vocabulary_of
