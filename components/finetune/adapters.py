@@ -90,7 +90,7 @@ class Adapters:
 
 
 def read_start(folder: Path, base: BaseModel, of: Architecture, recipe: Recipe) -> Matrices:
-    """Return the matrices of an adapter to go on from.
+    """Return the matrices of an adapter to go on from, B multiplied by its scale over that of `Adapters`.
 
     Args:
         folder: the adapter's.
@@ -101,8 +101,9 @@ def read_start(folder: Path, base: BaseModel, of: Architecture, recipe: Recipe) 
     Raises:
         InputError: it is broken, of another rank, or belongs to another base model.
     """
-    rank, owner = check_adapter(folder).rank, read_base(folder)
-    if rank != recipe.lora_rank:
+    config, owner = check_adapter(folder), read_base(folder)
+    if config.rank != recipe.lora_rank:
+        rank = config.rank
         raise InputError(f"the adapter in {folder} has rank {rank}, and the recipe {recipe.lora_rank}", f"Set lora_rank={rank}.")
     if owner.digest != base.weights_digest:
         raise InputError(
@@ -110,7 +111,7 @@ def read_start(folder: Path, base: BaseModel, of: Architecture, recipe: Recipe) 
             f"{base.weights_digest[:12]}…",
             "Name the base model that it was trained on.",
         )
-    return read_adapter(folder, of)
+    return {place: (a, b * (config.scale / ALPHA_PER_RANK)) for place, (a, b) in read_adapter(folder, of).items()}
 
 
 def start_digest(folder: Path) -> str:

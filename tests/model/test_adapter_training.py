@@ -1,12 +1,18 @@
-"""Training of adapters: our own forward pass computes what peft computes, for every architecture."""
+"""Training of adapters: our own forward pass computes what peft computes, for every architecture; it resumes, and says what it needs."""
 
 import pytest
 import torch
 from small_models import MODELS, make_small
 
+from components.finetune import base_memory
 from components.finetune.data_packing import pack
 from components.finetune.derived_settings import derive
 from components.finetune.forward import TrainingForward
+from components.finetune.settings import FinetuneSettings
+from components.finetune.step import finetune
+from mynah.core.errors import InputError
+from mynah.models.adapter import WEIGHTS_FILE
+from mynah.models.base_models import resolve
 from mynah.models.checkpoint import load
 from mynah.models.scoring import token_rows
 from mynah.training.recipe import build
@@ -57,3 +63,34 @@ def test_nothing_but_adapters_gets_a_gradient(tmp_path):
     with_gradient = {name for name, weight in checkpoint.model.named_parameters() if weight.grad is not None}
     assert with_gradient == {name for name in forward.trainable() if "lora_" in name}
     assert len(with_gradient) == 2 * 7 * checkpoint.architecture.layers
+
+
+def test_an_interrupted_adapter_resumes_and_ends_the_same_to_the_bit(data, tmp_path):
+    base = make_small("llama", tmp_path / "base")
+    recipe = build("default", {"epochs": 2, "lora_rank": 4, "learning_rate": 1e-2, "batch_tokens": 256})
+    finetune(data, tmp_path / "whole", FinetuneSettings(str(base), recipe))
+
+    def interrupt(step, _metrics):
+        if step == 30:
+            raise KeyboardInterrupt
+
+    kept = FinetuneSettings(str(base), recipe, None, str(tmp_path / "states"), 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(data, tmp_path / "resumed", kept, interrupt)
+    [state] = (tmp_path / "states").glob("*/step-000029/state.safetensors")
+    assert state.stat().st_size < (base / "model.safetensors").stat().st_size  # the frozen weights are not in it
+    record = finetune(data, tmp_path / "resumed", kept)
+    assert record.resumed_at
+    assert (tmp_path / "resumed" / WEIGHTS_FILE).read_bytes() == (tmp_path / "whole" / WEIGHTS_FILE).read_bytes()
+
+
+def test_the_memory_that_adapters_need_is_that_of_frozen_weights(tmp_path, monkeypatch):
+    base = resolve(str(make_small("llama", tmp_path / "base")))
+    weights = sum(weight.numel() for weight in load(base.folder).model.parameters() if weight.ndim > 1)
+    monkeypatch.setattr(base_memory, "free_memory", lambda: 5 * weights)  # bytes
+    base_memory.require_memory(base, build("default", {"lora_rank": 2}))
+    with pytest.raises(InputError, match="training it takes at least") as refused:
+        base_memory.require_memory(base, build("default", {}))
+    assert "or adapters: --set lora_rank=8" in refused.value.fix
+    with pytest.raises(InputError):
+        base_memory.require_memory(base, build("default", {"lora_rank": 64}))
