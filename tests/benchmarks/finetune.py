@@ -183,7 +183,7 @@ def middle(rounds: Sequence[dict[str, Any]], key: str) -> float:
 
 def speed(folder: Path) -> None:
     """Tokens a second, memory, and how near to the bound: in the precision that this machine trains in, and in fp32."""
-    from components.finetune.trainer import computes_in_bf16
+    from components.finetune.device import computes_in_bf16
 
     data, base = posts(folder, POSTS), make_gpt2(folder / "gpt2")
     sides: dict[str, tuple[Any, ...]] = {
@@ -225,7 +225,7 @@ def speed(folder: Path) -> None:
 
 def smollm2(folder: Path) -> None:
     """SmolLM2-135M beside Trainer as its options allow, in the precision that this machine trains in, and the share of the bound."""
-    from components.finetune.trainer import computes_in_bf16
+    from components.finetune.device import computes_in_bf16
     from mynah.models.base_models import resolve
 
     data, base = posts(folder, POSTS), resolve("smollm2").folder
