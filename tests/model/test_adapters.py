@@ -100,7 +100,7 @@ def test_merging_writes_a_checkpoint_that_needs_neither(trained, data, tmp_path)
 
 
 def test_training_merges_where_it_is_asked_to(trained, data, tmp_path):
-    base, folder, record = trained
+    base, _, record = trained
     merged = finetune(data, tmp_path / "model", FinetuneSettings(str(base), build("default", SETS | {"merge": True})))
     assert merged.best_loss == pytest.approx(record.best_loss, abs=1e-6)
     assert not (tmp_path / "model" / WEIGHTS_FILE).exists()
@@ -119,7 +119,9 @@ def test_an_export_is_merged(trained, tmp_path):
     again = checkpoint.load(resolve(str(tmp_path / "gguf" / "wren.gguf")).folder).model.state_dict()
     for name in again:
         assert torch.allclose(again[name], expected[name], atol=1e-2)  # f16
-    assert not all(torch.allclose(again[name], each, atol=1e-2) for name, each in checkpoint.load(base).model.state_dict().items())
+    assert not all(
+        torch.allclose(again[name], each, atol=1e-2) for name, each in checkpoint.load(base).model.state_dict().items()
+    )
 
 
 def rewrite(folder, change):
@@ -203,8 +205,7 @@ def test_broken_folders_are_refused(broken, damage, said):
     assert refused.value.fix
 
 
-def test_a_base_model_that_is_gone_is_named(trained, broken, tmp_path):
-    base, *_ = trained
+def test_a_base_model_that_is_gone_is_named(broken, tmp_path):
     set_config(broken, CONFIG_FILE, base_model_name_or_path=str(tmp_path / "gone"))
     with pytest.raises(InputError, match="belongs to the base model base with the digest"):
         checkpoint.load(broken)
