@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.fetch.s3_sources import UPLOADS_TAG, uploads_of
 from components.fetch.x.api_pages import pages_copy_uri, pages_file
+from components.forget.bases import addresses_of_bases, bases_of_models, cached_bases
 from components.forget.in_kubeflow import InKubeflow, Traces, find_in_kubeflow
 from components.forget.local_files import holds_author, kfp_caches
 from components.forget.reach import Reach, uses_kubeflow
@@ -84,7 +85,8 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
     versions = _versions(subject, runs, database)
     bots = _whole_bots(subject, runs, versions, database)
     models = sorted({model for run in runs for model in run.models})
-    artifact_uris = list(dict.fromkeys(uri for run in runs for uri in run.artifact_uris))
+    bases = bases_of_models(models, database)
+    artifact_uris = [*dict.fromkeys(uri for run in runs for uri in run.artifact_uris), *addresses_of_bases(bases, store)]
     uploads = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
     folders = read_run_folders(bucket_of_uploads())
     bots_of_runs: dict[str, set[str]] = {}
@@ -103,6 +105,7 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
         *(item for folder in theirs for item in folder.items()),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
+        *(cached_bases(bases, store) if store.folder else ()),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
