@@ -33,6 +33,6 @@ def addresses_of_bases(digests: Collection[str], store: Store) -> list[str]:
 def cached_bases(digests: Collection[str], store: Store) -> Iterator[ErasableItem]:
     """Yield the copies of base models on this machine."""
     folder = cache_folder(store) / BASES_FOLDER
-    for digest in digests:
+    for digest in digests if store.folder else ():
         for path in (folder / digest, Path(f"{folder / digest}.lock")):
             yield from file_items(path)

@@ -33,6 +33,8 @@ from mynah.tracking.database import Database
 from mynah.tracking.kfp_runs import KFP_RUN_TAG, is_kfp_run
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG, STEP_TAG
 
+DELETED = "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
+
 
 @dataclass(slots=True)
 class PipelineRun:
@@ -105,7 +107,7 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
         *(item for folder in theirs for item in folder.items()),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
-        *(cached_bases(bases, store) if store.folder else ()),
+        *cached_bases(bases, store),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
@@ -206,14 +208,8 @@ def _whole_bots(subject: Subject, runs: Iterable[PipelineRun], versions: list[st
     )
     registered = [str(row["name"]) for row in database.rows("registered_models", "name", sorted(touched))]
     rows = database.rows("model_versions", "name", registered)
-    remaining = {
-        str(row["name"]) for row in rows if f"{row['name']}/{row['version']}" not in versions and _is_active(row["current_stage"])
-    }
-    return sorted(set(registered) - remaining)
-
-
-def _is_active(stage: object) -> bool:
-    return stage != "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
+    left = [row for row in rows if f"{row['name']}/{row['version']}" not in versions and row["current_stage"] != DELETED]
+    return sorted(set(registered) - {str(row["name"]) for row in left})
 
 
 def _published(versions: list[str], database: Database) -> Iterator[ErasableItem]:

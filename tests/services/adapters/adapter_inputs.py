@@ -41,3 +41,22 @@ def make_adapter_outputs(folder: Path, base: Path, author: str = "ann", seed: in
     training |= {"base_model": record.to_record(), "versions": training["versions"] | {"peft": version("peft")}}
     (outputs / "model" / "training.json").write_text(json.dumps(training))
     return outputs
+
+
+def greedy(model, tokenizer) -> str:
+    """What a model writes first without chance, in words of its tokenizer."""
+    import torch
+
+    ids = tokenizer("My dream", return_tensors="pt").input_ids
+    with torch.no_grad():
+        written = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+    return str(tokenizer.decode(written[0]))
+
+
+def expected(base: Path, adapter: Path) -> str:
+    """What peft makes of an adapter and its base model, each in its own folder."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
+    return greedy(model, AutoTokenizer.from_pretrained(base))
