@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from components.finetune import derived_settings
+from components.finetune.adapters import Adapters
 from components.finetune.best_weights import BestWeights
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
 from components.finetune.device import device_name, kernels
@@ -25,6 +26,7 @@ from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.core.machine import free_memory
 from mynah.core.progress import notify, progress
 from mynah.models import canaries
+from mynah.models.adapter_weights import Matrices
 from mynah.models.checkpoint import Checkpoint
 from mynah.models.sampling import encode
 from mynah.models.scoring import token_rows, total_nats
@@ -54,11 +56,12 @@ class Trainer:
         group: the processes that train together.
         scratch: a folder for the best epoch's weights, which need as much space as the model in memory.
         parent_authors: authors that the base model was fine-tuned on, for the record in the training state.
+        start: what adapters start from; None: they add nothing at first.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, group: ProcessGroup,
-        scratch: Path, parent_authors: Sequence[str] = (),
+        scratch: Path, parent_authors: Sequence[str] = (), start: Matrices | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(recipe.seed)
         self._checkpoint, self._group = checkpoint, group
@@ -77,7 +80,7 @@ class Trainer:
         self.recipe = derived_settings.derive(recipe, architecture, tokens, free, self._precision, device.type)
         canary_ids = [encode(checkpoint, text) for text in canaries.texts(recipe.canaries, recipe.seed)]
         self._epochs = Epochs(texts, self.recipe, checkpoint.begin, checkpoint.end, checkpoint.context, canary_ids)
-        self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16)
+        self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16, start=start)
         self._optimizer = Optimizer(self._forward, self.recipe, group)
         self._steps = self._epochs.steps * self.recipe.epochs
         flops = flops_per_token(architecture, self.recipe.block, adapters=bool(self.recipe.lora_rank))
@@ -127,7 +130,12 @@ class Trainer:
                     self._train_epoch(batches)
                     self._end_epoch()
         self._best.load_into(self._optimizer.weights)
-        return self._result(self._forward.finish())
+        return self._result(self._checkpoint.model if self.adapters else self._forward.finish())
+
+    @property
+    def adapters(self) -> Adapters | None:
+        """The adapters that are kept by themselves; None where the model is."""
+        return None if self.recipe.merge else self._forward.adapters
 
     def _evaluate_base_model(self) -> None:
         self._progress.history.append(self._evaluate(None))
