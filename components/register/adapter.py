@@ -17,14 +17,11 @@ from mynah.models.architecture import read_architecture
 from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import FILE_PATTERNS
 from mynah.models.checkpoint_files import check_full, weight_files
-from mynah.registry.base_names import BASE_PATH, BASE_TAG, BASES_FOLDER, RANK_TAG
+from mynah.registry.base_names import BASE_PATH, BASE_TAG, BASES_FOLDER, MOUNT, RANK_TAG
 from mynah.registry.base_store import base_lock, ensure_base
 from mynah.storage.base import visible_files
 from mynah.storage.local import FolderArtifactStore
 from mynah.training.training_record import TRAINING_FILE, TrainingRecord
-
-# Where KServe mounts the base model of a version whose files are at /mnt/models, with storageUris; see components/deploy/manifest.py.
-MOUNTED_BASES = f"/mnt/models/{BASES_FOLDER}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Adapter:
         """
         with base_lock(store, self.base.digest):
             target = ensure_base(store, self.base.digest, self.base_files)
-        return str(target.folder) if isinstance(target, FolderArtifactStore) else f"{MOUNTED_BASES}/{self.base.digest}"
+        return str(target.folder) if isinstance(target, FolderArtifactStore) else f"{MOUNT}/{BASES_FOLDER}/{self.base.digest}"
 
     def config_for(self, base_path: str, path: Path) -> Path:
         """Write the adapter's config to `path`, with its base model at `base_path` instead of where it was trained, and return `path`."""

@@ -10,3 +10,4 @@ DIGEST = re.compile(r"[0-9a-f]{32}(\+[0-9a-f]{32})*")  # of weights, in one or s
 ADAPTER_CONFIG, BASE_RECORD = "adapter_config.json", "base_model.json"  # in an adapter's folder
 BASE_PATH = "base_model_name_or_path"  # in the former: where peft looks for the base model
 MODEL = "model/"  # the Hugging Face folder, or the adapter, within a version's files
+MOUNT = "/mnt/models"  # where KServe mounts a version's files in a pod, and below it, in BASES_FOLDER, the base model of an adapter
