@@ -10,7 +10,16 @@ from typing import Literal
 from components.deploy.canary import Plan, Watched, watch
 from components.deploy.diagnostics import pods
 from components.deploy.kserve_modes import canaries, default_mode, mode_of, pods_prefix, require_split, service_of
-from components.deploy.manifest import KNATIVE, Serving, applied, has_storage_uris, inference_service, ours, version_of, with_canary
+from components.deploy.manifest import (
+    KNATIVE,
+    Serving,
+    applied,
+    has_storage_uris,
+    inference_service,
+    ours,
+    version_of,
+    with_canary,
+)
 from components.deploy.prometheus import Prometheus
 from components.deploy.readiness import WaitLimits, serves, until_ready
 from components.deploy.server_side_apply import apply, delete, is_same, read

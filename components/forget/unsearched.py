@@ -62,7 +62,9 @@ def _unnamed(folder: Path, database: Database) -> Iterator[Path]:
     named = {place for path in paths for place in (path, *path.parents)}
     artifacts = folder / ARTIFACTS
     known = (MODELS, BASES_FOLDER)
-    yield from (path for path in (*listed(artifacts), *listed(artifacts / MODELS)) if path not in named and path.name not in known)
+    yield from (
+        path for path in (*listed(artifacts), *listed(artifacts / MODELS)) if path not in named and path.name not in known
+    )
 
 
 def kubeflow_unsearched(inventory: Inventory, reach: Reach) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Store a checkpoint or an adapter as a logged model of MLflow, with its folder under model/.
 
-KServe serves <uri>/model/ as it is (of an adapter, with its base model, which is stored apart), and `mlflow.pyfunc` and `mlflow.transformers` load <uri>. MLflow's own `log_model` copies the
-weights to a scratch folder and verifies nothing; here its description is created from the small files, and the weights are uploaded
-directly to the store. https://mlflow.org/docs/latest/ml/deep-learning/transformers/guide/
+KServe serves <uri>/model/ as it is (of an adapter, with its base model, which is stored apart), and `mlflow.pyfunc` and
+`mlflow.transformers` load <uri>. MLflow's own `log_model` copies the weights to a scratch folder and verifies nothing; here its
+description is created from the small files, and the weights are uploaded directly to the store.
+https://mlflow.org/docs/latest/ml/deep-learning/transformers/guide/
 """
 
 import contextlib

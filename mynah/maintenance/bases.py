@@ -74,6 +74,5 @@ def unused_bases(registry: Registry, endpoints: "Sequence[Endpoint]") -> list[st
     return [
         base_digest
         for base_digest in sorted(stored_bases(registry.store))
-        if base_digest not in used
-        and not any(endpoint.refers_to(direct_uri(f"{where}/{base_digest}")) for endpoint in endpoints)
+        if base_digest not in used and not any(endpoint.refers_to(direct_uri(f"{where}/{base_digest}")) for endpoint in endpoints)
     ]

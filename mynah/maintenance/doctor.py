@@ -1,10 +1,9 @@
-"""doctor: check that what the registry refers to exists: files of every alias, base models, endpoints, the lock, unsent records, unfinished erasures."""
+"""doctor: check that what the registry refers to exists: files of every alias, base models, endpoints, the lock, unfinished work."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import InputError, MynahError

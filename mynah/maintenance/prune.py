@@ -1,7 +1,8 @@
 """Remove old versions and runs, but never what an alias or an endpoint refers to, or what was published.
 
 A version is removed before its files, and its files before the rows that lead to them, so that an interruption leaves no version without
-files; files that no version needs are found by the next prune. A base model goes when no adapter of it is left. Importing mlflow takes seconds, so only functions import it.
+files; files that no version needs are found by the next prune. A base model goes when no adapter of it is left. Importing mlflow takes
+seconds, so only functions import it.
 """
 
 import contextlib

@@ -2,6 +2,8 @@
 
     cache/m-…/            a version's folder; of an adapter, with adapter_config.json naming the base model below
     cache/bases/DIGEST/   a base model, once for all its adapters
+
+Each folder has a lock beside it.
 """
 
 import contextlib

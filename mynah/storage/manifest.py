@@ -10,7 +10,8 @@ from mynah.core.errors import InputError
 from mynah.storage.base import ArtifactStore, fetch_text, sha256
 
 MANIFEST_FILE = "manifest.json"
-VERSIONS = ({"MLmodel", "model/config.json"}, {"MLmodel", "model/adapter_config.json"})  # what one lists: a checkpoint, or an adapter
+# What a manifest lists at least: of a version, a checkpoint or an adapter; of a base model, a checkpoint.
+VERSIONS = ({"MLmodel", "model/config.json"}, {"MLmodel", "model/adapter_config.json"})
 BASES = ({"config.json"},)
 
 

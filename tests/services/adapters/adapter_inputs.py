@@ -1,6 +1,7 @@
 """Adapters for tests, as peft writes them, and the folders around one that the steps before `register` leave."""
 
 import json
+import os
 import shutil
 import warnings
 from importlib.metadata import version
@@ -13,6 +14,20 @@ from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import BaseModel
 
 MODULES = ["c_attn", "c_proj", "c_fc"]  # of GPT-2's blocks
+
+
+def make_base(folder: Path, checkpoint: Path) -> Path:
+    """A copy of a checkpoint with weights that no other test has: stores outlive a test."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint, folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(iter(tensors))
+    noise = torch.Generator().manual_seed(int.from_bytes(os.urandom(7)))
+    tensors[name] = tensors[name] + torch.randn(tensors[name].shape, generator=noise) / 100
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def make_adapter(folder: Path, base: Path, rank: int = 4, seed: int = 0) -> BaseModelRecord:

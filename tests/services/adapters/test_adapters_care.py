@@ -81,7 +81,12 @@ def test_the_doctor_sees_base_models(workdir, base, mynah, harm):
         registry.client.delete_model_version("wren", "1")
         registry.client.delete_logged_model(model)
     [(problem, fix)] = problems(workdir, deep=True)
-    words = {"gone": "manifest.json", "file": "tokenizer.json is missing", "bytes": "its digest differs", "unused": "no adapter refers"}
+    words = {
+        "gone": "manifest.json",
+        "file": "tokenizer.json is missing",
+        "bytes": "its digest differs",
+        "unused": "no adapter refers",
+    }
     assert words[harm] in problem
     assert ("mynah prune" if harm == "unused" else "register an adapter") in fix.replace("Register", "register")
     assert mynah("doctor", "--deep", "--workdir", workdir).returncode == 3

@@ -158,7 +158,15 @@ def no_lock(model, base, monkeypatch):
     return "MYNAH_LOCK is"
 
 
-HARM = {"another base": another_base, "shape": shape, "nan": nan, "rank": rank, "both": both, "record": record, "no lock": no_lock}
+HARM = {
+    "another base": another_base,
+    "shape": shape,
+    "nan": nan,
+    "rank": rank,
+    "both": both,
+    "record": record,
+    "no lock": no_lock,
+}
 
 
 def test_another_tokenizer_of_the_same_weights_is_refused(workdir, outputs, base, tmp_path, monkeypatch):
@@ -172,7 +180,9 @@ def test_another_tokenizer_of_the_same_weights_is_refused(workdir, outputs, base
 
 
 @pytest.mark.parametrize("harm", ["gone", "other digest"])
-def test_a_version_whose_base_model_is_damaged_is_not_promoted_and_the_old_one_serves_on(tmp_path, outputs, base, tiny_checkpoint, harm):
+def test_a_version_whose_base_model_is_damaged_is_not_promoted_and_the_old_one_serves_on(
+    tmp_path, outputs, base, tiny_checkpoint, harm
+):
     workdir = tmp_path / "work"
     register_all({"wren": make_outputs(tmp_path / "whole", tiny_checkpoint)}, workdir)
     register_all({"wren": outputs[1]}, workdir, promoted=False)

@@ -1,13 +1,13 @@
 """Adapters in KServe: version and base model by immutable addresses in one pod, or merged into one folder."""
 
 import json
-import os
 from contextlib import closing
 from dataclasses import replace
 
 import jsonschema
 import pytest
-from registry_inputs import register_all
+from fake_kubernetes import SERVICES
+from registry_inputs import register_all, unique
 
 from components.deploy.manifest import KNATIVE, STANDARD, Serving, inference_service, resources, with_canary
 from components.deploy.step import DeploySettings, deploy
@@ -21,7 +21,7 @@ from mynah.tracking.open import open_store
 from scripts.manifests.kserve import kserve_can_download
 from scripts.manifests.objects import Manifests
 from scripts.manifests.schemas import fits_its_schema
-from tests.services.adapters.adapter_inputs import expected, greedy, make_adapter_outputs
+from tests.services.adapters.adapter_inputs import expected, greedy, make_adapter_outputs, make_base
 from tests.services.deploy.deployments import QUICK, refused, serving
 
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -79,7 +79,7 @@ def test_an_adapter_that_does_not_start_is_taken_back(kserve, cluster):
 def test_a_canary_and_its_promotion(kserve, cluster, stable, canary):
     go(cluster, stable(1))
     assert go(cluster, canary(2), percent=10).action == "canary"
-    [split] = kserve.spec()["canary"]
+    [split] = kserve.kubernetes.objects[SERVICES, "mynah", "wren"]["spec"]["canary"]
     both = split["predictor"].get("storageUris"), split["predictor"]["model"].get("storageUri")
     # KServe lays the canary over the stable predictor: what serves two folders there must say its own.
     assert bool(both[0]) == (adapter in (stable, canary))
@@ -109,13 +109,12 @@ def test_memory_is_for_the_base_model_too():
 
 @pytest.fixture
 def wren(on_server, tiny_checkpoint, tmp_path):
-    """An adapter on an MLflow server with S3: (name, work folder, adapter)."""
-    name, workdir = f"wren-{os.urandom(3).hex()}", tmp_path / "work"
-    outputs = make_adapter_outputs(tmp_path / "outputs", tiny_checkpoint)
+    """An adapter on an MLflow server with S3: (name, work folder, what it writes)."""
+    name, workdir = unique("wren"), tmp_path / "work"
+    base = make_base(tmp_path / "base", tiny_checkpoint)
+    outputs = make_adapter_outputs(tmp_path / "outputs", base)
     register_all({name: outputs}, workdir)
-    yield name, workdir, outputs / "model"
-    store = open_store(workdir)
-    open_base(store, os.path.basename(base_folder(outputs / "model"))).remove()
+    return name, workdir, expected(base, outputs / "model")
 
 
 def keys(s3, uri):
@@ -135,8 +134,8 @@ def download(s3, uri, folder):
     return folder
 
 
-def test_a_champion_that_is_an_adapter_is_deployed_with_its_base_model(kubernetes, kserve, wren, mynah, s3, tmp_path, tiny_checkpoint):
-    name, workdir, model = wren
+def test_a_champion_that_is_an_adapter_is_deployed_with_its_base_model(kubernetes, kserve, wren, mynah, s3, tmp_path):
+    name, workdir, text = wren
     done = mynah("deploy", name, *COMMAND, "--workdir", workdir)
     assert done.returncode == 0, done.stderr
     mounted = served(kserve.predictor(name))
@@ -146,16 +145,17 @@ def test_a_champion_that_is_an_adapter_is_deployed_with_its_base_model(kubernete
     found = root / "mnt/models"
     assert base_folder(found).is_relative_to(found)  # no variable says where it is
     loaded = load(found)
-    assert greedy(loaded.model, loaded.tokenizer) == expected(tiny_checkpoint, model)
+    assert greedy(loaded.model, loaded.tokenizer) == text
     registry = Registry(open_store(workdir))
-    for bots_model in registry.client.search_logged_models(["1"]):
-        registry.client.delete_logged_model(bots_model.model_id)
-    assert unused_bases(registry, Cluster.connect("fake").endpoints()) == []  # the service refers to it
-    assert unused_bases(registry, []) != []
+    version = registry.bot(name).versions[0]
+    registry.client.delete_logged_model(version.model_id)
+    base_digest = version.tags["mynah.base_digest"]
+    assert base_digest in unused_bases(registry, [])
+    assert base_digest not in unused_bases(registry, Cluster.connect("fake").endpoints())  # the service refers to it
 
 
-def test_merged_is_one_folder_that_is_stored_once(kubernetes, kserve, wren, mynah, s3, tmp_path, tiny_checkpoint):
-    name, workdir, model = wren
+def test_merged_is_one_folder_that_is_stored_once(kubernetes, kserve, wren, mynah, s3, tmp_path):
+    name, workdir, text = wren
     assert mynah("deploy", name, "--merged", *COMMAND, "--workdir", workdir).returncode == 0
     predictor = kserve.predictor(name)
     uri = predictor["model"]["storageUri"]
@@ -163,7 +163,7 @@ def test_merged_is_one_folder_that_is_stored_once(kubernetes, kserve, wren, myna
     before = keys(s3, uri)
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(before)
     loaded = load(download(s3, uri, tmp_path / "merged"))
-    assert greedy(loaded.model, loaded.tokenizer) == expected(tiny_checkpoint, model)
+    assert greedy(loaded.model, loaded.tokenizer) == text
     again = mynah("deploy", name, "--merged", *COMMAND, "--workdir", workdir)
     assert "already serves version 1" in again.stdout
     assert keys(s3, uri) == before
