@@ -55,6 +55,15 @@ def test_a_version_names_its_base_model_which_is_stored_without_what_else_is_in_
     assert own == {"README.md", "adapter_config.json", "adapter_model.safetensors", "base_model.json", "training.json"}
 
 
+def test_people_see_that_it_is_an_adapter_of_which_model_and_how_large(registered, base, mynah):
+    shown = mynah("show", "wren", "--workdir", registered).stdout
+    assert all(word in shown for word in ("my-base", "adapter", "rank 4", "MB"))
+    [record] = json.loads(mynah("show", "wren", "--workdir", registered, "--json").stdout)["versions"]
+    assert (record["adapter_rank"], record["base_digest"], record["bytes"] > 9_000) == (4, digest_of(base), True)
+    folder = mynah("bases", "--of", "wren", "--workdir", registered).stdout.strip()
+    assert folder == str(open_base(open_store(registered), digest_of(base)).folder)
+
+
 def test_a_second_adapter_does_not_store_the_base_model_again(workdir, base, outputs):
     store = open_store(workdir)
     weights = open_base(store, digest_of(base)).folder / "model.safetensors"
