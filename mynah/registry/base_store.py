@@ -187,11 +187,9 @@ def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def remove_unused(store: Store, base_digest: str) -> bool:
-    """Remove a base model under its lock, and return whether it was; it stays when an adapter uses it by now."""
+def remove_unused(store: Store, base_digest: str) -> None:
+    """Remove a base model under its lock, unless an adapter uses it by now."""
     with base_lock(store, base_digest) as still_held:
-        if base_digest in used_bases(store):
-            return False
-        still_held()
-        open_base(store, base_digest).remove()
-    return True
+        if base_digest not in used_bases(store):
+            still_held()
+            open_base(store, base_digest).remove()

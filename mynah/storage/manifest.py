@@ -62,11 +62,13 @@ def find_faults(source: ArtifactStore, of: Sequence[set[str]] = VERSIONS) -> lis
 
     Reads the manifest and a listing, but no weights.
     """
+    stored = source.files()
+    if MANIFEST_FILE not in stored:  # asked for it, MLflow's proxy would answer 500
+        return [f"{MANIFEST_FILE} is missing"]
     try:
         expected = read_manifest(source, of)
     except InputError as error:
         return [error.problem]
-    stored = source.files()
     missing = [f"{name} is missing" for name in expected if name not in stored]
     return missing + [
         f"{name} has {stored[name].size:,} bytes instead of {entry.size:,}"
