@@ -67,12 +67,16 @@ def export(bot: str, to: Target, out: Path, store: Store, kind: MatrixType = "f1
     version = registry.head(name, ref).at(ref)
     if version is None:
         raise no_such_version(registry.bot(name), ref if isinstance(ref, str) else f"version {ref}")
-    with whole_model(registry.checkpoint(version)) as checkpoint:
-        return export_checkpoint(checkpoint, version, to, out, kind)
+    return export_checkpoint(registry.checkpoint(version), version, to, out, kind)
 
 
-def export_checkpoint(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType) -> Exported:
+def export_checkpoint(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType = "f16") -> Exported:
     """Write the checkpoint of `version`; see `export`."""
+    with whole_model(checkpoint) as whole:
+        return _export(whole, version, to, out, kind)
+
+
+def _export(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType) -> Exported:
     size = sum(
         path.stat().st_size for path in weight_files(checkpoint)
     )  # of at least two bytes a number, so no less than the GGUF

@@ -25,7 +25,7 @@ from mynah.models.base_models import BaseModel
 from mynah.training.recipe import Recipe
 
 ADAPTER = "default"  # peft's name of the only one
-ALPHA_PER_RANK = 2.0  # the scale of what is added, whatever the rank: docs/finetuning.md has what others gave
+ALPHA_PER_RANK = 2  # the scale of what is added, whatever the rank: docs/finetuning.md has what others gave
 
 
 class Adapters:
@@ -49,7 +49,7 @@ class Adapters:
                 "LoRA needs the package peft", "Install mynah[train], or train all weights: --set lora_rank=0."
             ) from error
         self._of = of
-        self._config = LoraConfig(
+        self._config: Any = LoraConfig(
             r=recipe.lora_rank, lora_alpha=ALPHA_PER_RANK * recipe.lora_rank, lora_dropout=recipe.dropout,
             target_modules=sorted({name.rpartition(".")[2] for name in matrix_sizes(of)}), fan_in_fan_out=of.family == "gpt2",
         )  # fmt: skip
@@ -85,7 +85,9 @@ class Adapters:
         settings: Mapping[str, Any] = self._config.to_dict() | {
             "base_model_name_or_path": str(base.folder.resolve()), "inference_mode": True, "task_type": "CAUSAL_LM",
         }  # fmt: skip
-        write_json(folder / CONFIG_FILE, {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()})
+        write_json(
+            folder / CONFIG_FILE, {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
+        )
         write_base(folder, record)
 
 
@@ -122,4 +124,3 @@ def start_digest(folder: Path) -> str:
 def _file_name(name: str) -> str:
     """A matrix's name in the file, from the model's own."""
     return PREFIX + name.replace(f".{ADAPTER}.", ".")
-

@@ -28,7 +28,9 @@ def require_memory(base: BaseModel, recipe: Recipe) -> None:
     )
     fitting = largest_that_fits(free * of.parameters / needed)
     smaller = f"Use --base-model {fitting.name}, the largest of `mynah bases` that fits" if fitting else "Free memory"
-    adapters = f", or adapters: --set lora_rank={SMALL_RANK}" if not recipe.lora_rank and weight_bytes(of, SMALL_RANK) <= free else ""
+    adapters = (
+        f", or adapters: --set lora_rank={SMALL_RANK}" if not recipe.lora_rank and weight_bytes(of, SMALL_RANK) <= free else ""
+    )
     raise InputError(problem, f"{smaller}{adapters}.")
 
 

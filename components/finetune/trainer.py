@@ -14,7 +14,7 @@ from components.finetune import derived_settings
 from components.finetune.adapters import Adapters
 from components.finetune.best_weights import BestWeights
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
-from components.finetune.device import device_name, kernels
+from components.finetune.device import computes_in_bf16, device_name, kernels
 from components.finetune.forward import TrainingForward
 from components.finetune.learning_rate import learning_rate_factor
 from components.finetune.optimizer_step import Optimizer
@@ -294,14 +294,3 @@ class Trainer:
             stopped_early=self._patience_exhausted() and current.step < self._steps,
             resumed_at=current.resumed_at,
         )
-
-
-def computes_in_bf16(device: str) -> bool:
-    """Whether the device multiplies bf16 matrices in hardware; without that, bf16 is slower than fp32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        # On macOS torch's own bf16 product is slow, whatever the processor supports.
-        return False
-    can = torch.cpu.get_capabilities()
-    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -38,7 +38,9 @@ def read_adapter(folder: Path, of: Architecture) -> Matrices:
         outputs, inputs = matrix_sizes(of)[place.partition(".")[2]]
         shape = (rank, inputs) if side == "A" else (outputs, rank)
         if tuple(tensor.shape) != shape:
-            raise _wrong(path, f"{name} has the shape {list(tensor.shape)}, and {list(shape)} belongs to rank {rank} and this base model")
+            raise _wrong(
+                path, f"{name} has the shape {list(tensor.shape)}, and {list(shape)} belongs to rank {rank} and this base model"
+            )
         if tensor.dtype not in DTYPES:
             raise _wrong(path, f"{name} has the type {tensor.dtype}")
         if not torch.isfinite(tensor).all():
@@ -47,7 +49,7 @@ def read_adapter(folder: Path, of: Architecture) -> Matrices:
     if not found:
         raise _wrong(path, "it holds no matrices")
     for place, sides in found.items():
-        if len(sides) < 2:  # noqa: PLR2004 - A and B
+        if len(sides) < 2:
             raise _wrong(path, f"{place} has only its matrix {next(iter(sides))}")
     return {place: (sides["A"], sides["B"]) for place, sides in found.items()}
 

@@ -32,7 +32,10 @@ def whole_model(folder: Path, scratch: Path | None = None) -> Iterator[Path]:
     if not is_adapter(folder):
         yield folder
         return
-    with storage_errors(scratch or Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="mynah-merged-", dir=scratch) as merged:
+    with (
+        storage_errors(scratch or Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="mynah-merged-", dir=scratch) as merged,
+    ):
         write_merged(folder, Path(merged))
         yield Path(merged)
 

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import make_small
 
+from components.export.step import export_checkpoint
 from components.finetune.settings import FinetuneSettings
 from components.finetune.step import finetune
 from mynah.core.errors import InputError
@@ -19,6 +21,7 @@ from mynah.models.architecture import read_architecture
 from mynah.models.base_models import resolve
 from mynah.models.merged import write_merged
 from mynah.models.scoring import score
+from mynah.registry.versions import BotVersion
 from mynah.training.recipe import build
 
 SETS = {"epochs": 2, "lora_rank": 4, "learning_rate": 2e-2, "batch_tokens": 256}
@@ -97,12 +100,28 @@ def test_merging_writes_a_checkpoint_that_needs_neither(trained, data, tmp_path)
 
 
 def test_training_merges_where_it_is_asked_to(trained, data, tmp_path):
-    base, folder, record = trained
+    base, _, record = trained
     merged = finetune(data, tmp_path / "model", FinetuneSettings(str(base), build("default", SETS | {"merge": True})))
     assert merged.best_loss == pytest.approx(record.best_loss, abs=1e-6)
     assert not (tmp_path / "model" / WEIGHTS_FILE).exists()
     found = checkpoint.load(tmp_path / "model")
     assert score(found, read_texts(data, "held_out")).loss == pytest.approx(merged.best_loss, abs=1e-4)
+
+
+def test_an_export_is_merged(trained, tmp_path):
+    base, folder, _ = trained
+    version = BotVersion("wren", 1, datetime.now(UTC), {})
+    assert "model.safetensors" in export_checkpoint(folder, version, "folder", tmp_path / "folder").files
+    exported = checkpoint.load(tmp_path / "folder").model.state_dict()
+    expected = checkpoint.load(folder).model.state_dict()
+    assert all(torch.equal(exported[name], expected[name]) for name in expected)
+    assert export_checkpoint(folder, version, "gguf", tmp_path / "gguf").files == ["wren.gguf"]
+    again = checkpoint.load(resolve(str(tmp_path / "gguf" / "wren.gguf")).folder).model.state_dict()
+    for name in again:
+        assert torch.allclose(again[name], expected[name], atol=1e-2)  # f16
+    assert not all(
+        torch.allclose(again[name], each, atol=1e-2) for name, each in checkpoint.load(base).model.state_dict().items()
+    )
 
 
 def rewrite(folder, change):
@@ -186,8 +205,7 @@ def test_broken_folders_are_refused(broken, damage, said):
     assert refused.value.fix
 
 
-def test_a_base_model_that_is_gone_is_named(trained, broken, tmp_path):
-    base, *_ = trained
+def test_a_base_model_that_is_gone_is_named(broken, tmp_path):
     set_config(broken, CONFIG_FILE, base_model_name_or_path=str(tmp_path / "gone"))
     with pytest.raises(InputError, match="belongs to the base model base with the digest"):
         checkpoint.load(broken)
