@@ -103,7 +103,12 @@ def deploy(
     _show(done, as_json)
 
 
-def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Json = False) -> None:
+def preflight(
+    namespace: Namespace = "mynah",
+    kubeflow_namespace: Annotated[str, typer.Option(help="The namespace of Kubeflow Pipelines and its Argo.")] = "kubeflow",
+    context: Context = "",
+    as_json: Json = False,
+) -> None:
     """Check that a cluster meets the requirements of runs and bots. Exit code 3 when something is missing."""
     from dataclasses import asdict
 
@@ -112,7 +117,7 @@ def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Js
         from components.deploy.preflight import examine
         from pipelines.cli.render_bots import show_findings
 
-        findings = list(examine(cluster, namespace))
+        findings = list(examine(cluster, namespace, kubeflow_namespace))
     if as_json:
         print_json([{**asdict(finding), "is_well": finding.is_well} for finding in findings])
     else:
