@@ -71,6 +71,9 @@ def deploy(
     force: Annotated[
         str, typer.Option(metavar="REASON", help="Deploy a version that failed the gate; the reason is recorded.")
     ] = "",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Serve an adapter merged into its base model, which is stored beside it once.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate it in the cluster, and show the diff; change nothing.")
     ] = False,
@@ -89,7 +92,7 @@ def deploy(
         store = open_store(existing(workdir))
         if not (gitops or dry_run):
             require_own_parts(store)  # the deployment is recorded there
-        serving = serving_of(name, store, version, force)
+        serving = serving_of(name, store, version, force, merged=merged)
     if gitops:
         _write(gitops, workdir, serving, settings.namespace, dry_run, as_json)
         return
