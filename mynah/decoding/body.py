@@ -34,6 +34,7 @@ class Layer:
     Attributes:
         norm_1: A layer norm's weight and bias, fp32 [width] each; None: a root-mean-square norm.
         qkv: [rows, width] -> [rows, (heads + 2 * kv_heads) * head].
+        within_qkv: The weight of the root-mean-square norm that is within `qkv`, fp32 [width]; None: a layer norm is before it.
         qk_norm: Weights of the norms of queries and keys, fp32 [heads + kv_heads, head]; None where they have none.
         rotary: Cosines and signed sines of the positions, fp32 [context, head] each; None where positions are learned.
         window: Tokens attended to; 0: all.
@@ -41,6 +42,7 @@ class Layer:
         post_norm_1: The weight of the norm of what attention adds, fp32 [width]; None where there is none.
         norm_2: As norm_1, before the MLP.
         up: [rows, width] -> [rows, inner]; of a gated MLP -> [rows, 2 * inner], gate and up.
+        within_up: As within_qkv, of `up`.
         has_gelu: Whether GELU follows within `up`; else the activation is still to come.
         down: [rows, inner] -> [rows, width].
         post_norm_2: As post_norm_1, of what the MLP adds.
@@ -48,6 +50,7 @@ class Layer:
 
     norm_1: LayerNorm
     qkv: Linear
+    within_qkv: Tensor | None
     qk_norm: Tensor | None
     rotary: tuple[Tensor, Tensor] | None
     window: int
@@ -55,6 +58,7 @@ class Layer:
     post_norm_1: Tensor | None
     norm_2: LayerNorm
     up: Linear
+    within_up: Tensor | None
     has_gelu: bool
     down: Linear
     post_norm_2: Tensor | None
@@ -188,6 +192,7 @@ def _layer(make: "_Maker", of: Architecture, block: BlockWeights, number: int) -
     return Layer(
         norm_1=make.layer_norm(block.norm_1),
         qkv=make.linear(_with_norm(qkv, block.norm_1), qkv_bias),
+        within_qkv=make.rms_norm(block.norm_1),
         qk_norm=_qk_norm(make, of, block),
         rotary=rotary_tables(of.rotary[number], of.head, of.context, make.device) if of.rotary else None,
         window=of.windows[number],
@@ -195,6 +200,7 @@ def _layer(make: "_Maker", of: Architecture, block: BlockWeights, number: int) -
         post_norm_1=make.keep(block.post_norm_1[0]) if block.post_norm_1 else None,
         norm_2=make.layer_norm(block.norm_2),
         up=make.linear(_with_norm(block.up[0], block.norm_2), block.up[1], activation=not (of.is_gated or make.is_open)),
+        within_up=make.rms_norm(block.norm_2),
         has_gelu=not (of.is_gated or make.is_open),
         down=make.linear(*block.down),
         post_norm_2=make.keep(block.post_norm_2[0]) if block.post_norm_2 else None,
@@ -250,6 +256,10 @@ class _Maker:
         """A layer norm's weight and bias; None for a root-mean-square norm, whose weight goes into the next matrix."""
         weight, bias = norm
         return None if bias is None else (self.keep(weight), self.keep(bias))
+
+    def rms_norm(self, norm: Norm) -> Tensor | None:
+        """The weight of a root-mean-square norm; None for a layer norm."""
+        return self.keep(norm[0]) if norm[1] is None else None
 
     def keep(self, tensor: Tensor) -> Tensor:
         """A copy of its own on the device, so that no file stays mapped."""

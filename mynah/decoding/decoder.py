@@ -6,16 +6,25 @@ here computes a row from that row alone, and masked keys weigh exactly nothing.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
+from mynah.decoding.adapter import AdapterRows, adapter_rows
+from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
 from mynah.decoding.body import Body, Layer
+from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 
+if TYPE_CHECKING:
+    from mynah.decoding.adapter import Adapter
+
+T = TypeVar("T")
 Attend = Callable[
     [int, Tensor, Tensor], Tensor
 ]  # (layer, queries [rows, heads, head], keys and values [rows, 2, kv_heads, head])
@@ -27,6 +36,9 @@ class KVCacheBatch:
     def __init__(self, body: Body) -> None:
         self.body = body
         self._lengths: list[int] = []  # tokens in each slot
+        self._adapters: list[Adapter | None] = []  # of each slot
+        self._adapter_rows: AdapterRows | None = None  # for a step, until a sequence joins or leaves
+        self._has_changed = False
         self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, kv_heads, keys, head]
         self._slots = self._keys = 0
 
@@ -36,14 +48,24 @@ class KVCacheBatch:
         return len(self._lengths)
 
     @torch.inference_mode()
-    def add(self, prompts: Sequence[Sequence[int]], copies: Sequence[int]) -> Tensor:
-        """Prefill `prompts` together, `copies[i]` sequences from prompt i, in the next slots; fp32 hidden states [tokens, width].
+    def add(
+        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], adapters: "Sequence[Adapter | None] | None" = None
+    ) -> Tensor:
+        """Prefill prompts together in the next slots. A prompt is computed once however many sequences begin with it.
 
-        The states of all prompts' tokens, one prompt after the other: from that of a prompt's last token its first new one is drawn.
-        A prompt is computed once however many sequences begin with it.
+        Args:
+            prompts: Token ids of each.
+            copies: How many sequences begin with each.
+            adapters: What continues each; None: the body alone continues all.
+
+        Returns:
+            fp32 hidden states [tokens, width] of all prompts' tokens, one prompt after the other: from that of a prompt's last token its
+            first new one is drawn.
         """
-        body, start = self.body, self.size
+        body, start, adapters = self.body, self.size, adapters or [None] * len(prompts)
         lengths = [len(prompt) for prompt in prompts]
+        self._adapters += _repeated(adapters, copies)
+        self._has_changed = True
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
         self._reserve()
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=body.device)
@@ -58,7 +80,7 @@ class KVCacheBatch:
             self._write(number, added[sources], places_of_keys)
             return attention(query, added, body.layers[number].window)
 
-        return self._last(self._layers(ids, places, attend))
+        return self._last(self._layers(ids, places, attend, adapter_rows(_repeated(adapters, lengths), body)))
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -67,6 +89,8 @@ class KVCacheBatch:
         places = torch.tensor(self._lengths, device=body.device)
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
+        if self._has_changed:
+            self._adapter_rows, self._has_changed = adapter_rows(self._adapters, body), False
         places_of_keys = self._rows(torch.arange(count, device=body.device), places)
         attention = StepAttention(body.architecture, places, self._keys)
 
@@ -74,7 +98,7 @@ class KVCacheBatch:
             self._write(number, added, places_of_keys)
             return attention(query, self._caches[number][:, :count], body.layers[number].window)
 
-        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend))
+        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend, self._adapter_rows))
 
     @torch.inference_mode()
     def remove(self, slot: int) -> None:
@@ -85,6 +109,9 @@ class KVCacheBatch:
             for cache in self._caches:
                 cache[:, slot] = cache[:, last]
         self._lengths.pop()
+        self._adapters[slot] = self._adapters[last]
+        self._adapters.pop()
+        self._has_changed = True
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -94,7 +121,7 @@ class KVCacheBatch:
             found = torch.where(found.isinf(), found, capped(found, cap))
         return found
 
-    def _layers(self, ids: Tensor, places: Tensor, attend: Attend) -> Tensor:
+    def _layers(self, ids: Tensor, places: Tensor, attend: Attend, adapters: AdapterRows | None) -> Tensor:
         """The hidden states of tokens after all blocks, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
         body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
         hidden = body.tokens[ids].float()
@@ -104,14 +131,15 @@ class KVCacheBatch:
             hidden += body.positions[places]
         turns: dict[int, Turn] = {}
         for number, layer in enumerate(body.layers):
-            qkv = layer.qkv(normalised(hidden, layer.norm_1, epsilon).to(dtype))
+            multiply = partial(_multiply, adapters, number)
+            qkv = multiply(QKV, layer.qkv, normalised(hidden, layer.norm_1, epsilon).to(dtype))
             query, added = split_heads(qkv, body.architecture, layer, _turn(turns, layer, places))
-            found = layer.out(attend(number, query, added))
+            found = multiply(OUT, layer.out, attend(number, query, added))
             hidden += found if layer.post_norm_1 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_1
-            found = layer.up(normalised(hidden, layer.norm_2, epsilon).to(dtype))
+            found = multiply(UP, layer.up, normalised(hidden, layer.norm_2, epsilon).to(dtype))
             if not layer.has_gelu:
                 found = activated(found, body.architecture)
-            found = layer.down(found)
+            found = multiply(DOWN, layer.down, found)
             hidden += found if layer.post_norm_2 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_2
         return hidden
 
@@ -167,6 +195,15 @@ def cache_bytes(body: Body, slots: int, tokens: int) -> int:
     of = body.architecture
     numbers = of.layers * 2 * (1 << max(0, slots - 1).bit_length()) * of.kv_heads * of.head * keys
     return numbers * body.kernels.dtype.itemsize
+
+
+def _multiply(adapters: AdapterRows | None, number: int, product: int, linear: Linear, x: Tensor) -> Tensor:
+    """A product of a block, with what the rows' adapters add."""
+    return adapters.add(number, product, x, linear(x)) if adapters else linear(x)
+
+
+def _repeated(values: Sequence[T], counts: Sequence[int]) -> list[T]:
+    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
 
 
 def _turn(turns: dict[int, Turn], layer: Layer, places: Tensor) -> Turn | None:

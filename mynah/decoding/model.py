@@ -1,16 +1,23 @@
-"""One bot in memory: the body that computes, which bots on one base model share, and what is the bot's own."""
+"""One bot in memory: the body that computes, which bots on one base model share, and what is the bot's own, such as an adapter."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from mynah.data.scripts import read_scripts
 from mynah.data.verbatim_filter import Bloom, read_bloom
+from mynah.decoding.adapter import load_adapter
 from mynah.decoding.body import Body, shared_body
 from mynah.decoding.kernels import Kernels, chosen
 from mynah.decoding.tokenizer import Tokenizer
+from mynah.models.adapter import is_adapter
+from mynah.models.adapter_base import base_folder
 from mynah.models.architecture import Architecture
+
+if TYPE_CHECKING:
+    from mynah.decoding.adapter import Adapter
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,21 +25,28 @@ class Model:
     """A bot. Compared by identity.
 
     Attributes:
-        folder: Of its checkpoint.
+        folder: Of its checkpoint or adapter.
         body: What computes. Samples of all bots on one body are decoded in one batch.
+        adapter: What is added to the body's products; None: nothing.
         bloom: The filter of its training posts; None: it may repeat them.
         scripts: That its author writes (mynah.data.scripts); None where that is not known.
     """
 
     folder: Path
     body: Body
+    adapter: "Adapter | None"
     bloom: Bloom | None
     scripts: frozenset[str] | None = None
 
     @property
     def nbytes(self) -> int:
         """What the bot takes in memory where no other bot shares its body."""
-        return self.body.nbytes
+        return self.body.nbytes + self.own_bytes
+
+    @property
+    def own_bytes(self) -> int:
+        """What the bot takes beside its body."""
+        return self.adapter.nbytes if self.adapter else 0
 
     @property
     def kernels(self) -> Kernels:
@@ -67,7 +81,7 @@ class Model:
     @property
     def is_exact(self) -> bool:
         """Whether a sample's text is the same whatever runs beside it. Blocks for a moment when it is asked first."""
-        return self.body.is_exact
+        return self.body.is_exact and (self.adapter is None or self.adapter.is_exact)
 
     def encode(self, text: str) -> list[int]:
         """Token ids; a literal <|endoftext|> in the text is taken as plain characters."""
@@ -79,11 +93,19 @@ class Model:
 
 
 def load_model(folder: Path, kernels: Kernels | None = None) -> Model:
-    """Load a Hugging Face folder in 10 to 300 ms, for `kernels` or those of this process. Blocks.
+    """Load a Hugging Face folder in 10 to 300 ms, or an adapter's beside a body that is loaded in some 30, for `kernels` or those of this process.
+
+    Blocks.
 
     Raises:
-        InputError: The folder is not a whole checkpoint, or is one of an architecture that is not served; or as `kernels.chosen`.
+        InputError: The folder is neither a whole checkpoint of an architecture that is served nor an adapter whose base model is on this
+            machine; or as `kernels.chosen`.
         PlatformError: As `kernels.chosen`.
     """
     with torch.inference_mode():
-        return Model(folder, shared_body(folder, kernels or chosen()), read_bloom(folder), read_scripts(folder))
+        if is_adapter(folder):
+            body = shared_body(base_folder(folder), kernels or chosen(), takes_adapters=True)
+            adapter: Adapter | None = load_adapter(folder, body)
+        else:
+            body, adapter = shared_body(folder, kernels or chosen()), None
+        return Model(folder, body, adapter, read_bloom(folder), read_scripts(folder))

@@ -190,7 +190,9 @@ class RunningBatch(Generic[Owner]):
         start = self.size
         copies = [len(several) for several in samples]
         self.samples += [sample for several in samples for sample in several]
-        states = self._cache.add(prompts, copies)  # fp32 [tokens of all prompts, width]
+        states = self._cache.add(
+            prompts, copies, [first.model.adapter for first, *_ in samples]
+        )  # fp32 [tokens of all prompts, width]
         ends = [*accumulate(map(len, prompts))]
         for ids, end, (first, *_) in zip(prompts, ends, samples, strict=True):
             if first.score_prompt:
