@@ -62,10 +62,11 @@ class CompiledAdapter:
         a, b = (each.float().contiguous() for each in matrices)
         at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
         scales[:] = 1.0
-        column_factors = torch.ones(part.inputs) if norm is None else norm
+        ones = _ones(max(part.inputs, part.outputs))
+        column_factors = ones if norm is None else norm
         common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data
         quantise(QUANTISE.pack(a.data_ptr(), *common))
-        source, ones = b.data_ptr() + 4 * part.skipped * self.rank, torch.ones(part.outputs)
+        source = b.data_ptr() + 4 * part.skipped * self.rank
         common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data
         quantise(QUANTISE.pack(source, *common))
 
@@ -106,6 +107,11 @@ class CompiledRows:
 def _norm_within(layer: Layer, part: Part) -> Tensor | None:
     """The weight of the norm that is within the base model's matrix, fp32 [in]."""
     return {QKV: layer.within_qkv, UP: layer.within_up}.get(part.product)
+
+
+@functools.cache
+def _ones(count: int) -> Tensor:
+    return torch.ones(count)
 
 
 @functools.cache

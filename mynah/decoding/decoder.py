@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -181,12 +182,21 @@ class KVCacheBatch:
         self._slots, self._keys = slots, keys
 
 
+_warm: "WeakSet[Body]" = WeakSet()
+
+
 def warm_up(model: Model) -> None:
-    """Decode a token with `model` for nothing, and try whether its rows are exact, so that no caller waits for either. Blocks."""
+    """Decode a token with `model` for nothing, and try whether its rows are exact, so that no caller waits for either. Blocks.
+
+    Does nothing for a further bot of a body that is warm.
+    """
+    if model.body in _warm:
+        return
     batch = KVCacheBatch(model.body)
-    batch.add([[model.begin]], [1])
+    batch.add([[model.begin]], [1], [model.adapter])
     batch.step([model.begin])
     _ = model.is_exact  # tried once in a process
+    _warm.add(model.body)
 
 
 def cache_bytes(body: Body, slots: int, tokens: int) -> int:

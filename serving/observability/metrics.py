@@ -22,6 +22,8 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.models.footprint import MemoryUse
+
 MAX_BOTS = 100  # series per metric
 OTHER = "other"
 UNKNOWN = "unknown"  # the label of names that no bot has
@@ -94,7 +96,7 @@ class Metrics:
         waiting: Callable[[], float],
         running: Callable[[], float],
         bots_loaded: Callable[[], float],
-        models_bytes: Callable[[], float],
+        memory_use: Callable[[], MemoryUse],
     ) -> None:
         """Register the functions that give the gauges' values at each scrape.
 
@@ -102,13 +104,17 @@ class Metrics:
             waiting: requests that wait.
             running: samples in the batch.
             bots_loaded: models in memory.
-            models_bytes: bytes that models hold.
+            memory_use: numbers and bytes of base models and adapters in memory.
         """
         gauges = {
             "mynah_queue_waiting": ("Requests waiting in the queue.", waiting),
             "mynah_running": ("Samples in the batch.", running),
             "mynah_bots_loaded": ("Models in memory.", bots_loaded),
-            "mynah_models_bytes": ("Memory held by models in bytes.", models_bytes),
+            "mynah_models_bytes": ("Memory held by models in bytes.", lambda: memory_use().total),
+            "mynah_bases_loaded": ("Base models in memory; a full model is one.", lambda: memory_use().bases),
+            "mynah_bases_bytes": ("Memory held by base models in bytes.", lambda: memory_use().bases_bytes),
+            "mynah_adapters_loaded": ("Adapters in memory.", lambda: memory_use().adapters),
+            "mynah_adapters_bytes": ("Memory held by adapters in bytes.", lambda: memory_use().adapters_bytes),
         }
         for name, (help_text, value) in gauges.items():
             Gauge(name, help_text, registry=self.registry).set_function(value)

@@ -14,7 +14,9 @@ from mynah.models.base_models import BaseModel
 __all__ = ["BASE_FILE", "CONFIG_FILE", "WEIGHTS_FILE", "make_adapter"]
 
 
-def make_adapter(folder: Path, base: Path, rank=8, seed=0, *, names=None, size=0.05, rank_stabilised=False, dtype=torch.bfloat16) -> Path:
+def make_adapter(
+    folder: Path, base: Path, rank=8, seed=0, *, names=None, size=0.05, rank_stabilised=False, dtype=torch.bfloat16
+) -> Path:
     """An adapter that changes what the base model says; `names`: the matrices that it adds to, all of them unless said."""
     architecture = read_architecture(json.loads((base / "config.json").read_text()), base)
     generator = torch.Generator().manual_seed(seed)
@@ -33,5 +35,7 @@ def make_adapter(folder: Path, base: Path, rank=8, seed=0, *, names=None, size=0
         "base_model_name_or_path": str(base), "fan_in_fan_out": architecture.family == "gpt2",
     }  # fmt: skip
     (folder / CONFIG_FILE).write_text(json.dumps(config))
-    write_base(folder, BaseModelRecord(name=base.name, digest=BaseModel(base.name, base).weights_digest, revision="", license="unknown"))
+    write_base(
+        folder, BaseModelRecord(name=base.name, digest=BaseModel(base.name, base).weights_digest, revision="", license="unknown")
+    )
     return folder

@@ -109,7 +109,7 @@ def add(data: Any) -> None:  # noqa: ANN401
         _add(call, rows[task // call.part_count], parts[task % call.part_count])
 
 
-@cfunc(KIND, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@cfunc(KIND, cache=True, error_model="numpy", fastmath=ADDS | {"nnan"})  # type: ignore[untyped-decorator]
 def quantise(data: Any) -> None:  # noqa: ANN401
     """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers.
 
