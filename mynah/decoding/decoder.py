@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, capped, gated, normalised, rms_normalised, split_heads
+from mynah.decoding.compiled_attention import CompiledStepAttention
 from mynah.decoding.model import Layer, Model
 
 Attend = Callable[
@@ -62,10 +63,16 @@ class KVCacheBatch:
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append `tokens`, one to each sequence; fp32 hidden states [size, width] from which the next ones are drawn."""
-        model, count = self.model, self.size
+        model = self.model
         places = torch.tensor(self._lengths, device=model.device)
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
+        attend = self._compiled_attention(places) if model.kernels.is_compiled else self._attention(places)
+        return self._last(self._layers(torch.tensor(tokens, device=model.device), places, attend))
+
+    def _attention(self, places: Tensor) -> Attend:
+        """A step's attention by torch's operations; `places`: int64 [size]."""
+        model, count = self.model, self.size
         places_of_keys = self._rows(torch.arange(count, device=model.device), places)
         attention = StepAttention(model.architecture, places, self._keys)
 
@@ -73,7 +80,15 @@ class KVCacheBatch:
             self._write(number, added, places_of_keys)
             return attention(query, self._caches[number][:, :count], model.layers[number].window)
 
-        return self._last(self._layers(torch.tensor(tokens, device=model.device), places, attend))
+        return attend
+
+    def _compiled_attention(self, places: Tensor) -> Attend:
+        attention = CompiledStepAttention(self.model.architecture, places)
+
+        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
+            return attention(query, added, self._caches[number], self.model.layers[number].window)
+
+        return attend
 
     @torch.inference_mode()
     def remove(self, slot: int) -> None:

@@ -13,6 +13,7 @@ from mynah.core.errors import InputError
 from mynah.data.scripts import read_scripts
 from mynah.data.verbatim_filter import Bloom, read_bloom
 from mynah.decoding.exactness import attention_is_independent, rows_are_independent
+from mynah.decoding.huge_pages import side_by_side
 from mynah.decoding.kernels import FREE_CORES, THREADS, Kernels, Linear, chosen
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
 from mynah.decoding.weights import BlockWeights, Norm, Weights
@@ -146,7 +147,7 @@ def load_model(folder: Path, kernels: Kernels | None = None) -> Model:
     architecture = read_architecture(config, folder)
     tokenizer = shared_tokenizer(folder)
     end = _end(folder, config, architecture, tokenizer)
-    with torch.inference_mode():
+    with torch.inference_mode(), side_by_side():
         return _assemble(folder, Weights(folder, architecture), architecture, kernels, tokenizer, end)
 
 
