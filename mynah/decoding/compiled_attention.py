@@ -1,17 +1,14 @@
 """Attention of one new token of each sequence over the cache, by compiled functions: instead of `attention.StepAttention`, on a CPU."""
 
-import ctypes
-import functools
 import struct
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from mynah.decoding.compiled_int8 import gomp_parallel
+from mynah.decoding.team import run_here, run_in_team
 from mynah.models.architecture import Architecture
 
-CALL = struct.Struct("18q")  # compiled.attention_step.CALL
+CALL = struct.Struct("14q")  # compiled.attention_step.CALL
 SHARED = 1 << 17  # numbers of keys from which on the team is faster than one thread
 
 
@@ -20,8 +17,9 @@ class CompiledStepAttention:
 
     def __init__(self, of: Architecture, places: Tensor) -> None:
         """`places`: the new tokens' positions, int64 [slots]."""
-        self._of, self._places, self._ticket = of, places, torch.zeros(8, dtype=torch.int64)
-        self._attend, self._work = functions()
+        from mynah.decoding.compiled import attention_step as compiled
+
+        self._of, self._places, self._work = of, places, compiled.attend.address
 
     def __call__(self, query: Tensor, added: Tensor, cache: Tensor, window: int) -> Tensor:
         """Attend.
@@ -41,17 +39,9 @@ class CompiledStepAttention:
         if added.stride()[1:] != (of.kv_heads * of.head, of.head, 1):
             added = added.contiguous()
         out = torch.empty(slots, of.heads * of.head)
-        self._attend(CALL.pack(
+        call = CALL.pack(
             slots, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query.data_ptr(), 4 * query.stride(0),
-            added.data_ptr(), 4 * added.stride(0), cache.data_ptr(), self._places.data_ptr(), out.data_ptr(), self._ticket.data_ptr(),
-            slots * of.heads * of.head * keys >= SHARED, gomp_parallel(), self._work,
-        ))  # fmt: skip
+            added.data_ptr(), 4 * added.stride(0), cache.data_ptr(), self._places.data_ptr(), out.data_ptr(),
+        )  # fmt: skip
+        (run_in_team if slots * of.heads * of.head * keys >= SHARED else run_here)(self._work, call)
         return out
-
-
-@functools.cache
-def functions() -> tuple[Callable[[bytes], None], int]:
-    """The compiled function, and the address of what its threads do."""
-    from mynah.decoding.compiled import attention_step as compiled
-
-    return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(compiled.attend.address), compiled.work.address

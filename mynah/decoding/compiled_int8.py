@@ -4,20 +4,20 @@ Weights are rounded to int8 with one scale for each output (Dettmers et al. 2022
 to 14 bits of its own largest number: 8 bits of it would cost language models some 0.01 nats a token, 14 cost nothing that can be measured.
 """
 
-import ctypes
-import functools
 import struct
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mynah.decoding import huge_pages
+from mynah.decoding.team import run_here, run_in_team
 
 LEVELS = 127  # of a weight, on either side of 0
 TINY = 1e-30  # a matrix's row of zeros stays one
-BYTES_AT_ONCE = 48 << 10  # of weights that a thread takes at a time: some microseconds of reading
+CALL = struct.Struct("16q")  # compiled.int8_product.CALL
+ALONE = 4  # rows that the calling thread makes digits of by itself
+BYTES_AT_ONCE = 128 << 10  # of weights that a thread takes at a time: some microseconds of reading
+SHARES = 16  # of a matrix at least, so that no thread waits long for the others
 DIGITS_AT_ONCE = 192 << 10  # bytes of rows that are multiplied with the same weights before the next: the cache of a core holds them
 
 
@@ -40,14 +40,12 @@ class CompiledInt8Linear:
         self._scales[0, : self._out], self._scales[1, : self._out] = scale, bias
         self.nbytes = self._weights.nbytes + self._scales.nbytes
         self._panels, self._row_bytes = panels, 4 * panels * compiled.PANEL
-        self._run = function()
         rows_at_once = max(1, DIGITS_AT_ONCE // (2 * self._length * compiled.MAX_ROWS)) * compiled.MAX_ROWS
         self._about = (
             panels, self._weights.data_ptr(), self._scales[0].data_ptr(), self._scales[1].data_ptr(), int(activation), blocks, pairs,
-            max(1, BYTES_AT_ONCE // (compiled.PANEL * self._length)), rows_at_once,
+            max(1, min(panels // SHARES, BYTES_AT_ONCE // (compiled.PANEL * self._length))), rows_at_once,
         )  # fmt: skip
-        self._functions = (gomp_parallel(), compiled.work.address, compiled.quantise.address)
-        self._tickets = compiled.TICKETS
+        self._quantise, self._multiply = compiled.quantise.address, compiled.multiply.address
 
     def __call__(self, x: Tensor) -> Tensor:
         """fp32 [rows, in] -> fp32 [rows, out]."""
@@ -55,33 +53,15 @@ class CompiledInt8Linear:
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)
-        digits = self._tickets + -(-4 * rows // 64) * 64
-        scratch = torch.empty(digits + 2 * rows * self._length, dtype=torch.uint8)
-        at = scratch.data_ptr()
-        self._run(CALL.pack(
-            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, at, at + digits, at + self._tickets, *self._functions
-        ))  # fmt: skip
+        scales = -(-4 * rows // 64) * 64
+        scratch = torch.empty(scales + 2 * rows * self._length, dtype=torch.uint8)
+        row_scales = scratch.data_ptr()
+        call = CALL.pack(
+            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, row_scales + scales, row_scales
+        )
+        (run_in_team if rows > ALONE else run_here)(self._quantise, call)
+        run_in_team(self._multiply, call)
         return y if y.shape[1] == self._out else y[:, : self._out].contiguous()
-
-
-CALL = struct.Struct("20q")  # compiled.int8_product.CALL
-
-
-@functools.cache
-def gomp_parallel() -> int:
-    """The address of GOMP_parallel in the OpenMP library that torch computes with."""
-    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib/libgomp.so.1"))
-    address = ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
-    assert address
-    return address
-
-
-@functools.cache
-def function() -> Callable[[bytes], None]:
-    """The compiled layer."""
-    from mynah.decoding.compiled import int8_product as compiled
-
-    return ctypes.CFUNCTYPE(None, ctypes.c_char_p)(compiled.layer.address)
 
 
 def _pack(weight: Tensor, scale: Tensor, packed: Tensor) -> None:

@@ -233,7 +233,7 @@ class RunningBatch(Generic[Owner]):
         def shift(places: Sequence[int]) -> Tensor:
             return hidden[rows[list(places)]] @ model.mean
 
-        tokens = draw(logits, [sample.state for sample in samples], shift)
+        tokens = draw(logits, [sample.state for sample in samples], shift, is_compiled=model.kernels.is_compiled)
         scores = {} if raw is None else _scores(raw, scored, samples, tokens)
         chunks = [
             sample.take(token, model, scores.get(place))

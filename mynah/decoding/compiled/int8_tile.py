@@ -18,7 +18,9 @@ LANES = 8  # 32-bit numbers in a register
 REGISTERS = 2  # of a panel
 PANEL = LANES * REGISTERS  # outputs
 MAX_ROWS = 6  # 12 registers of sums; with two of weights and two for products, all 16 that AVX2 has
-UNROLLED = 2  # pairs of inputs in a turn of the loop
+UNROLLED = 2  # pairs of inputs in a turn of the loop: a cache line of weights
+FETCHED_AHEAD = 1024  # bytes, where the rows are so few that memory is what takes the time: a tenth faster on Zen 3
+FEW_ROWS = 4
 SUMS, DIGITS, WEIGHTS = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(16), 2 * LANES), ir.VectorType(BYTE, 2 * LANES)
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
 
@@ -59,6 +61,14 @@ class _Tile:
     def store(self, value: Any, address: Any, offset: int) -> None:  # noqa: ANN401
         self.builder.store(value, self._place(address, value.type, offset), align=4)
 
+    def fetch(self, address: Any) -> None:  # noqa: ANN401
+        """Begin to read a cache line, which may lie beyond the end."""
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT32, INT32, INT32])
+        name = "llvm.prefetch.p0"
+        prefetch = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
+        to_read, to_keep, data = INT32(0), INT32(3), INT32(1)
+        self.builder.call(prefetch, [self.builder.inttoptr(address, BYTE.as_pointer()), to_read, to_keep, data])
+
     def _place(self, address: Any, kind: Any, offset: int) -> Any:  # noqa: ANN401
         return self.builder.inttoptr(self.builder.add(address, INT64(offset)), kind.as_pointer())
 
@@ -93,6 +103,8 @@ def _block(tile: _Tile, block: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN4
     x = builder.add(tile.x, builder.mul(first, INT64(4)))
 
     def turn(number: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN401
+        if tile.rows <= FEW_ROWS:
+            tile.fetch(builder.add(w, builder.add(builder.mul(number, INT64(2 * PANEL * UNROLLED)), INT64(FETCHED_AHEAD))))
         for step in range(UNROLLED):
             pair = builder.add(builder.mul(number, INT64(UNROLLED)), INT64(step))
             sums = _pair(tile, builder.add(w, builder.mul(pair, INT64(2 * PANEL))), builder.add(x, builder.mul(pair, INT64(4))), sums)
