@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mynah.core.errors import InputError
 from mynah.decoding.exactness import attention_is_independent, rows_are_independent
+from mynah.decoding.huge_pages import side_by_side
 from mynah.decoding.kernels import Kernels, Linear
 from mynah.decoding.tokenizer import FILES as TOKENIZER_FILES
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
@@ -157,7 +158,7 @@ def _files(folder: Path) -> _Files:
 def _load(folder: Path, config: dict[str, Any], architecture: Architecture, kernels: Kernels, is_open: bool) -> Body:
     tokenizer = shared_tokenizer(folder)
     end = _end(folder, config, architecture, tokenizer)
-    with torch.inference_mode():
+    with torch.inference_mode(), side_by_side():
         return _assemble(folder, Weights(folder, architecture), architecture, _Maker(kernels, is_open), tokenizer, end)
 
 

@@ -4,10 +4,9 @@ A row of A and the column of B that belongs to it are rounded to int8 by a scale
 factor are one number. A product of low rank is a hundredth of the base model's weights: reading it is what it costs, and int8 is half of bf16.
 """
 
-import ctypes
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from torch import Tensor
 
 from mynah.decoding.adapter_parts import QKV, UP, Part, parts_of, product_sizes
 from mynah.decoding.body import Body, Layer
-from mynah.decoding.openmp import gomp_parallel
+from mynah.decoding.team import run_here, run_in_team
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
-CALL, QUANTISE = struct.Struct("13q"), struct.Struct("8q")  # compiled.adapter_product.CALL, QUANTISE
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("8q")  # compiled.adapter_product.CALL, QUANTISE
 SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
 
 
@@ -65,10 +64,10 @@ class CompiledAdapter:
         ones = _ones(max(part.inputs, part.outputs))
         column_factors = ones if norm is None else norm
         common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data
-        quantise(QUANTISE.pack(a.data_ptr(), *common))
+        run_here(quantise, QUANTISE.pack(a.data_ptr(), *common))
         source = b.data_ptr() + 4 * part.skipped * self.rank
         common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data
-        quantise(QUANTISE.pack(source, *common))
+        run_here(quantise, QUANTISE.pack(source, *common))
 
 
 class CompiledRows:
@@ -79,11 +78,9 @@ class CompiledRows:
         rows = sorted((*adapter.row, number) for number, adapter in enumerate(adapters) if adapter)  # a bot's own side by side
         self._rows = np.array([(row, *own) for *own, row in rows], np.int64)
         self._adapters = adapters  # so that they stay in memory
-        self._ticket = np.zeros(8, np.int64)
         self._of, self._products, self._per_block = of, _products(of), len(parts_of(of))
         self._numbers = sum(rank for *_, rank, _ in rows)
         self._add, _ = functions()
-        self._about = gomp_parallel(), work_address()
 
     def add(self, number: int, product: int, x: Tensor, y: Tensor) -> Tensor:
         """Return a product of a block with what the adapters add.
@@ -96,10 +93,10 @@ class CompiledRows:
         """
         parts, (outputs, inputs) = self._products[product]
         rows, found = x.float().contiguous(), y.float().contiguous()
-        is_shared = self._about[0] and self._numbers * (inputs + outputs) >= SHARED
-        self._add(CALL.pack(
+        run = run_in_team if self._numbers * (inputs + outputs) >= SHARED else run_here
+        run(self._add, CALL.pack(
             rows.data_ptr(), found.data_ptr(), inputs, outputs, self._rows.ctypes.data, len(self._rows), parts.ctypes.data, len(parts),
-            number * self._per_block, self._ticket.ctypes.data, bool(is_shared), *self._about,
+            number * self._per_block,
         ))  # fmt: skip
         return found.to(y.dtype)
 
@@ -125,18 +122,8 @@ def _products(of: Architecture) -> tuple[tuple[Any, tuple[int, int]], ...]:
 
 
 @functools.cache
-def functions() -> tuple[Callable[[bytes], None], Callable[[bytes], None]]:
-    """The compiled functions that add, and that round. The first call imports numba, and compiles them where no file holds them yet."""
+def functions() -> tuple[int, int]:
+    """The addresses of the functions that add, and that round. The first call imports numba, and compiles what no file holds yet."""
     from mynah.decoding.compiled import adapter_product as compiled
 
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
-    return kind(compiled.add.address), kind(compiled.quantise.address)
-
-
-@functools.cache
-def work_address() -> int:
-    """The address of what the team's threads do."""
-    from mynah.decoding.compiled import adapter_product as compiled
-
-    address: int = compiled.work.address
-    return address
+    return compiled.add.address, compiled.quantise.address

@@ -19,6 +19,7 @@ from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
 from mynah.decoding.body import Body, Layer
+from mynah.decoding.compiled_attention import CompiledStepAttention
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 
@@ -86,12 +87,18 @@ class KVCacheBatch:
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append `tokens`, one to each sequence; fp32 hidden states [size, width] from which the next ones are drawn."""
-        body, count = self.body, self.size
+        body = self.body
         places = torch.tensor(self._lengths, device=body.device)
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
         if self._has_changed:
             self._adapter_rows, self._has_changed = adapter_rows(self._adapters, body), False
+        attend = self._compiled_attention(places) if body.kernels.is_compiled else self._attention(places)
+        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend, self._adapter_rows))
+
+    def _attention(self, places: Tensor) -> Attend:
+        """A step's attention by torch's operations; `places`: int64 [size]."""
+        body, count = self.body, self.size
         places_of_keys = self._rows(torch.arange(count, device=body.device), places)
         attention = StepAttention(body.architecture, places, self._keys)
 
@@ -99,7 +106,15 @@ class KVCacheBatch:
             self._write(number, added, places_of_keys)
             return attention(query, self._caches[number][:, :count], body.layers[number].window)
 
-        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend, self._adapter_rows))
+        return attend
+
+    def _compiled_attention(self, places: Tensor) -> Attend:
+        attention = CompiledStepAttention(self.body.architecture, places)
+
+        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
+            return attention(query, added, self._caches[number], self.body.layers[number].window)
+
+        return attend
 
     @torch.inference_mode()
     def remove(self, slot: int) -> None:

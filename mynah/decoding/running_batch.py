@@ -245,7 +245,7 @@ class RunningBatch(Generic[Owner]):
         def shift(places: Sequence[int]) -> Tensor:
             return hidden[rows[list(places)]] @ self._cache.body.mean
 
-        tokens = draw(logits, [sample.state for sample in samples], shift)
+        tokens = draw(logits, [sample.state for sample in samples], shift, is_compiled=self._cache.body.kernels.is_compiled)
         scores = {} if raw is None else _scores(raw, scored, samples, tokens)
         chunks = [
             sample.take(token, scores.get(place)) for place, (sample, token) in enumerate(zip(samples, tokens, strict=True))

@@ -7,22 +7,17 @@ the same to the bit whatever the other rows are, and whichever thread computes i
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, njit
 
-from mynah.decoding.compiled.primitives import address_of, pointer, run_team, take_ticket
+from mynah.decoding.compiled.primitives import call_type, compiled, pointer, take_ticket
 
 # What a call is given, all int64: addresses, sizes.
-CALL = np.dtype([(name, np.int64) for name in (
-    "x", "y", "inputs", "outputs", "rows", "count", "parts", "part_count", "first_part", "ticket", "is_shared", "gomp_parallel", "work",
-)])  # fmt: skip
+CALL = call_type(("x", "y", "inputs", "outputs", "rows", "count", "parts", "part_count", "first_part"))
 # A row that has an adapter: its number; the addresses of the adapter's weights, of their places, of the factors; the rank.
 ROW = np.dtype([(name, np.int64) for name in ("row", "weights", "places", "factors", "rank")])
 PART = np.dtype([(name, np.int64) for name in ("number", "first", "outputs")])  # of a product
-QUANTISE = np.dtype([(name, np.int64) for name in (
-    "source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales",
-)])  # fmt: skip
+QUANTISE = call_type(("source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales"))
 LEVELS, TINY = np.float32(127), np.float32(1e-30)
-KIND = types.void(types.voidptr)
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up a sum in the order that is fastest, always the same for its length
 
 
@@ -84,38 +79,20 @@ def _add(call: Any, row: Any, part: Any) -> None:  # noqa: ANN401
         _one(x, y, a + n * call.inputs, b + n * part.outputs, factors[n])
 
 
-@cfunc(KIND, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def work(data: Any) -> None:  # noqa: ANN401
-    """Take rows and parts until none is left."""
+@compiled
+def add(data: Any) -> None:  # noqa: ANN401
+    """Take rows and parts until none is left; `data`: the address of a CALL."""
     call = carray(data, 1, dtype=CALL)[0]
     rows, parts = carray(pointer(call.rows), call.count, dtype=ROW), carray(pointer(call.parts), call.part_count, dtype=PART)
     while True:
-        task = take_ticket(call.ticket)
+        task = take_ticket(data)
         if task >= call.count * call.part_count:
             return
         _add(call, rows[task // call.part_count], parts[task % call.part_count])
 
 
-@cfunc(KIND, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def add(data: Any) -> None:  # noqa: ANN401
-    """Add to a product with OpenMP's team where `is_shared`, else in the calling thread; `data`: the address of a CALL."""
-    call = carray(data, 1, dtype=CALL)[0]
-    carray(pointer(call.ticket), 1, dtype=np.int64)[0] = 0
-    if call.is_shared:
-        run_team(call.gomp_parallel, call.work, address_of(data))
-        return
-    rows, parts = carray(pointer(call.rows), call.count, dtype=ROW), carray(pointer(call.parts), call.part_count, dtype=PART)
-    for task in range(call.count * call.part_count):
-        _add(call, rows[task // call.part_count], parts[task % call.part_count])
-
-
-@cfunc(KIND, cache=True, error_model="numpy", fastmath=ADDS | {"nnan"})  # type: ignore[untyped-decorator]
-def quantise(data: Any) -> None:  # noqa: ANN401
-    """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers.
-
-    Scales are multiplied by what each row's largest number over 127 is.
-    """
-    call = carray(data, 1, dtype=QUANTISE)[0]
+@njit(error_model="numpy", fastmath=ADDS | {"nnan"})  # type: ignore[untyped-decorator]
+def _quantise(call: Any) -> None:  # noqa: ANN401
     length = (call.rows - 1) * call.row_stride + (call.columns - 1) * call.column_stride + 1
     source = carray(pointer(call.source), length, dtype=np.float32)
     factors = carray(pointer(call.column_factors), call.columns, dtype=np.float32)
@@ -132,3 +109,12 @@ def quantise(data: Any) -> None:  # noqa: ANN401
         for column in range(call.columns):
             digits[row, column] = np.int8(np.rint(values[column] * inverse))
         scales[row] *= scale
+
+
+@compiled
+def quantise(data: Any) -> None:  # noqa: ANN401
+    """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers.
+
+    Scales are multiplied by what each row's largest number over 127 is.
+    """
+    _quantise(carray(data, 1, dtype=QUANTISE)[0])

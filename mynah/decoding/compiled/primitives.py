@@ -1,17 +1,35 @@
-"""What compiled functions need beyond Python: addresses as pointers, tickets, a call of OpenMP's team, and exponentials of vectors.
+"""What compiled functions need beyond Python: addresses as pointers, tickets, and exponentials of vectors.
 
-Compiled functions take addresses (of torch's tensors) as integers. See https://numba.readthedocs.io/en/stable/extending/low-level.html.
+A compiled function takes one argument, the address of its call: an int64 ticket with a cache line of its own, and then the call's numbers, of which
+many are addresses of tensors. Every thread of a team runs it, and takes parts of the work until none is left (`mynah.decoding.team`).
+See https://numba.readthedocs.io/en/stable/extending/low-level.html.
 """
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 Codegen = tuple[Any, Any]  # numba's signature, and the function that emits the instructions
+
+
+def call_type(names: Sequence[str]) -> np.dtype[Any]:
+    """The ticket and the numbers of a call, all int64."""
+    return np.dtype([("ticket", np.int64), ("_line", np.int64, (7,)), *((name, np.int64) for name in names)])
+
+
+def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
+    """Compile a function of a call's address, or take it from the cache of an earlier process: beside the source, or in the user's."""
+    decorate = functools.partial(cfunc, types.void(types.voidptr), error_model="numpy")
+    try:
+        return decorate(cache=True)(function)
+    except RuntimeError:  # no folder that can be written: https://numba.readthedocs.io/en/stable/developer/caching.html
+        return decorate()(function)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -25,44 +43,16 @@ def pointer(context: Any, address: Any) -> Codegen:  # noqa: ANN401 - numba's ow
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def address_of(context: Any, pointer: Any) -> Codegen:  # noqa: ANN401
-    """The address that a pointer holds."""
-
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
-        return builder.ptrtoint(args[0], INT64)
-
-    return types.intp(types.voidptr), emit
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def take_ticket(context: Any, address: Any) -> Codegen:  # noqa: ANN401
-    """The number at `address`, int64, which one thread alone gets: it goes up by one.
+def take_ticket(context: Any, pointer: Any) -> Codegen:  # noqa: ANN401
+    """The number that a pointer points to, int64, which one thread alone gets: it goes up by one.
 
     Threads that take the next part of the work each time keep going while one of them has lost its core to another process.
     """
 
     def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
-        return builder.atomic_rmw("add", builder.inttoptr(args[0], INT64.as_pointer()), INT64(1), "monotonic")
+        return builder.atomic_rmw("add", builder.bitcast(args[0], INT64.as_pointer()), INT64(1), "monotonic")
 
-    return types.intp(types.intp), emit
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def run_team(context: Any, gomp_parallel: Any, work: Any, data: Any) -> Codegen:  # noqa: ANN401
-    """Call `work(data)` in each thread of OpenMP's team, and wait for all: `GOMP_parallel(work, data, 0, 0)`, all by their addresses.
-
-    The caller's team is that of torch's own operations, with as many threads as `torch.set_num_threads` set.
-    https://gcc.gnu.org/onlinedocs/libgomp/Implementing-PARALLEL-construct.html
-    """
-
-    def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
-        any_pointer = BYTE.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [any_pointer, any_pointer, INT32, INT32])
-        passed = [builder.inttoptr(each, any_pointer) for each in args[1:]]
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [*passed, INT32(0), INT32(0)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, types.intp), emit
+    return types.intp(types.voidptr), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -98,7 +88,8 @@ def exp32(x: Any) -> Any:  # noqa: ANN401
     The Cephes library's expf (S. Moshier, https://www.netlib.org/cephes/), without a branch, so that LLVM computes eight at once. C's own
     would be called number by number.
     """
-    x = min(max(x, LEAST), MOST)
+    x = LEAST if x < LEAST else x  # what is not a number stays so
+    x = MOST if x > MOST else x
     n = np.rint(x * LOG2_E)
     r = x - n * LN2_HIGH - n * LN2_LOW
     p = ((((C0 * r + C1) * r + C2) * r + C3) * r + C4) * r + C5
