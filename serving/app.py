@@ -58,7 +58,7 @@ class ServerApp:
             waiting=lambda: self.engine.waiting,
             running=lambda: self.engine.running,
             bots_loaded=lambda: self.repository.loaded,
-            models_bytes=lambda: self.repository.nbytes,
+            memory_use=self.repository.memory_use,
         )
         self._kernels = chosen()
         self.metrics.set_kernels(record(self._kernels))

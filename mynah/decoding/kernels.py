@@ -4,7 +4,9 @@
 """
 
 import functools
+import importlib.util
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ from mynah.core.machine import missing_instructions, processor_name
 from mynah.core.settings import MYNAH_KERNELS
 from mynah.core.threads import FreeCores, cores_to_use
 from mynah.decoding import compat, fp16_linear, int8_linear
+from mynah.decoding.compiled_int8 import CompiledInt8Linear
 from mynah.decoding.fp16_linear import HalfLinear
 from mynah.decoding.int8_linear import Int8Linear
 
@@ -43,6 +46,7 @@ class Kernels:
         any_threads: Whether a step's result is the same to the bit with any number of threads, so that it may change as the machine
             gets busy. That of a prompt is not.
         lacks: What this machine lacks for them; "" where it can run them.
+        is_compiled: Whether attention over the cache is one of our own compiled functions.
         on_request: Whether they are taken only where MYNAH_KERNELS names them.
     """
 
@@ -55,6 +59,7 @@ class Kernels:
     lacks: Callable[[], str]
     any_threads: bool = False
     on_request: bool = False
+    is_compiled: bool = False
 
 
 def _plain(dtype: torch.dtype) -> MakeLinear:
@@ -97,6 +102,11 @@ def _int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
     return layer, layer.nbytes
 
 
+def _compiled_int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+    layer = CompiledInt8Linear(weight, bias, activation=activation)
+    return layer, layer.nbytes
+
+
 def _half(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
     """float16, or float32 where a matrix is so narrow that FBGEMM's blocks would take more: both are exact."""
     if 2 * fp16_linear.padded(weight.shape[1]) >= 4 * weight.shape[1]:
@@ -118,6 +128,14 @@ def _lacks_instructions() -> str:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return missing_instructions()
     return "" if torch.cpu.get_capabilities().get("avx2") else "AVX2"
+
+
+def _lacks_compiled() -> str:
+    if sys.platform != "linux" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return "Linux on an x86-64 processor"
+    if importlib.util.find_spec("numba") is None:
+        return "the package numba"
+    return _lacks_instructions()
 
 
 def _lacks_onednn() -> str:
@@ -144,6 +162,7 @@ BF16, FP32 = torch.bfloat16, torch.float32
 TABLE = (  # the first that the machine can run is taken
     Kernels("cuda-bf16", "cuda", BF16, "bfloat16", False, _plain(BF16), _lacks_cuda),
     Kernels("onednn-bf16", "cpu", BF16, "bfloat16", True, _onednn(BF16), _lacks_onednn_bf16),
+    Kernels("avx2-int8", "cpu", FP32, "int8", True, _compiled_int8, _lacks_compiled, any_threads=True, is_compiled=True),
     Kernels("fbgemm-int8", "cpu", FP32, "int8", True, _int8, _lacks_fbgemm, any_threads=True),
     Kernels("fbgemm-fp16", "cpu", FP32, "float16", True, _half, _lacks_fbgemm, any_threads=True),
     Kernels("onednn-fp32", "cpu", FP32, "float32", True, _onednn(FP32), _lacks_onednn),

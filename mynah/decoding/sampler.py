@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mynah.decoding.model import PAD
+from mynah.decoding import compiled_sampling
+from mynah.decoding.body import PAD
 from mynah.models.sampling import Sampling
 
 # The logprob of a token (nats), and the likeliest tokens in its place with theirs, the likeliest first.
@@ -49,27 +50,36 @@ def sample_rng(seed: int, sample: int) -> random.Random:
     return random.Random(f"{seed}/{sample}")
 
 
-def draw(logits: Tensor, states: Sequence[SamplerState], shift: Callable[[Sequence[int]], Tensor] | None = None) -> list[int]:
-    """A token for each row of `logits` (fp32 [rows, vocabulary padded to 256], changed in place).
+def draw(
+    logits: Tensor,
+    states: Sequence[SamplerState],
+    shift: Callable[[Sequence[int]], Tensor] | None = None,
+    *,
+    is_compiled: bool = False,
+) -> list[int]:
+    """Draw a token for each row.
 
-    `shift(rows)` is the number by which the logits of these rows fall short of the model's own, which only the repetition penalty
-    asks for, since it takes positive and negative logits differently.
+    Args:
+        logits: fp32 [rows, vocabulary padded to 256], changed in place.
+        states: Each row's.
+        shift: From rows to the number by which their logits fall short of the model's own, which only the repetition penalty asks for,
+            since it takes positive and negative logits differently.
+        is_compiled: Whether our own compiled functions do what takes long.
     """
     _prepare(logits, states, shift)
     unlimited = _limit(logits, states)
-    weights = _weights(logits)
+    weigh, draw_once = (compiled_sampling.weigh, compiled_sampling.draw) if is_compiled else (_weigh, _draw_once)
+    weights, total = weigh(logits)
     tokens = [each.end for each in states]
-    total = _blocks(weights).cumsum(1)[:, -1]
     left = [row for row, sound in enumerate(torch.isfinite(total).tolist()) if sound]  # broken weights say nothing more
     if len(left) < len(states):
         weights, total = weights[left], total[left]
-    whole = weights  # what the nucleus is measured by
     refused = Counter[int]()
     for _ in range(MAX_ROUNDS):
         if not left:
             break
-        drawn = _draw_once(weights, [states[row] for row in left])
-        outside = _outside(whole, total, drawn, [states[row] for row in left])
+        numbers, limits = [states[row].random.random() for row in left], [states[row].sampling.top_p for row in left]
+        drawn, outside = draw_once(weights, total, numbers, limits)
         again: list[int] = []
         for place, row in enumerate(left):
             token = drawn[place]
@@ -84,8 +94,8 @@ def draw(logits: Tensor, states: Sequence[SamplerState], shift: Callable[[Sequen
                 tokens[row] = token
         rows = [left[place] for place in again]
         if rows:
-            weights, total = _again(logits, weights, total, rows, again, drawn, outside)
-        whole, left = weights, rows
+            weights, total = _again(weigh, logits, weights, total, rows, again, drawn, outside)
+        left = rows
     return tokens
 
 
@@ -147,20 +157,26 @@ def _refuse(logits: Tensor, unlimited: dict[int, Tensor], row: int, tokens: list
     return bool(logits[row].max() > -torch.inf)
 
 
-def _weights(logits: Tensor) -> Tensor:
-    """Probabilities but for a factor per row."""
-    return (logits - logits.amax(1, keepdim=True)).exp_()
+def _weigh(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities but for a factor per row, and their sums: as `compiled_sampling.weigh`."""
+    weights = (logits - logits.amax(1, keepdim=True)).exp_()
+    return weights, _blocks(weights).cumsum(1)[:, -1]
 
 
 def _blocks(weights: Tensor) -> Tensor:
     return weights.view(len(weights), -1, PAD).sum(-1)
 
 
-def _draw_once(weights: Tensor, states: Sequence[SamplerState]) -> list[int]:
+def _draw_once(weights: Tensor, total: Tensor, numbers: Sequence[float], limits: Sequence[float]) -> tuple[list[int], list[bool]]:
+    """A token for each row by its weight, and whether it lies outside its nucleus: as `compiled_sampling.draw`."""
+    drawn = _by_weight(weights, numbers)
+    return drawn, _outside(weights, total, drawn, limits)
+
+
+def _by_weight(weights: Tensor, numbers: Sequence[float]) -> list[int]:
     """A token for each row by its weight: which block, then which token of it, by the inverse of the cumulated sum."""
     sums = _blocks(weights).cumsum(1)
-    numbers = torch.tensor([[each.random.random()] for each in states], device=weights.device)
-    targets = numbers * sums[:, -1:]
+    targets = torch.tensor(numbers, device=weights.device)[:, None] * sums[:, -1:]
     blocks = torch.searchsorted(sums, targets, right=True).clamp_(max=sums.shape[1] - 1)
     before = torch.where(blocks > 0, sums.gather(1, (blocks - 1).clamp_(min=0)), 0.0)
     rows = torch.arange(len(weights), device=weights.device)
@@ -171,11 +187,10 @@ def _draw_once(weights: Tensor, states: Sequence[SamplerState]) -> list[int]:
     return list((blocks * PAD + torch.minimum(within, last))[:, 0].tolist())
 
 
-def _outside(weights: Tensor, total: Tensor, drawn: Sequence[int], states: Sequence[SamplerState]) -> list[bool]:
+def _outside(weights: Tensor, total: Tensor, drawn: Sequence[int], limits: Sequence[float]) -> list[bool]:
     """Which of the drawn tokens lie outside their nucleus."""
-    limits = [each.sampling.top_p for each in states]
     if all(limit >= 1.0 for limit in limits):
-        return [False] * len(states)
+        return [False] * len(limits)
     own = weights.gather(1, torch.tensor(drawn, device=weights.device)[:, None])
     likelier = _blocks(weights * (weights > own)).cumsum(1)[:, -1]
     allowed = torch.tensor([limit if limit < 1.0 else torch.inf for limit in limits], device=weights.device) * total
@@ -187,7 +202,14 @@ def _is_refused(each: SamplerState, token: int) -> bool:
 
 
 def _again(
-    logits: Tensor, weights: Tensor, total: Tensor, rows: list[int], places: list[int], drawn: list[int], outside: list[bool]
+    weigh: Callable[[Tensor], tuple[Tensor, Tensor]],
+    logits: Tensor,
+    weights: Tensor,
+    total: Tensor,
+    rows: list[int],
+    places: list[int],
+    drawn: list[int],
+    outside: list[bool],
 ) -> tuple[Tensor, Tensor]:
     """The weights of the rows that draw again, and what the nucleus is a share of.
 
@@ -199,6 +221,5 @@ def _again(
     narrowed = kept.masked_fill_(kept <= own, 0.0)
     for place, old in enumerate(places):
         if not outside[old]:
-            narrowed[place] = _weights(logits[rows[place]][None])[0]
-            total[place] = _blocks(narrowed[place][None]).cumsum(1)[0, -1]
+            narrowed[place : place + 1], total[place : place + 1] = weigh(logits[rows[place]][None])
     return narrowed, total

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import strip_control_chars
-from mynah.models.checkpoint_files import weight_files
 from serving.engine.errors import ModelTooLarge, ModelUnavailable, NoRoom
 from serving.models import malloc
 from serving.models.address import Key
+from serving.models.footprint import Footprint, MemoryUse, estimate, measure, memory_use
 from serving.models.load_failures import LoadFailures
 from serving.models.sources import ModelSource
 
@@ -32,7 +32,7 @@ MIB = 1 << 20
 
 
 def _initialize_loader() -> None:
-    from mynah.decoding.model import use_one_core  # imports torch, which takes a second, when the first model is loaded
+    from mynah.decoding.threads import use_one_core  # imports torch, which takes a second, when the first model is loaded
 
     use_one_core()
 
@@ -64,6 +64,7 @@ class CacheEntry:
     key: Key
     users: int = 0  # leases and waiting requests; while there are any, the model stays in memory
     model: "Model | None" = None
+    footprint: Footprint | None = None  # estimated while it is being loaded; None before
     loading: "asyncio.Task[None] | None" = None
     evict_after_use: bool = False  # evicted when its last user leaves
 
@@ -82,9 +83,8 @@ class ModelCache:
     _entries: "OrderedDict[Key, CacheEntry]" = field(default_factory=OrderedDict)  # the least recently used first
     _leaving: "set[CacheEntry]" = field(default_factory=set)  # evicted entries that are still in use
     _failures: LoadFailures = field(default_factory=LoadFailures)
-    _sizes: dict[Key, int] = field(default_factory=dict)  # bytes of models that were loaded before
+    _sizes: dict[Key, Footprint] = field(default_factory=dict)  # of models that were loaded before
     _dropped: int = 0  # bytes of evicted models since the last trim
-    _reserved: int = 0  # bytes reserved for models that are being loaded
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LOADS))
     _fetchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MAX_FETCHES, "fetch"))
     _loaders: ThreadPoolExecutor = field(
@@ -139,7 +139,11 @@ class ModelCache:
     @property
     def used(self) -> int:
         """The bytes of models in memory or being loaded."""
-        return self._reserved + sum(entry.model.nbytes for entry in (*self._entries.values(), *self._leaving) if entry.model)
+        return self.memory_use().total
+
+    def memory_use(self) -> MemoryUse:
+        """Return the numbers and the bytes of base models and adapters in memory or being loaded."""
+        return memory_use(entry.footprint for entry in (*self._entries.values(), *self._leaving) if entry.footprint)
 
     def evict_when_idle(self, key: Key) -> None:
         """Evict a version now, or after its last user unless it is requested again before."""
@@ -151,6 +155,7 @@ class ModelCache:
 
     def evict(self, key: Key) -> None:
         """Evict a version. Later requests do not get this model; it stays in memory until its last user leaves."""
+        before = self.used
         entry = self._entries.pop(key, None)
         if not entry:
             return
@@ -161,13 +166,14 @@ class ModelCache:
         if entry.users or not entry.model:
             self._leaving.add(entry)
         else:
-            self._count_evicted(entry.model.nbytes, key[0])
+            self._count_evicted(before - self.used, key[0])
 
     def _evict_if_leaving(self, entry: CacheEntry) -> None:
         """Finish the eviction of an entry whose last user has left."""
         if entry in self._leaving and entry.model and not entry.users:
+            before = self.used
             self._leaving.discard(entry)
-            self._count_evicted(entry.model.nbytes, entry.key[0])
+            self._count_evicted(before - self.used, entry.key[0])
 
     def _count_evicted(self, dropped: int, name: str) -> None:
         self.observer.evicted(name)
@@ -210,11 +216,12 @@ class ModelCache:
         """Load an entry's model; after a failure remove the entry, so that a later request tries again. Raises ModelUnavailable."""
         started = time.monotonic()
         try:
-            folder, weight = await self._thread(self._fetchers, self._fetch, entry.key)
+            folder, estimated = await self._thread(self._fetchers, self._fetch, entry.key)
             async with self._turns:
-                model = await self._read(entry.key, folder, weight, replaced)
-            self._sizes[entry.key] = model.nbytes  # the size of the files was an estimate
-            self._make_room(entry.key, model.nbytes, replaced)
+                self._make_room(entry, self._sizes.get(entry.key, estimated), replaced)
+                model = await self._thread(self._loaders, self._load_warm, folder)
+            self._sizes[entry.key] = measure(model)  # the size of the files was an estimate
+            self._make_room(entry, self._sizes[entry.key], replaced)
             entry.model = model
             if self._entries.get(entry.key) is entry:
                 self.versions.setdefault(entry.key[0], []).append(entry.key[1])
@@ -233,24 +240,15 @@ class ModelCache:
             self.evict_when_idle(entry.key)
         self._evict_if_leaving(entry)
 
-    async def _read(self, key: Key, folder: Path, weight: int, replaced: Key | None) -> "Model":
-        size = self._sizes.get(key, weight)
-        self._make_room(key, size, replaced)
-        self._reserved += size
-        try:
-            return await self._thread(self._loaders, self._load_warm, folder)
-        finally:
-            self._reserved -= size
-
     async def _thread(self, pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 - those of `work`
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
 
-    def _fetch(self, key: Key) -> tuple[Path, int]:
-        """Return the version's folder and the size of its weights in bytes, which estimates the memory that they need."""
+    def _fetch(self, key: Key) -> tuple[Path, Footprint]:
+        """Return the version's folder, and the memory that it needs by the size of its files."""
         fetched = self.source.fetch(*key)
         if not fetched.passed:
             self.failed_gate.add(key)
-        return fetched.folder, sum(path.stat().st_size for path in weight_files(fetched.folder))
+        return fetched.folder, estimate(fetched.folder)
 
     def _load_warm(self, folder: Path) -> "Model":
         from mynah.decoding.decoder import warm_up  # imports torch, as `self.load` does
@@ -259,17 +257,20 @@ class ModelCache:
         warm_up(model)
         return model
 
-    def _make_room(self, key: Key, size: int, replaced: Key | None) -> None:
-        """Evict idle models until `size` more bytes fit. Raises ModelUnavailable when too many models are in use."""
-        if self._sizes.get(key, 0) > self.memory:
-            raise ModelTooLarge(key[0])
-        while self.used + size > self.memory:
+    def _make_room(self, entry: CacheEntry, footprint: Footprint, replaced: Key | None) -> None:
+        """Count an entry's memory, and evict idle models until it fits. Raises ModelUnavailable when too many models are in use."""
+        entry.footprint = footprint
+        if (known := self._sizes.get(entry.key)) and known.total > self.memory:
+            raise ModelTooLarge(entry.key[0])
+        while self.used > self.memory:
             idle = next(
-                (entry.key for entry in self._entries.values() if entry.model and not entry.users and entry.key != replaced), None
+                (key for key, other in self._entries.items() if other.model and not other.users and key != replaced), None
             )
             if idle:
                 self.evict_when_idle(idle)
-            elif replaced or not self.used:  # for a single model, try: `size` is an estimate and may be too high
+            elif (
+                replaced or self.used == footprint.total
+            ):  # for a single model, try: the footprint is an estimate and may be too high
                 return
             else:
                 raise NoRoom
@@ -285,7 +286,7 @@ class ModelCache:
     def _describe_failure(self, key: Key, error: Exception) -> str:
         """Return the reason of a failure for the operator."""
         if isinstance(error, ModelTooLarge):
-            size, memory = self._sizes.get(key, 0) / MIB, self.memory / MIB
+            size, memory = self._sizes[key].total / MIB, self.memory / MIB
             return f"it needs {size:,.0f} MiB, and the limit for all models is {memory:,.0f} MiB"
         if isinstance(error, InputError | PlatformError):
             return error.problem

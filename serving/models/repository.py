@@ -13,6 +13,7 @@ from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 from serving.engine.errors import ModelError, ModelNotFound, ModelUnavailable, NoRoom
 from serving.models.address import Address, Key, parse
+from serving.models.footprint import MemoryUse
 from serving.models.model_cache import ModelCache, RepositoryObserver
 from serving.models.registry_watcher import RegistryWatcher
 from serving.models.resolver import Resolver
@@ -118,10 +119,9 @@ class Repository:
         """The number of versions in memory."""
         return len(self._cache.loaded())
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the models in memory."""
-        return self._cache.used
+    def memory_use(self) -> MemoryUse:
+        """Return the numbers and the bytes of base models and adapters in memory."""
+        return self._cache.memory_use()
 
     def knows(self, name: str) -> bool:
         """Whether a bot with this name exists."""
@@ -256,7 +256,7 @@ class Repository:
                 continue
             try:
                 async with self._cache.acquire(key) as model:
-                    size = model.nbytes
+                    size = model.own_bytes or model.nbytes  # of the next one, if it is alike
             except ModelUnavailable as error:
                 why = self._cache.failure(key)
                 raise (

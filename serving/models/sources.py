@@ -12,6 +12,7 @@ from mynah.core.errors import InputError
 from mynah.core.files import atomic_folder, make_folder
 from mynah.core.names import bot_name
 from mynah.mlflow_client.store import Store
+from mynah.models.adapter import is_adapter
 from mynah.registry.alias_snapshot import all_aliases
 from mynah.registry.checkpoint_cache import MODEL, cache_folder
 from mynah.registry.registry import Registry
@@ -29,7 +30,8 @@ Aliases = Mapping[str, Mapping[str, str]]  # bot -> alias -> version
 
 @dataclass(frozen=True, slots=True)
 class ServedBot:
-    """A bot to serve: its name, the version shown to clients, and a folder with a complete Hugging Face checkpoint.
+    """A bot to serve: its name, the version shown to clients, and a folder with a complete Hugging Face checkpoint
+    or an adapter.
 
     Raises:
         InputError: the name is not a valid bot name, or requests could not name the version.
@@ -170,7 +172,7 @@ class RegistrySource:
     def fetch(self, name: str, version: str) -> LocalVersion:
         """Return a version on disk. The first call checks the files' sizes, or their digests after a download."""
         known = self._fetched.get((name, version))
-        if known and (known.folder / "config.json").is_file():
+        if known and ((known.folder / "config.json").is_file() or is_adapter(known.folder)):
             return known
         registered = self._version(name, version)
         fetched = LocalVersion(self._open().checkpoint(registered), registered.passed)

@@ -6,7 +6,7 @@ bot never become labels, since clients could fill the memory with them.
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version as installed
 
 from prometheus_client import (
@@ -21,6 +21,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
+
+from serving.models.footprint import MemoryUse
 
 MAX_BOTS = 100  # series per metric
 OTHER = "other"
@@ -94,7 +96,7 @@ class Metrics:
         waiting: Callable[[], float],
         running: Callable[[], float],
         bots_loaded: Callable[[], float],
-        models_bytes: Callable[[], float],
+        memory_use: Callable[[], MemoryUse],
     ) -> None:
         """Register the functions that give the gauges' values at each scrape.
 
@@ -102,13 +104,17 @@ class Metrics:
             waiting: requests that wait.
             running: samples in the batch.
             bots_loaded: models in memory.
-            models_bytes: bytes that models hold.
+            memory_use: numbers and bytes of base models and adapters in memory.
         """
         gauges = {
             "mynah_queue_waiting": ("Requests waiting in the queue.", waiting),
             "mynah_running": ("Samples in the batch.", running),
             "mynah_bots_loaded": ("Models in memory.", bots_loaded),
-            "mynah_models_bytes": ("Memory held by models in bytes.", models_bytes),
+            "mynah_models_bytes": ("Memory held by models in bytes.", lambda: memory_use().total),
+            "mynah_bases_loaded": ("Base models in memory; a full model is one.", lambda: memory_use().bases),
+            "mynah_bases_bytes": ("Memory held by base models in bytes.", lambda: memory_use().bases_bytes),
+            "mynah_adapters_loaded": ("Adapters in memory.", lambda: memory_use().adapters),
+            "mynah_adapters_bytes": ("Memory held by adapters in bytes.", lambda: memory_use().adapters_bytes),
         }
         for name, (help_text, value) in gauges.items():
             Gauge(name, help_text, registry=self.registry).set_function(value)
@@ -156,15 +162,16 @@ class Metrics:
         """Count the tokens that a request generated."""
         self._tokens.labels(self.label(bot)).inc(max(0, count))
 
-    def step(self, label: str, batch: int, seconds: float) -> None:
-        """Record one decoding step of the engine, in which `batch` samples got a token each."""
-        self._step.labels(self._bot_label(label)).observe(seconds)
+    def step(self, labels: Collection[str], batch: int, seconds: float) -> None:
+        """Record one decoding step of the engine, in which `batch` samples of these bots got a token each."""
+        for label in {self._bot_label(label) for label in labels}:
+            self._step.labels(label).observe(seconds)
         self._batch.observe(batch)
 
-    def prefill(self, label: str, prompts: int, tokens: int, seconds: float) -> None:
-        """Record that the engine processed prompts of `tokens` tokens in all."""
-        del prompts, seconds  # mynah_first_token_seconds covers the duration
-        self._prefilled.labels(self._bot_label(label)).inc(tokens)
+    def prefill(self, tokens: Mapping[str, int]) -> None:
+        """Record that the engine processed prompts of so many tokens, by bot."""
+        for label, count in tokens.items():
+            self._prefilled.labels(self._bot_label(label)).inc(count)
 
     def loaded(self, name: str, seconds: float) -> None:
         """Record that the repository loaded a model."""

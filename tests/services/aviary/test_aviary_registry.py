@@ -100,8 +100,8 @@ async def test_no_new_reader_gets_what_was_deleted_or_unloaded_while_others_read
             await until(lambda: not repository.ready(f"wren:{number}"))
             assert (await refused(repository, f"wren:{number}")).status == 404
             assert lease.model.encode("a")
-            assert repository.nbytes == lease.model.nbytes  # it counts as long as it is there
-        assert repository.nbytes == 0
+            assert repository.memory_use().total == lease.model.nbytes  # it counts as long as it is there
+        assert repository.memory_use().total == 0
 
 
 @on_loop

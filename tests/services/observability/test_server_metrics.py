@@ -6,6 +6,7 @@ import httpx
 
 from serving.auth.api_keys import Limits, new_key
 from serving.auth.key_file import Keys, add_key
+from serving.models.footprint import MemoryUse
 from serving.observability.metrics import MAX_BOTS, Metrics
 from tests.services.observability.telemetry import scrape, scraped
 from tests.services.small_server import small_server
@@ -47,13 +48,13 @@ def test_metrics_of_rejections(tmp_path, metrics, log):
 
 
 def test_metrics_of_the_engine_and_the_repository(server, metrics):
-    metrics.register_gauges(waiting=lambda: 3, running=lambda: 5, bots_loaded=lambda: 2, models_bytes=lambda: 1 << 20)
-    threads = [threading.Thread(target=lambda: [metrics.step("wren", 4, 0.01) for _ in range(500)]) for _ in range(4)]
+    metrics.register_gauges(waiting=lambda: 3, running=lambda: 5, bots_loaded=lambda: 2, memory_use=lambda: MemoryUse(1, 1 << 20, 2, 5))
+    threads = [threading.Thread(target=lambda: [metrics.step(["wren"], 4, 0.01) for _ in range(500)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    metrics.prefill("wren", 2, 11, 0.02)
+    metrics.prefill({"wren": 11})
     metrics.loaded("wren", 0.2)
     metrics.loaded("heron", 0.2)
     metrics.evicted("heron")
@@ -67,7 +68,9 @@ def test_metrics_of_the_engine_and_the_repository(server, metrics):
     assert (found["mynah_loads_total", ("bot", "wren")], found["mynah_load_seconds_count",]) == (1, 2)
     assert (found["mynah_evictions_total", ("bot", "heron")], found["mynah_swaps_total", ("bot", "wren")]) == (1, 1)
     gauges = ("mynah_queue_waiting", "mynah_running", "mynah_bots_loaded", "mynah_models_bytes")
-    assert [found[name,] for name in gauges] == [3, 5, 2, 1 << 20]
+    assert [found[name,] for name in gauges] == [3, 5, 2, (1 << 20) + 5]
+    gauges = ("mynah_bases_loaded", "mynah_bases_bytes", "mynah_adapters_loaded", "mynah_adapters_bytes")
+    assert [found[name,] for name in gauges] == [1, 1 << 20, 2, 5]
 
 
 def labels(metrics):

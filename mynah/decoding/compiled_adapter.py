@@ -1,0 +1,129 @@
+"""An adapter in int8 on a CPU, and its product with rows by compiled functions: each row with its own adapter, whatever the others have.
+
+A row of A and the column of B that belongs to it are rounded to int8 by a scale each; both scales, the adapter's and the base model's
+factor are one number. A product of low rank is a hundredth of the base model's weights: reading it is what it costs, and int8 is half of bf16.
+"""
+
+import functools
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mynah.decoding.adapter_parts import QKV, UP, Part, parts_of, product_sizes
+from mynah.decoding.body import Body, Layer
+from mynah.decoding.team import run_here, run_in_team
+from mynah.models.adapter_weights import Matrices
+from mynah.models.architecture import Architecture
+
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("8q")  # compiled.adapter_product.CALL, QUANTISE
+SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
+
+
+class CompiledAdapter:
+    """One adapter. `nbytes`: what it takes."""
+
+    is_exact = True
+
+    def __init__(self, matrices: Matrices, scale: float, body: Body) -> None:
+        """Round an adapter's matrices.
+
+        Args:
+            matrices: Of `read_adapter`.
+            scale: Of the products.
+            body: Of its base model.
+        """
+        parts = parts_of(body.architecture)
+        self.rank = len(next(iter(matrices.values()))[0])
+        sizes = [
+            self.rank * (part.inputs + part.outputs) if f"{number}.{part.name}" in matrices else 0
+            for number in range(body.architecture.layers)
+            for part in parts
+        ]
+        ends = np.cumsum(sizes)
+        self._weights = np.empty(int(ends[-1]), np.int8)
+        self._places = np.where(sizes, ends - sizes, -1).astype(np.int64)
+        self._factors = np.zeros((len(sizes), self.rank), np.float32)
+        for place in np.flatnonzero(sizes).tolist():
+            number, part = divmod(place, len(parts))
+            layer, of = body.layers[number], parts[part]
+            self._round(place, of, _norm_within(layer, of), matrices[f"{number}.{of.name}"])
+            self._factors[place] *= scale * of.factor
+        self.nbytes = self._weights.nbytes + self._places.nbytes + self._factors.nbytes
+        self.row = (self._weights.ctypes.data, self._places.ctypes.data, self._factors.ctypes.data, self.rank)
+
+    def _round(self, place: int, part: Part, norm: Tensor | None, matrices: tuple[Tensor, Tensor]) -> None:
+        """Write one part's matrices, and its scales into the factors."""
+        _, quantise = functions()
+        a, b = (each.float().contiguous() for each in matrices)
+        at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
+        scales[:] = 1.0
+        ones = _ones(max(part.inputs, part.outputs))
+        column_factors = ones if norm is None else norm
+        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data
+        run_here(quantise, QUANTISE.pack(a.data_ptr(), *common))
+        source = b.data_ptr() + 4 * part.skipped * self.rank
+        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data
+        run_here(quantise, QUANTISE.pack(source, *common))
+
+
+class CompiledRows:
+    """The adapters of the rows that are computed together."""
+
+    def __init__(self, adapters: Sequence[CompiledAdapter | None], of: Architecture) -> None:
+        """`adapters`: of each row."""
+        rows = sorted((*adapter.row, number) for number, adapter in enumerate(adapters) if adapter)  # a bot's own side by side
+        self._rows = np.array([(row, *own) for *own, row in rows], np.int64)
+        self._adapters = adapters  # so that they stay in memory
+        self._of, self._products, self._per_block = of, _products(of), len(parts_of(of))
+        self._numbers = sum(rank for *_, rank, _ in rows)
+        self._add, _ = functions()
+
+    def add(self, number: int, product: int, x: Tensor, y: Tensor) -> Tensor:
+        """Return a product of a block with what the adapters add.
+
+        Args:
+            number: The block's.
+            product: Of `adapter_parts`.
+            x: [rows, in], what was multiplied.
+            y: [rows, out], its product with the base model's matrix; changed in place where it is fp32.
+        """
+        parts, (outputs, inputs) = self._products[product]
+        rows, found = x.float().contiguous(), y.float().contiguous()
+        run = run_in_team if self._numbers * (inputs + outputs) >= SHARED else run_here
+        run(self._add, CALL.pack(
+            rows.data_ptr(), found.data_ptr(), inputs, outputs, self._rows.ctypes.data, len(self._rows), parts.ctypes.data, len(parts),
+            number * self._per_block,
+        ))  # fmt: skip
+        return found.to(y.dtype)
+
+
+def _norm_within(layer: Layer, part: Part) -> Tensor | None:
+    """The weight of the norm that is within the base model's matrix, fp32 [in]."""
+    return {QKV: layer.within_qkv, UP: layer.within_up}.get(part.product)
+
+
+@functools.cache
+def _ones(count: int) -> Tensor:
+    return torch.ones(count)
+
+
+@functools.cache
+def _products(of: Architecture) -> tuple[tuple[Any, tuple[int, int]], ...]:
+    """The parts of each product as the functions read them, int64 [parts, 3], with its outputs and inputs."""
+    parts = [(number, part) for number, part in enumerate(parts_of(of))]
+    return tuple(
+        (np.array([(number, part.first, part.outputs) for number, part in parts if part.product == product], np.int64), sizes)
+        for product, sizes in enumerate(product_sizes(of))
+    )
+
+
+@functools.cache
+def functions() -> tuple[int, int]:
+    """The addresses of the functions that add, and that round. The first call imports numba, and compiles what no file holds yet."""
+    from mynah.decoding.compiled import adapter_product as compiled
+
+    return compiled.add.address, compiled.quantise.address
