@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from components.finetune.cpu_functions import Turn, attention, gated_linear, group_mask, linear, norm_linear
-from mynah.decoding.model import rotary_tables
+from mynah.decoding.body import rotary_tables
 from mynah.models.architecture import Architecture
 from mynah.models.rotary import Rotary
 

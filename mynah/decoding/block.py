@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, silu
 
-from mynah.decoding.model import Layer, LayerNorm
+from mynah.decoding.body import Layer, LayerNorm
 from mynah.models.architecture import Architecture
 
 Turn = tuple[Tensor, Tensor]  # cosines and signed sines, fp32 [rows, 1, head] each: see model.rotary_tables
@@ -46,6 +46,11 @@ def split_heads(qkv: Tensor, of: Architecture, layer: Layer, turn: Turn | None) 
     both = torch.addcmul(both * turn[0], both.roll(of.head // 2, -1), turn[1]).to(qkv.dtype)
     value = added.view(rows, 2, of.kv_heads, of.head)[:, 1]
     return both[:, : of.heads], torch.stack((both[:, of.heads :], value), 1)
+
+
+def activated(x: Tensor, of: Architecture) -> Tensor:
+    """An MLP's activation: [rows, inner], or [rows, 2 * inner] of a gated one -> [rows, inner]."""
+    return gated(x, of.activation) if of.is_gated else gelu(x, approximate="tanh")
 
 
 def gated(x: Tensor, activation: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The decoder: many sequences of one model side by side, a step at a time, each in a slot of one key-value cache.
+"""The decoder: many sequences of one body side by side, a step at a time, each in a slot of one key-value cache.
 
 A sequence joins at any step and leaves at any step. Nothing is copied from step to step: the cache is written in place, and
 grows by whole blocks. What a sequence's logits are does not depend on its neighbours, to the bit on a CPU: every kernel in
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
-from mynah.decoding.block import Turn, capped, gated, normalised, rms_normalised, split_heads
-from mynah.decoding.model import Layer, Model
+from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
+from mynah.decoding.body import Body, Layer
+from mynah.decoding.model import Model
 
 Attend = Callable[
     [int, Tensor, Tensor], Tensor
@@ -21,10 +22,10 @@ Attend = Callable[
 
 
 class KVCacheBatch:
-    """Running sequences of one model, in slots 0 to `size` - 1. Not thread-safe."""
+    """Running sequences of one body, in slots 0 to `size` - 1. Not thread-safe."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, body: Body) -> None:
+        self.body = body
         self._lengths: list[int] = []  # tokens in each slot
         self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, kv_heads, keys, head]
         self._slots = self._keys = 0
@@ -41,39 +42,39 @@ class KVCacheBatch:
         The states of all prompts' tokens, one prompt after the other: from that of a prompt's last token its first new one is drawn.
         A prompt is computed once however many sequences begin with it.
         """
-        model, start = self.model, self.size
+        body, start = self.body, self.size
         lengths = [len(prompt) for prompt in prompts]
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
         self._reserve()
-        ids = torch.tensor([token for prompt in prompts for token in prompt], device=model.device)
-        places = torch.tensor([place for length in lengths for place in range(length)], device=model.device)
+        ids = torch.tensor([token for prompt in prompts for token in prompt], device=body.device)
+        places = torch.tensor([place for length in lengths for place in range(length)], device=body.device)
         begins = [0, *accumulate(lengths)]
-        groups = _alike(lengths, begins, model.device)
-        sources, slots = _spread(lengths, begins, copies, start, model.device)
+        groups = _alike(lengths, begins, body.device)
+        sources, slots = _spread(lengths, begins, copies, start, body.device)
         places_of_keys = self._rows(slots, places[sources])
-        attention = PromptAttention(model.architecture, groups)
+        attention = PromptAttention(body.architecture, groups)
 
         def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
             self._write(number, added[sources], places_of_keys)
-            return attention(query, added, model.layers[number].window)
+            return attention(query, added, body.layers[number].window)
 
         return self._last(self._layers(ids, places, attend))
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append `tokens`, one to each sequence; fp32 hidden states [size, width] from which the next ones are drawn."""
-        model, count = self.model, self.size
-        places = torch.tensor(self._lengths, device=model.device)
+        body, count = self.body, self.size
+        places = torch.tensor(self._lengths, device=body.device)
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
-        places_of_keys = self._rows(torch.arange(count, device=model.device), places)
-        attention = StepAttention(model.architecture, places, self._keys)
+        places_of_keys = self._rows(torch.arange(count, device=body.device), places)
+        attention = StepAttention(body.architecture, places, self._keys)
 
         def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
             self._write(number, added, places_of_keys)
-            return attention(query, self._caches[number][:, :count], model.layers[number].window)
+            return attention(query, self._caches[number][:, :count], body.layers[number].window)
 
-        return self._last(self._layers(torch.tensor(tokens, device=model.device), places, attend))
+        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend))
 
     @torch.inference_mode()
     def remove(self, slot: int) -> None:
@@ -87,48 +88,50 @@ class KVCacheBatch:
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
-        """fp32 [rows, padded vocabulary], less a number per row (`hidden @ model.mean`); -inf in the padding."""
-        found = self.model.head(hidden.to(self.model.kernels.dtype)).float()
-        if cap := self.model.architecture.logits_cap:
+        """fp32 [rows, padded vocabulary], less a number per row (`hidden @ body.mean`); -inf in the padding."""
+        found = self.body.head(hidden.to(self.body.kernels.dtype)).float()
+        if cap := self.body.architecture.logits_cap:
             found = torch.where(found.isinf(), found, capped(found, cap))
         return found
 
     def _layers(self, ids: Tensor, places: Tensor, attend: Attend) -> Tensor:
         """The hidden states of tokens after all blocks, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
-        model, dtype, epsilon = self.model, self.model.kernels.dtype, self.model.architecture.epsilon
-        hidden = model.tokens[ids].float()
-        if (scale := model.architecture.embedding_scale) != 1.0:
+        body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
+        hidden = body.tokens[ids].float()
+        if (scale := body.architecture.embedding_scale) != 1.0:
             hidden *= scale
-        if model.positions is not None:
-            hidden += model.positions[places]
+        if body.positions is not None:
+            hidden += body.positions[places]
         turns: dict[int, Turn] = {}
-        for number, layer in enumerate(model.layers):
+        for number, layer in enumerate(body.layers):
             qkv = layer.qkv(normalised(hidden, layer.norm_1, epsilon).to(dtype))
-            query, added = split_heads(qkv, model.architecture, layer, _turn(turns, layer, places))
+            query, added = split_heads(qkv, body.architecture, layer, _turn(turns, layer, places))
             found = layer.out(attend(number, query, added))
             hidden += found if layer.post_norm_1 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_1
             found = layer.up(normalised(hidden, layer.norm_2, epsilon).to(dtype))
-            found = layer.down(gated(found, model.architecture.activation) if model.architecture.is_gated else found)
+            if not layer.has_gelu:
+                found = activated(found, body.architecture)
+            found = layer.down(found)
             hidden += found if layer.post_norm_2 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_2
         return hidden
 
     def _last(self, hidden: Tensor) -> Tensor:
-        return normalised(hidden, self.model.norm, self.model.architecture.epsilon)
+        return normalised(hidden, self.body.norm, self.body.architecture.epsilon)
 
     def _write(self, number: int, added: Tensor, places_of_keys: Tensor) -> None:
         """Put keys and values, [rows, 2, kv_heads, head], into a layer's cache."""
-        head = self.model.architecture.head
+        head = self.body.architecture.head
         self._caches[number].view(-1, head).index_copy_(0, places_of_keys, added.transpose(0, 1).reshape(-1, head))
 
     def _rows(self, slots: Tensor, places: Tensor) -> Tensor:
         """Where in a cache, seen as rows of one head each, the keys and values for `places` of `slots` belong: [2 x slots x kv_heads]."""
-        heads = self.model.architecture.kv_heads
+        heads = self.body.architecture.kv_heads
         sides = torch.arange(2, device=slots.device)[:, None, None] * self._slots + slots[None, :, None]
         return ((sides * heads + torch.arange(heads, device=slots.device)) * self._keys + places[None, :, None]).reshape(-1)
 
     def _reserve(self) -> None:
         """Make room for every sequence, and not for many more: a copy, once in 32 steps and whenever the number doubles or halves."""
-        of = self.model.architecture
+        of = self.body.architecture
         slots, needed = self._slots, -(-max(self._lengths) // BLOCK) * BLOCK
         while slots < self.size:
             slots = 2 * slots or 1
@@ -140,7 +143,7 @@ class KVCacheBatch:
             return
         for number in range(of.layers):
             # Zeros: a masked value is multiplied by nothing, and nothing times a NaN that memory happened to hold is NaN.
-            grown = torch.zeros(2, slots, of.kv_heads, keys, of.head, dtype=self.model.kernels.dtype, device=self.model.device)
+            grown = torch.zeros(2, slots, of.kv_heads, keys, of.head, dtype=self.body.kernels.dtype, device=self.body.device)
             if self._slots:
                 both = (slice(None), slice(min(slots, self._slots)), slice(None), slice(min(keys, self._keys)))
                 grown[both] = self._caches[number][both]
@@ -152,18 +155,18 @@ class KVCacheBatch:
 
 def warm_up(model: Model) -> None:
     """Decode a token with `model` for nothing, and try whether its rows are exact, so that no caller waits for either. Blocks."""
-    batch = KVCacheBatch(model)
+    batch = KVCacheBatch(model.body)
     batch.add([[model.begin]], [1])
     batch.step([model.begin])
     _ = model.is_exact  # tried once in a process
 
 
-def cache_bytes(model: Model, slots: int, tokens: int) -> int:
+def cache_bytes(body: Body, slots: int, tokens: int) -> int:
     """What the cache of `slots` sequences takes, the longest of `tokens`: slots are doubled, and tokens come by blocks."""
     keys = -(-tokens // BLOCK) * BLOCK
-    of = model.architecture
+    of = body.architecture
     numbers = of.layers * 2 * (1 << max(0, slots - 1).bit_length()) * of.kv_heads * of.head * keys
-    return numbers * model.kernels.dtype.itemsize
+    return numbers * body.kernels.dtype.itemsize
 
 
 def _turn(turns: dict[int, Turn], layer: Layer, places: Tensor) -> Turn | None:

@@ -10,9 +10,10 @@ import torch
 
 from mynah.core.errors import InputError
 from mynah.core.names import is_unicode
-from mynah.decoding.model import Model, decode_with, use_all_cores, use_free_cores
+from mynah.decoding.model import Model
 from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
+from mynah.decoding.threads import decode_with, use_all_cores, use_free_cores
 from mynah.models.sampling import Sampling
 
 MAX_RUNNING = 64  # samples; on two cores more of them write no faster
@@ -82,7 +83,7 @@ def _decode(
     model: Model, waiting: deque[RunningSample[None]], ids: Sequence[Sequence[int]]
 ) -> Iterator[tuple[RunningSample[None], TextChunk]]:
     """Decode all samples that wait, and empty `waiting`; `ids`: each prompt's tokens."""
-    batch = RunningBatch[None](model)
+    batch = RunningBatch[None](model.body)
     while waiting or batch.size:
         joining = _take_joining(batch, waiting)
         if joining:
@@ -90,7 +91,7 @@ def _decode(
             groups = [list(several) for _, several in groupby(joining, key=lambda sample: sample.prompt)]
             yield from batch.add([ids[group[0].prompt] for group in groups], groups)
         else:
-            use_free_cores([model])
+            use_free_cores([model.body])
             yield from batch.step()
 
 

@@ -1,4 +1,4 @@
-"""Continuous batching (Yu et al. 2022, Orca): the samples of one model that run now, a token each per step, whoever asked for them.
+"""Continuous batching (Yu et al. 2022, Orca): the samples of one body's bots that run now, a token each per step.
 
 Evaluation, `mynah generate` and the server decode with it. It knows no streams and no protocol: each sample has an `owner`, and each
 step returns the samples with what it added to them.
@@ -12,12 +12,14 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from mynah.decoding.body import Body
 from mynah.decoding.decoder import KVCacheBatch, cache_bytes
 from mynah.decoding.detokenizer import Repeats, Transcript
 from mynah.decoding.model import Model
 from mynah.decoding.readable import Readable, either
 from mynah.decoding.request import GenerationRequest, TextChunk, TokenLogprob
 from mynah.decoding.sampler import SamplerState, TokenScores, draw, logprobs, sample_rng
+from mynah.decoding.tokenizer import Tokenizer
 
 MAX_CACHE_BYTES = 1 << 30  # of keys and values, where nobody says otherwise
 ROWS_AT_ONCE = 64  # of logits; GPT-2's take 200 kB each
@@ -32,6 +34,8 @@ class RunningSample(Generic[Owner]):
     Attributes:
         owner: Who asked for it.
         request: What was asked.
+        model: The bot that answers.
+        label: The bot's name in metrics.
         prompt: The prompt's index in the request.
         sample: The sample's index among those of its prompt.
         max_tokens: Tokens that it may write.
@@ -47,6 +51,8 @@ class RunningSample(Generic[Owner]):
 
     owner: Owner
     request: GenerationRequest
+    model: Model
+    label: str
     prompt: int
     sample: int
     max_tokens: int
@@ -72,19 +78,21 @@ class RunningSample(Generic[Owner]):
         allow_verbatim: bool,
         any_script: bool = False,
         score_prompt: bool = False,
+        label: str = "",
     ) -> "RunningSample[Owner]":
         """Prepare a sample that has no token yet.
 
         Args:
             owner: Who asks for it.
             request: What is asked.
-            model: Which model answers.
+            model: The bot that answers.
             prompt: The prompt's index in the request.
             sample: The sample's index among those of its prompt.
             ids: The prompt's tokens (`encode_prompt`).
             allow_verbatim: Whether the answer may repeat a training post.
             any_script: Whether the answer may have scripts that its author never used, and bytes that form no character.
             score_prompt: Whether to compute the log-probabilities of the prompt's tokens with it.
+            label: The bot's name in metrics.
         """
         text = request.prompts[prompt]
         repeats = None if allow_verbatim or not model.bloom else Repeats(model.bloom, model.tokenizer, text)
@@ -104,15 +112,14 @@ class RunningSample(Generic[Owner]):
         blank_is_given = encoded != text or (model.tokenizer.adds_blank and not text)
         transcript = Transcript(model.tokenizer, request.stop, drop_blank=blank_is_given)
         return cls(
-            owner, request, prompt, sample, max_tokens, len(ids) + max_tokens, state, transcript, repeats, readable, score_prompt
+            owner, request, model, label, prompt, sample, max_tokens, len(ids) + max_tokens, state, transcript, repeats, readable, score_prompt
         )  # fmt: skip
 
-    def take(self, token: int, model: Model, scores: TokenScores | None) -> TextChunk:
+    def take(self, token: int, scores: TokenScores | None) -> TextChunk:
         """Append a token.
 
         Args:
             token: The one that was drawn.
-            model: Which drew it.
             scores: Its log-probability and those of the likeliest tokens, where they were asked for.
 
         Returns:
@@ -132,22 +139,25 @@ class RunningSample(Generic[Owner]):
         finish = "stop" if self.transcript.stopped else "length" if self.state.written >= self.max_tokens else ""
         if finish == "length":
             text += self.transcript.end()
-        return TextChunk(self.prompt, self.sample, text, (_scored_token(model, token, scores),), finish)
+        return TextChunk(self.prompt, self.sample, text, (_scored_token(self.model.tokenizer, token, scores),), finish)
 
 
 class RunningBatch(Generic[Owner]):
-    """The samples of one model that run now, in the order of the cache's slots. Not thread-safe."""
+    """The samples of one body's bots that run now, in the order of the cache's slots. Not thread-safe."""
 
-    def __init__(self, model: Model, label: str = "") -> None:
-        """`label`: the model's name in metrics."""
-        self.label = label
+    def __init__(self, body: Body) -> None:
         self.samples: list[RunningSample[Owner]] = []
-        self._cache = KVCacheBatch(model)
+        self._cache = KVCacheBatch(body)
 
     @property
     def size(self) -> int:
         """How many samples run."""
         return len(self.samples)
+
+    @property
+    def labels(self) -> set[str]:
+        """The names in metrics of the bots that answer."""
+        return {sample.label for sample in self.samples}
 
     @property
     def mean_max_tokens(self) -> float:
@@ -162,7 +172,7 @@ class RunningBatch(Generic[Owner]):
     def cache_bytes_with(self, count: int, max_length: int) -> int:
         """Bytes that its cache may come to with `count` samples more, of at most `max_length` tokens each with their prompts."""
         longest = max([max_length, *(sample.max_length for sample in self.samples)])
-        return cache_bytes(self._cache.model, self.size + count, longest)
+        return cache_bytes(self._cache.body, self.size + count, longest)
 
     @torch.inference_mode()
     def add(
@@ -216,7 +226,7 @@ class RunningBatch(Generic[Owner]):
         for start in range(0, len(tokens), ROWS_AT_ONCE):
             some = tokens[start : start + ROWS_AT_ONCE]
             scores = logprobs(self._cache.logits(states[start : start + len(some)]), range(len(some)), some, top)
-            found += [_scored_token(self._cache.model, token, each) for token, each in zip(some, scores, strict=True)]
+            found += [_scored_token(self._cache.body.tokenizer, token, each) for token, each in zip(some, scores, strict=True)]
         return tuple(found)
 
     @torch.inference_mode()
@@ -226,18 +236,17 @@ class RunningBatch(Generic[Owner]):
         `hidden`: fp32 [states, width]; `logits`: fp32 [samples, padded vocabulary], changed in place; `rows`: int64 [samples], which of
         the states each sample has.
         """
-        samples, model = self.samples[start:], self._cache.model
+        samples = self.samples[start:]
         scored = [place for place, sample in enumerate(samples) if sample.request.logprobs is not None]
         raw = logits[scored].clone() if scored else None
 
         def shift(places: Sequence[int]) -> Tensor:
-            return hidden[rows[list(places)]] @ model.mean
+            return hidden[rows[list(places)]] @ self._cache.body.mean
 
         tokens = draw(logits, [sample.state for sample in samples], shift)
         scores = {} if raw is None else _scores(raw, scored, samples, tokens)
         chunks = [
-            sample.take(token, model, scores.get(place))
-            for place, (sample, token) in enumerate(zip(samples, tokens, strict=True))
+            sample.take(token, scores.get(place)) for place, (sample, token) in enumerate(zip(samples, tokens, strict=True))
         ]
         for slot in reversed([start + place for place, chunk in enumerate(chunks) if chunk.finish]):
             self._remove(slot)
@@ -263,17 +272,17 @@ def _scores(
     }
 
 
-def _scored_token(model: Model, token: int, scores: TokenScores | None) -> TokenLogprob:
+def _scored_token(tokenizer: Tokenizer, token: int, scores: TokenScores | None) -> TokenLogprob:
     if scores is None:
-        return TokenLogprob(token, _token_text(model, token))
-    top = tuple((_token_text(model, each), number) for each, number in scores[1])
-    return TokenLogprob(token, _token_text(model, token), scores[0], top)
+        return TokenLogprob(token, _token_text(tokenizer, token))
+    top = tuple((_token_text(tokenizer, each), number) for each, number in scores[1])
+    return TokenLogprob(token, _token_text(tokenizer, token), scores[0], top)
 
 
-def _token_text(model: Model, token: int) -> str:
+def _token_text(tokenizer: Tokenizer, token: int) -> str:
     """A token's text; of a part of a character, its bytes, as OpenAI shows them."""
-    content = model.tokenizer.bytes_of(token)
+    content = tokenizer.bytes_of(token)
     try:
-        return content.decode() or model.tokenizer.name_of(token)
+        return content.decode() or tokenizer.name_of(token)
     except UnicodeDecodeError:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mynah.decoding.model import PAD
+from mynah.decoding.body import PAD
 from mynah.models.sampling import Sampling
 
 # The logprob of a token (nats), and the likeliest tokens in its place with theirs, the likeliest first.

@@ -10,13 +10,15 @@ import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from mynah.decoding.model import Model, use_all_cores, use_free_cores
+from mynah.decoding.body import Body
+from mynah.decoding.model import Model
 from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
+from mynah.decoding.threads import use_all_cores, use_free_cores
 from serving.engine.errors import EngineError, EngineStopped, GenerationFailed, QueueFull
 from serving.engine.scheduler import Group, QueuedRequest, choose
 from serving.engine.stream import Stream
@@ -28,23 +30,20 @@ log = logging.getLogger("mynah.engine")
 class Observer(Protocol):
     """Receives the engine's measurements, on the engine's thread; its methods must return quickly."""
 
-    def step(self, label: str, batch: int, seconds: float) -> None:
+    def step(self, labels: Collection[str], batch: int, seconds: float) -> None:
         """Record one decoding step.
 
         Args:
-            label: The model's name.
+            labels: The names of the bots in the batch.
             batch: The number of samples, each of which got a token.
             seconds: The step's duration.
         """
 
-    def prefill(self, label: str, prompts: int, tokens: int, seconds: float) -> None:
+    def prefill(self, tokens: Mapping[str, int]) -> None:
         """Record a prefill.
 
         Args:
-            label: The model's name.
-            prompts: The number of prompts.
-            tokens: The number of tokens of all prompts.
-            seconds: The prefill's duration.
+            tokens: The number of tokens of a bot's prompts, by its name.
         """
 
 
@@ -73,7 +72,7 @@ class Engine:
         self._observer, self._allow_verbatim = observer, allow_verbatim
         self._queue: deque[QueuedRequest] = deque()
         self._cancelled: list[Stream] = []
-        self._batches: dict[Model, RunningBatch[Stream]] = {}
+        self._batches: dict[Body, RunningBatch[Stream]] = {}
         self._changed = threading.Condition()
         self._closing = self._ended = self._device_lost = False
         self._pause_until = 0.0
@@ -180,23 +179,23 @@ class Engine:
         self._start_queued()
         use_free_cores(self._batches)
         woken: set[Stream] = set()
-        for model, batch in list(self._batches.items()):
+        for body, batch in list(self._batches.items()):
             if batch.size:
-                started, size = time.perf_counter(), batch.size
+                started, size, labels = time.perf_counter(), batch.size, batch.labels
                 try:
                     woken |= _put_chunks(batch.step())
                 except Exception as error:  # noqa: BLE001 - _fail_batch logs it and fails the batch's requests
-                    self._fail_batch(model, batch.owners, error)
+                    self._fail_batch(body, batch.owners, error)
                     continue
-                self._report_step(batch, size, time.perf_counter() - started)
+                self._report_step(batch, labels, size, time.perf_counter() - started)
             if not batch.size:
-                del self._batches[model]  # with its KV cache
+                del self._batches[body]  # with its KV cache
         self._wake(woken)
 
-    def _report_step(self, batch: RunningBatch[Stream], size: int, seconds: float) -> None:
+    def _report_step(self, batch: RunningBatch[Stream], labels: Collection[str], size: int, seconds: float) -> None:
         self._seconds_per_sample += 0.02 * (seconds * batch.mean_max_tokens / max(1, size) - self._seconds_per_sample)
         if self._observer:
-            self._observer.step(batch.label, size, seconds)
+            self._observer.step(labels, size, seconds)
 
     def _drop_cancelled(self) -> None:
         with self._changed:
@@ -205,10 +204,10 @@ class Engine:
                 for queued in [queued for queued in self._queue if queued.stream in cancelled]:
                     self._queue.remove(queued)
         if cancelled:
-            for model, batch in list(self._batches.items()):
+            for body, batch in list(self._batches.items()):
                 batch.remove(cancelled)
                 if not batch.size:
-                    del self._batches[model]
+                    del self._batches[body]
 
     def _start_queued(self) -> None:
         """Start queued samples as capacity allows; not directly after a long prefill, which delayed the running samples."""
@@ -216,20 +215,20 @@ class Engine:
             return
         with self._changed:
             chosen = choose(self._queue, self._batches, self._max_running, self._cache)
-        by_model: dict[Model, list[Group]] = {}
+        by_body: dict[Body, list[Group]] = {}
         for group in chosen:
-            by_model.setdefault(group.queued.model, []).append(group)
-        for model, groups in by_model.items():
+            by_body.setdefault(group.queued.model.body, []).append(group)
+        for body, groups in by_body.items():
             try:
                 # Wake the readers before the next step, so that first tokens do not wait for it.
-                self._wake(self._prefill(model, groups))
+                self._wake(self._prefill(body, groups))
             except Exception as error:  # noqa: BLE001 - such as out of memory; _fail_batch logs it
-                self._fail_batch(model, {group.queued.stream for group in groups}, error)
+                self._fail_batch(body, {group.queued.stream for group in groups}, error)
 
-    def _prefill(self, model: Model, groups: Sequence[Group]) -> set[Stream]:
+    def _prefill(self, body: Body, groups: Sequence[Group]) -> set[Stream]:
         """Prefill groups of samples together. Return the streams whose readers must be woken."""
         started, is_alone = time.perf_counter(), not self._batches
-        batch = self._batches.setdefault(model, RunningBatch(model, groups[0].queued.label))
+        batch = self._batches.setdefault(body, RunningBatch(body))
         samples = [self._samples_of(group) for group in groups]
         chunks = batch.add([group.ids for group in groups], samples)
         for group, (first, *_) in zip(groups, samples, strict=True):
@@ -240,7 +239,10 @@ class Engine:
         if seconds > LONG_PREFILL and not is_alone:
             self._pause_until = time.perf_counter() + seconds
         if self._observer:
-            self._observer.prefill(batch.label, len(groups), sum(len(group.ids) for group in groups), seconds)
+            tokens = Counter[str]()
+            for group in groups:
+                tokens[group.queued.label] += len(group.ids)
+            self._observer.prefill(tokens)
         return woken
 
     def _samples_of(self, group: Group) -> list[RunningSample[Stream]]:
@@ -250,15 +252,16 @@ class Engine:
             RunningSample.begin(
                 stream, request, group.queued.model, group.prompt, sample, group.ids,
                 allow_verbatim=self._allow_verbatim, score_prompt=score_prompt,
+                label=group.queued.label,
             )
             for sample in group.samples
         ]  # fmt: skip
 
-    def _fail_batch(self, model: Model, streams: set[Stream], error: Exception) -> None:
-        """Fail the requests of a model, whose KV cache is in an unknown state after an error; other models are not affected."""
+    def _fail_batch(self, body: Body, streams: set[Stream], error: Exception) -> None:
+        """Fail the requests of a body, whose KV cache is in an unknown state after an error; other bodies are not affected."""
         log.exception("the engine failed at a step; its requests are aborted")
         self._device_lost |= "CUDA error" in str(error)  # every later call fails too
-        batch = self._batches.pop(model, None)
+        batch = self._batches.pop(body, None)
         streams |= batch.owners if batch else set()
         with self._changed:
             for queued in [queued for queued in self._queue if queued.stream in streams]:  # with samples that have not started

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mynah.decoding.body import Body
 from mynah.decoding.decoder import cache_bytes
 from mynah.decoding.model import Model
 from mynah.decoding.request import GenerationRequest
@@ -55,12 +56,12 @@ class Group:
         return self.queued.prompts[self.prompt]
 
 
-def choose(queue: deque[QueuedRequest], batches: Mapping[Model, RunningBatch[Stream]], slots: int, cache: int) -> list[Group]:
+def choose(queue: deque[QueuedRequest], batches: Mapping[Body, RunningBatch[Stream]], slots: int, cache: int) -> list[Group]:
     """Remove the samples from the queue that start now, one prompt per request and turn.
 
     Args:
         queue: The queued requests; a request that had its turn moves to the end.
-        batches: The running samples by model.
+        batches: The running samples by body.
         slots: The maximum number of running samples.
         cache: The maximum bytes of their keys and values. When no sample is running, one starts whatever its size.
 
@@ -88,15 +89,15 @@ def choose(queue: deque[QueuedRequest], batches: Mapping[Model, RunningBatch[Str
 class _Capacity:
     """The free slots and bytes of one step."""
 
-    def __init__(self, batches: Mapping[Model, RunningBatch[Stream]], slots: int, cache: int) -> None:
+    def __init__(self, batches: Mapping[Body, RunningBatch[Stream]], slots: int, cache: int) -> None:
         self.full = False  # whether a sample did not fit into the cache
         self.free = slots - sum(batch.size for batch in batches.values())
         self._reserved = slots // RESERVED_SHARE
         self._cache = cache
         self._batches = batches
         self._holding = {stream for batch in batches.values() for stream in batch.owners}
-        self._bytes = {model: batch.cache_bytes_with(0, 0) for model, batch in batches.items() if batch.size}
-        self._added: dict[Model, tuple[int, int]] = {}  # number of samples, and the maximum length of one in tokens
+        self._bytes = {body: batch.cache_bytes_with(0, 0) for body, batch in batches.items() if batch.size}
+        self._added: dict[Body, tuple[int, int]] = {}  # number of samples, and the maximum length of one in tokens
 
     def take(self, queued: QueuedRequest) -> Group:
         """Take the samples of the request's next prompt that fit, possibly none."""
@@ -111,13 +112,14 @@ class _Capacity:
     def _fits(self, queued: QueuedRequest, prompt: int) -> bool:
         if self.free <= (self._reserved if queued.stream in self._holding else 0):
             return False
-        model, (count, max_length) = queued.model, self._added.get(queued.model, (0, 0))
+        body = queued.model.body
+        count, max_length = self._added.get(body, (0, 0))
         added = count + 1, max(max_length, queued.max_length(prompt))
-        batch = self._batches.get(model)
-        needed = batch.cache_bytes_with(*added) if batch else cache_bytes(model, *added)
-        others = sum(size for other, size in self._bytes.items() if other is not model)
+        batch = self._batches.get(body)
+        needed = batch.cache_bytes_with(*added) if batch else cache_bytes(body, *added)
+        others = sum(size for other, size in self._bytes.items() if other is not body)
         if self._bytes and others + needed > self._cache:
             self.full = True
             return False
-        self._bytes[model], self._added[model] = needed, added
+        self._bytes[body], self._added[body] = needed, added
         return True

@@ -32,7 +32,7 @@ MIB = 1 << 20
 
 
 def _initialize_loader() -> None:
-    from mynah.decoding.model import use_one_core  # imports torch, which takes a second, when the first model is loaded
+    from mynah.decoding.threads import use_one_core  # imports torch, which takes a second, when the first model is loaded
 
     use_one_core()
 

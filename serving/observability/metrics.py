@@ -6,7 +6,7 @@ bot never become labels, since clients could fill the memory with them.
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version as installed
 
 from prometheus_client import (
@@ -156,15 +156,16 @@ class Metrics:
         """Count the tokens that a request generated."""
         self._tokens.labels(self.label(bot)).inc(max(0, count))
 
-    def step(self, label: str, batch: int, seconds: float) -> None:
-        """Record one decoding step of the engine, in which `batch` samples got a token each."""
-        self._step.labels(self._bot_label(label)).observe(seconds)
+    def step(self, labels: Collection[str], batch: int, seconds: float) -> None:
+        """Record one decoding step of the engine, in which `batch` samples of these bots got a token each."""
+        for label in {self._bot_label(label) for label in labels}:
+            self._step.labels(label).observe(seconds)
         self._batch.observe(batch)
 
-    def prefill(self, label: str, prompts: int, tokens: int, seconds: float) -> None:
-        """Record that the engine processed prompts of `tokens` tokens in all."""
-        del prompts, seconds  # mynah_first_token_seconds covers the duration
-        self._prefilled.labels(self._bot_label(label)).inc(tokens)
+    def prefill(self, tokens: Mapping[str, int]) -> None:
+        """Record that the engine processed prompts of so many tokens, by bot."""
+        for label, count in tokens.items():
+            self._prefilled.labels(self._bot_label(label)).inc(count)
 
     def loaded(self, name: str, seconds: float) -> None:
         """Record that the repository loaded a model."""

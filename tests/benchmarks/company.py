@@ -62,7 +62,8 @@ measure(step)
 """
 DECODE = """
 import asyncio
-from mynah.decoding.model import use_one_core, load_model
+from mynah.decoding.model import load_model
+from mynah.decoding.threads import use_one_core
 from mynah.models.sampling import Sampling
 from serving.engine.engine import Engine
 from mynah.decoding.request import GenerationRequest

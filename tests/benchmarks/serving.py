@@ -147,7 +147,8 @@ from mynah.models.sampling import Sampling
 from mynah.decoding.request import GenerationRequest
 from serving.engine.engine import Engine
 from mynah.decoding.decoder import warm_up
-from mynah.decoding.model import use_one_core, load_model
+from mynah.decoding.model import load_model
+from mynah.decoding.threads import use_one_core
 async def main():
     use_one_core()
     model = load_model(Path(sys.argv[1])); warm_up(model)

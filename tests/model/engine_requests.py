@@ -1,6 +1,7 @@
 """Requests to an engine of the test's own."""
 
 import asyncio
+from dataclasses import replace
 
 from mynah.decoding.request import GenerationRequest
 from mynah.models.sampling import Sampling
@@ -21,6 +22,11 @@ def run(model, work, **options):
             await engine.close(5)
 
     return asyncio.run(main())
+
+
+def with_body(model, **changes):
+    """The bot with a body of its own, in which these attributes are others."""
+    return replace(model, body=replace(model.body, **changes))
 
 
 def ask(*prompts, stop=(), penalty=1.0, logprobs=None, **sampling):

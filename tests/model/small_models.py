@@ -81,14 +81,14 @@ def smollm2_file() -> Path:
 
 def logits(model, ids):
     """fp32 [tokens, vocabulary]: what the decoder computes for a whole prompt."""
-    batch = KVCacheBatch(model)
+    batch = KVCacheBatch(model.body)
     hidden = batch.add([ids], [1])
-    return (batch.logits(hidden) + (hidden @ model.mean)[:, None])[:, : model.architecture.vocabulary]
+    return (batch.logits(hidden) + (hidden @ model.body.mean)[:, None])[:, : model.architecture.vocabulary]
 
 
 def greedy(model, ids, count):
     """The likeliest tokens after a prompt: `count` of them, or as far as the end."""
-    batch = KVCacheBatch(model)
+    batch = KVCacheBatch(model.body)
     state, found = batch.add([ids], [1])[-1:], []
     while len(found) < count and model.end not in found:
         found.append(int(batch.logits(state).argmax()))

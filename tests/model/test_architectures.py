@@ -55,7 +55,7 @@ def reference(folder):
 
 def logits(batch, hidden):
     """Those of the model's own vocabulary, with the number that the decoder leaves out."""
-    return (batch.logits(hidden) + (hidden @ batch.model.mean)[:, None])[:, : batch.model.architecture.vocabulary]
+    return (batch.logits(hidden) + (hidden @ batch.body.mean)[:, None])[:, : batch.body.architecture.vocabulary]
 
 
 @pytest.mark.parametrize("kernels", KERNELS, ids=lambda kernels: kernels.name)
@@ -65,7 +65,7 @@ def test_logits_are_those_of_transformers(folder, reference, kernels):
     generator = torch.Generator().manual_seed(1)
     sequences = [torch.randint(0, VOCABULARY, (length,), generator=generator).tolist() for length in (60, 27, 60, 21)]
     prompts = [ids[:-20] for ids in sequences]
-    batch = KVCacheBatch(model)
+    batch = KVCacheBatch(model.body)
     hidden = batch.add(prompts, [1] * len(prompts))
     states = [hidden[torch.tensor([*accumulate(map(len, prompts))]) - 1]]
     states += [batch.step([ids[place - 20] for ids in sequences]) for place in range(20)]
@@ -77,7 +77,7 @@ def test_logits_are_those_of_transformers(folder, reference, kernels):
             assert error < NEAR[kernels.weights], (row, error)
     if model.is_exact:
         for row, ids in enumerate(sequences):
-            alone = KVCacheBatch(model)
+            alone = KVCacheBatch(model.body)
             steps = [alone.add([prompts[row]], [1])[-1:], *(alone.step([each]) for each in ids[-20:])]
             for step, together in zip(steps, states, strict=True):
                 assert torch.equal(step[0], together[row])
@@ -95,7 +95,7 @@ def test_heads_that_share_keys_give_the_same_beside_a_long_text(tmp_path, kernel
     generator = torch.Generator().manual_seed(1)
     prompt, long = (torch.randint(0, VOCABULARY, (size,), generator=generator).tolist() for size in (length, 236))
     tokens = torch.randint(0, VOCABULARY, (20, 2), generator=generator).tolist()
-    alone, together = KVCacheBatch(model), KVCacheBatch(model)
+    alone, together = KVCacheBatch(model.body), KVCacheBatch(model.body)
     states = [alone.add([prompt], [1])[-1], *(alone.step([own])[0] for own, _ in tokens)]
     beside = [together.add([prompt, long], [1, 1])[length - 1], *(together.step(both)[0] for both in tokens)]
     assert all(torch.equal(state, other) for state, other in zip(states, beside, strict=True))

@@ -20,6 +20,7 @@ from mynah.decoding.running_batch import RunningBatch
 from mynah.models.base_models import FLEDGLING, resolve
 from mynah.models.sampling import Sampling
 from serving.engine.engine import Engine
+from tests.model.engine_requests import with_body
 
 PROMPTS = ["My dream is", "", "I like", "My dream is"]
 
@@ -92,7 +93,7 @@ def test_the_caches_bytes_are_bounded(fledgling, monkeypatch):
     monkeypatch.setattr(RunningBatch, "step", counting)
     for fitting, most in ((4, 4), (0, 1)):  # a sample alone always fits
         sizes.clear()
-        monkeypatch.setattr(mynah.decoding.generate, "MAX_CACHE_BYTES", fitting * cache_bytes(fledgling, 1, 30))
+        monkeypatch.setattr(mynah.decoding.generate, "MAX_CACHE_BYTES", fitting * cache_bytes(fledgling.body, 1, 30))
         written = generate(fledgling, PROMPTS, sampling)
         assert max(sizes) == most
         assert [len(set(several)) for several in written.texts] == [6] * len(PROMPTS)
@@ -102,7 +103,7 @@ def test_it_repeats_no_training_post_unless_it_may(fledgling, tmp_path):
     """The model is made certain of a post."""
     post = "When the morning comes over the harbour I walk down to the boats and count the gulls, every single one of them."
     write_bloom(tmp_path, [post])
-    ids, head = fledgling.encode(post), fledgling.head
+    ids, head = fledgling.encode(post), fledgling.body.head
     for allow_verbatim in (True, False):
         certain = iter([*ids, *[fledgling.end] * 60])
 
@@ -111,7 +112,7 @@ def test_it_repeats_no_training_post_unless_it_may(fledgling, tmp_path):
             logits[:, next(certain)] = 40.0
             return logits
 
-        model = dataclasses.replace(fledgling, head=by_heart, bloom=read_bloom(tmp_path))
+        model = with_body(dataclasses.replace(fledgling, bloom=read_bloom(tmp_path)), head=by_heart)
         sampling = Sampling(min_tokens=0, max_tokens=60, seed=3)
         [[text]] = generate(model, [""], sampling, allow_verbatim=allow_verbatim).texts
         assert Memory([post]).memorised(text) is allow_verbatim, text

@@ -24,7 +24,7 @@ def test_a_prompts_own_logprobs_are_those_of_transformers(fledgling):
         expected = torch.log_softmax(reference(torch.tensor([ids])).logits[0].float(), 1)
     request = GenerationRequest(("",), Sampling(min_tokens=0, max_tokens=1), logprobs=3, prompt_logprobs=True)
     sample = RunningSample.begin(None, request, fledgling, 0, 0, ids, allow_verbatim=True, score_prompt=True)
-    RunningBatch(fledgling).add([ids], [[sample]])
+    RunningBatch(fledgling.body).add([ids], [[sample]])
     found = sample.prompt_logprobs
     assert [token.id for token in found] == ids[1:]
     for place, token in enumerate(found):

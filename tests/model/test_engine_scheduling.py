@@ -1,7 +1,6 @@
 """The engine's queue: samples take turns, memory is bounded, nobody waits for who has left, and failures stay with their requests."""
 
 import asyncio
-import dataclasses
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from mynah.decoding.decoder import cache_bytes
 from serving.engine.engine import Engine
 from serving.engine.errors import EngineStopped, GenerationFailed, QueueFull
-from tests.model.engine_requests import ask, run, texts
+from tests.model.engine_requests import ask, run, texts, with_body
 
 
 def test_more_samples_than_slots_take_turns(fledgling):
@@ -47,11 +46,11 @@ def test_those_who_wait_take_turns(fledgling):
 
 
 def test_the_caches_bytes_are_bounded_and_what_is_too_large_runs_alone(fledgling):
-    one = cache_bytes(fledgling, 1, fledgling.context)
+    one = cache_bytes(fledgling.body, 1, fledgling.context)
     seen = []
 
     class Look:
-        def step(self, label, batch, seconds):
+        def step(self, labels, batch, seconds):
             seen.append(batch)
 
         def prefill(self, *_):
@@ -121,7 +120,7 @@ def test_a_full_queue_says_how_long_it_is(fledgling):
 
 def test_samples_that_are_decoded_alone_wait_as_one_request(fledgling):
     """Where rows depend on one another, each sample of a seed waits for itself: a request of many samples is no full queue."""
-    alone = replace(fledgling, kernels=replace(fledgling.kernels, is_exact=False))
+    alone = with_body(fledgling, kernels=replace(fledgling.kernels, is_exact=False))
 
     async def work(engine):
         streams = [engine.submit(alone, ask("I like", n=5, seed=seed, max_tokens=5)) for seed in range(3)]
@@ -159,7 +158,7 @@ def test_a_lost_gpu_is_told_to_who_waits_for_this_process(fledgling):
 
     async def work(engine):
         with pytest.raises(GenerationFailed):
-            await engine.submit(dataclasses.replace(fledgling, head=lost), ask("I like")).answers()
+            await engine.submit(with_body(fledgling, head=lost), ask("I like")).answers()
         with pytest.raises(EngineStopped):
             engine.submit(fledgling, ask("I like"))
         return engine.alive, engine.device_lost
@@ -169,12 +168,12 @@ def test_a_lost_gpu_is_told_to_who_waits_for_this_process(fledgling):
 
 def test_weights_that_are_no_numbers_end_their_own_answers_alone(fledgling):
     def broken(hidden):
-        logits = fledgling.head(hidden)
+        logits = fledgling.body.head(hidden)
         logits[-1] = torch.nan
         return logits
 
     async def work(engine):
-        model = dataclasses.replace(fledgling, head=broken)
+        model = with_body(fledgling, head=broken)
         return await engine.submit(model, ask("I like", n=2, min_tokens=5, max_tokens=9, seed=3)).answers()
 
     [[well, ill]] = run(fledgling, work)
@@ -183,7 +182,7 @@ def test_weights_that_are_no_numbers_end_their_own_answers_alone(fledgling):
 
 
 def test_a_defect_in_a_step_ends_its_requests_and_not_the_engine(fledgling):
-    broken = dataclasses.replace(fledgling, head=None)
+    broken = with_body(fledgling, head=None)
 
     async def work(engine):
         with pytest.raises(GenerationFailed):

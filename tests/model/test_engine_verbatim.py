@@ -14,7 +14,7 @@ from mynah.core.errors import InputError
 from mynah.data.verbatim_filter import FILE, read_bloom, words, write_bloom
 from mynah.decoding.sampler import SamplerState, draw, sample_rng
 from mynah.models.sampling import Sampling
-from tests.model.engine_requests import ask, run
+from tests.model.engine_requests import ask, run, with_body
 
 POST = "When the morning comes over the harbour I walk down to the boats and count the gulls, every single one of them."
 
@@ -24,7 +24,7 @@ def test_a_bot_does_not_repeat_a_post_that_it_knows_by_heart(fledgling, tmp_path
     write_bloom(tmp_path, [POST])
     ids = fledgling.encode(POST)
     memory = Memory([POST])
-    head = fledgling.head
+    head = fledgling.body.head
     for bloom, repeated in ((None, True), (read_bloom(tmp_path), False)):
         certain = iter([*ids, *[fledgling.end] * 60])
 
@@ -33,7 +33,7 @@ def test_a_bot_does_not_repeat_a_post_that_it_knows_by_heart(fledgling, tmp_path
             logits[:, next(certain)] = 40.0
             return logits
 
-        model = dataclasses.replace(fledgling, head=by_heart, bloom=bloom)
+        model = with_body(dataclasses.replace(fledgling, bloom=bloom), head=by_heart)
 
         async def work(engine, model=model):
             [[answer]] = await engine.submit(model, ask("", seed=3, max_tokens=60)).answers()

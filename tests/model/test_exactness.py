@@ -52,7 +52,7 @@ def test_a_model_is_exact_where_all_its_layers_are():
     assert not model.is_exact  # never claimed, and not tried
     claimed = dataclasses.replace(kernels, is_exact=True)
     assert load_model(resolve(FLEDGLING).folder, claimed).is_exact is all(
-        rows_are_independent(claimed, *sizes) for sizes in model.sizes
+        rows_are_independent(claimed, *sizes) for sizes in model.body.sizes
     ) & attention_is_independent(claimed, model.architecture)
 
 

@@ -115,7 +115,7 @@ def test_this_processor_runs_what_lesser_ones_run():
 
 def test_logits_are_those_of_transformers(model, folder):
     """Prefilled together, and then step by step; 16 and 32 bits are nearer than transformers' own bf16."""
-    batch, sequences = KVCacheBatch(model), ids_of(model, PROMPTS)
+    batch, sequences = KVCacheBatch(model.body), ids_of(model, PROMPTS)
     hidden = batch.add(sequences, [1] * len(sequences))[[*itertools.accumulate(map(len, sequences), initial=-1)][1:]]
     tokens, *logits = continued(folder, tuple(map(tuple, sequences)))
     ours, theirs = [], []
@@ -123,7 +123,7 @@ def test_logits_are_those_of_transformers(model, folder):
         found = batch.logits(hidden)[:, : model.architecture.vocabulary]
         ours.append((centred(found) - centred(exact)).abs())
         theirs.append((centred(rough) - centred(exact)).abs())
-        assert torch.allclose(found + (hidden @ model.mean)[:, None], exact, atol=0.3)
+        assert torch.allclose(found + (hidden @ model.body.mean)[:, None], exact, atol=0.3)
         hidden = batch.step([said[step] for said in tokens])
     mean, largest = NEAR[model.kernels.weights]
     assert len(ours) == STEPS
@@ -145,7 +145,7 @@ def test_losses_are_those_of_float32(model, reference):
     for text in texts:
         [ids] = ids_of(model, [text])
         with torch.inference_mode():
-            batch = KVCacheBatch(model)
+            batch = KVCacheBatch(model.body)
             logits = batch.logits(batch.add([ids], [1]))[:, : model.architecture.vocabulary]
         targets = torch.tensor([*ids[1:], model.end])
         nats += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
@@ -158,10 +158,10 @@ def test_rows_are_independent_where_the_table_says_so(model):
     if not model.is_exact:
         pytest.skip(f"{model.kernels.name} does not promise it; its seeds are decoded alone")
     script = torch.randint(1, 6000, (40,), generator=torch.Generator().manual_seed(0)).tolist()
-    alone, seen = KVCacheBatch(model), []
+    alone, seen = KVCacheBatch(model.body), []
     seen.append(alone.add([[model.end, 5, 6]], [1])[-1:])
     seen += [alone.step([token]) for token in script]
-    crowd = KVCacheBatch(model)
+    crowd = KVCacheBatch(model.body)
     crowd.add([[model.end, *range(100, 250)], [model.end]], [3, 9])
     hidden = crowd.add([[model.end], [model.end, 5, 6], [model.end, 7, 8]], [2, 1, 4])
     row, others = 14, random.Random(1)
@@ -213,7 +213,7 @@ def test_a_steps_bits_do_not_depend_on_the_threads_where_the_table_says_so(model
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(2)
-            batch = KVCacheBatch(model)
+            batch = KVCacheBatch(model.body)
             states = [batch.add(prompts, [1] * len(prompts))]
             torch.set_num_threads(threads)
             states += [batch.step([(7 * step + slot) % 6000 for slot in range(batch.size)]) for step in range(40)]
@@ -239,4 +239,4 @@ def test_memory_is_counted_in_the_kernels_own_type(model):
     embeddings = 2 * shape.vocabulary * shape.width  # kept in bf16 by all
     matrices = sum(outputs * bytes_of(inputs) for inputs, outputs in columns.items())
     assert model.nbytes == pytest.approx(matrices + embeddings, rel=0.05)
-    assert cache_bytes(model, 1, 32) == shape.layers * 2 * shape.width * 32 * model.kernels.dtype.itemsize
+    assert cache_bytes(model.body, 1, 32) == shape.layers * 2 * shape.width * 32 * model.kernels.dtype.itemsize

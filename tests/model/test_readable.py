@@ -28,6 +28,7 @@ from mynah.decoding.readable import Readable
 from mynah.models.base_models import FLEDGLING_FOLDER
 from mynah.models.sampling import Sampling
 from mynah.training.recipe import build
+from tests.model.engine_requests import with_body
 
 EVERY = scripts_between(0, 0x10FFFF) - {UNREADABLE}
 ANY_BYTES = Sampling(n=3, min_tokens=120, max_tokens=120, seed=5, top_p=1.0)
@@ -47,7 +48,7 @@ def by_chance(model, scripts):
         logits[:, bytes_alone] = 0.0
         return logits
 
-    return dataclasses.replace(model, head=head, scripts=scripts)
+    return with_body(dataclasses.replace(model, scripts=scripts), head=head)
 
 
 def written(model, prompt="", **choices):

@@ -66,7 +66,7 @@ from mynah.decoding.model import load_model
 from mynah.decoding.running_batch import RunningBatch, RunningSample
 model = load_model(Path(folder))
 def generate(batch):
-    run = RunningBatch(model)
+    run = RunningBatch(model.body)
     request = GenerationRequest(("",), Sampling(n=batch, min_tokens=tokens, max_tokens=tokens))
     run.add([ids], [[RunningSample.begin(None, request, model, 0, number, ids, allow_verbatim=True) for number in range(batch)]])
     while run.size:
