@@ -47,7 +47,7 @@ def read_adapter(folder: Path, of: Architecture) -> Matrices:
     if not found:
         raise _wrong(path, "it holds no matrices")
     for place, sides in found.items():
-        if len(sides) < 2:  # noqa: PLR2004 - A and B
+        if len(sides) < 2:
             raise _wrong(path, f"{place} has only its matrix {next(iter(sides))}")
     return {place: (sides["A"], sides["B"]) for place, sides in found.items()}
 
