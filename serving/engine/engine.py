@@ -20,10 +20,11 @@ from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
 from mynah.decoding.threads import use_all_cores, use_free_cores
 from serving.engine.errors import EngineError, EngineStopped, GenerationFailed, QueueFull
-from serving.engine.scheduler import Group, QueuedRequest, choose
+from serving.engine.scheduler import Group, QueuedRequest, by_prompt, choose
 from serving.engine.stream import Stream
 
-LONG_PREFILL = 0.05  # seconds; after a longer one, running samples are decoded for the same time before the next
+LONG_PREFILL = 0.05  # seconds of prefills that running samples wait for; they are then decoded for the same time before the next
+FIRST_PREFILLS = 0.15  # the same, where all samples that run began in these prefills
 log = logging.getLogger("mynah.engine")
 
 
@@ -210,9 +211,25 @@ class Engine:
                     del self._batches[body]
 
     def _start_queued(self) -> None:
-        """Start queued samples as capacity allows; not directly after a long prefill, which delayed the running samples."""
-        if not self._queue or (self._batches and time.perf_counter() < self._pause_until):
+        """Start queued samples as capacity allows, some prompts at a time; not directly after long prefills, which delayed running samples.
+
+        First tokens are not made to wait for the steps of samples that began a moment before: prompts that arrive together are read one
+        chunk after the other. Running samples wait for LONG_PREFILL, those of the same moment for FIRST_PREFILLS.
+        """
+        started, is_alone = time.perf_counter(), not self._batches
+        if not is_alone and started < self._pause_until:
             return
+        limit = FIRST_PREFILLS if is_alone else LONG_PREFILL
+        seconds = 0.0
+        while self._queue and self._start_some():
+            seconds = time.perf_counter() - started
+            if seconds >= limit:
+                break
+        if seconds > LONG_PREFILL and (seconds >= limit or not is_alone):
+            self._pause_until = time.perf_counter() + seconds
+
+    def _start_some(self) -> bool:
+        """Start the samples of one chunk of prompts. Return whether there were any."""
         with self._changed:
             chosen = choose(self._queue, self._batches, self._max_running, self._cache)
         by_body: dict[Body, list[Group]] = {}
@@ -224,20 +241,18 @@ class Engine:
                 self._wake(self._prefill(body, groups))
             except Exception as error:  # noqa: BLE001 - such as out of memory; _fail_batch logs it
                 self._fail_batch(body, {group.queued.stream for group in groups}, error)
+        return bool(chosen)
 
     def _prefill(self, body: Body, groups: Sequence[Group]) -> set[Stream]:
         """Prefill groups of samples together. Return the streams whose readers must be woken."""
-        started, is_alone = time.perf_counter(), not self._batches
         batch = self._batches.setdefault(body, RunningBatch(body))
-        samples = [self._samples_of(group) for group in groups]
-        chunks = batch.add([group.ids for group in groups], samples)
-        for group, (first, *_) in zip(groups, samples, strict=True):
+        alike = by_prompt(groups)
+        samples = [[sample for group in several for sample in self._samples_of(group)] for several in alike]
+        chunks = batch.add([several[0].ids for several in alike], samples)
+        for (group, *_), (first, *_) in zip(alike, samples, strict=True):
             if first.prompt_logprobs is not None:
                 group.queued.stream.prompt_logprobs[group.prompt] = first.prompt_logprobs
         woken = _put_chunks(chunks)
-        seconds = time.perf_counter() - started
-        if seconds > LONG_PREFILL and not is_alone:
-            self._pause_until = time.perf_counter() + seconds
         if self._observer:
             tokens = Counter[str]()
             for group in groups:

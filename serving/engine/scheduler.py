@@ -1,7 +1,7 @@
 """Chooses which queued samples start next: requests take turns, within the limits on samples and memory."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mynah.decoding.body import Body
@@ -55,6 +55,21 @@ class Group:
         """The prompt's token ids."""
         return self.queued.prompts[self.prompt]
 
+    @property
+    def computes(self) -> object:
+        """Equal for groups whose prompts are computed once for all: the same prompt of the same bot, unless its tokens are scored."""
+        if self.queued.request.prompt_logprobs:
+            return id(self)
+        return id(self.queued.model), tuple(self.ids)
+
+
+def by_prompt(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups, those whose prompt is computed once for all together."""
+    alike: dict[object, list[Group]] = {}
+    for group in groups:
+        alike.setdefault(group.computes, []).append(group)
+    return list(alike.values())
+
 
 def choose(queue: deque[QueuedRequest], batches: Mapping[Body, RunningBatch[Stream]], slots: int, cache: int) -> list[Group]:
     """Remove the samples from the queue that start now, one prompt per request and turn.
@@ -70,13 +85,15 @@ def choose(queue: deque[QueuedRequest], batches: Mapping[Body, RunningBatch[Stre
     """
     capacity = _Capacity(batches, slots, cache)
     chosen: list[Group] = []
+    known: set[object] = set()
     tokens = passed = 0
     while passed < len(queue) and capacity.free > 0 and tokens < MAX_PREFILL:
         queued = queue[0]
         group = capacity.take(queued)
         if group.samples:
             chosen.append(group)
-            tokens += len(group.ids)
+            tokens += 0 if group.computes in known else len(group.ids)
+            known.add(group.computes)
         elif capacity.full:
             break  # it keeps its turn; otherwise small requests could delay a large one forever
         passed = 0 if group.samples else passed + 1

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.load '{"url": …, "bots": [...], "clients": 16, "requests": 160, "tokens": 32, "stream": false, …}'
 
 Prints one JSON object: seconds of the whole, tokens, errors, and for each request its seconds, and to its first token.
-`path` names another server's route than Mynah's, and `body` holds fields to add to each request, or to send instead.
+With `own_prompts` 64 clients ask with 64 prompts. `path` names another server's route than Mynah's, and `body` holds fields to add to each request, or to send instead.
 """
 
 import asyncio
@@ -17,6 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PROMPT = "The sea this morning was"  # five tokens of GPT-2
+NOUNS = ("sea", "sun", "sky", "rain", "wind", "fire", "road", "city")
+TIMES = ("morning", "evening", "night", "week", "month", "year", "summer", "winter")
+OWN_PROMPTS = [f"The {noun} this {when} was" for noun in NOUNS for when in TIMES]  # 64 of five tokens
 
 
 @dataclass
@@ -93,8 +96,9 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
 
     def body_of(each: int) -> dict[str, Any]:
         size, bot = plan["tokens"], plan["bots"][each % len(plan["bots"])]
+        prompt = OWN_PROMPTS[each % len(OWN_PROMPTS)] if plan.get("own_prompts") else PROMPT
         return {
-            "model": bot, "prompt": PROMPT, "max_tokens": size, "min_tokens": size, "n": plan.get("n", 1), "temperature": 1.0,
+            "model": bot, "prompt": prompt, "max_tokens": size, "min_tokens": size, "n": plan.get("n", 1), "temperature": 1.0,
             "top_p": 0.95, "seed": each, "stream": plan.get("stream", False), **plan.get("body", {}),
         }  # fmt: skip
 

@@ -131,7 +131,13 @@ def first(folder: Path) -> None:
             }
             for share in (0.3, 0.6, 0.9)
         }
-        loads |= {f"{clients} clients in lock-step": {"clients": clients, "requests": 8 * clients} for clients in (4, 16, 64)}
+        for clients in (4, 16, 64):
+            for own, kind in ((False, "one prompt"), (True, "a prompt each")):
+                loads[f"{clients} clients in lock-step, {kind}"] = {
+                    "clients": clients,
+                    "requests": 8 * clients,
+                    "own_prompts": own,
+                }
         for what, plan in loads.items():
             seen = load(url, tokens=32, stream=True, **plan)
             assert not seen["failed"], seen["errors"]
