@@ -78,9 +78,16 @@ class CompiledRows:
         rows = sorted((*adapter.row, number) for number, adapter in enumerate(adapters) if adapter)  # a bot's own side by side
         self._rows = np.array([(row, *own) for *own, row in rows], np.int64)
         self._adapters = adapters  # so that they stay in memory
-        self._of, self._products, self._per_block = of, _products(of), len(parts_of(of))
-        self._numbers = sum(rank for *_, rank, _ in rows)
         self._add, _ = functions()
+        self._per_block = len(parts_of(of))
+        numbers = sum(rank for *_, rank, _ in rows)
+        self._calls = [
+            (
+                run_in_team if numbers * (inputs + outputs) >= SHARED else run_here,
+                (inputs, outputs, self._rows.ctypes.data, len(rows), parts.ctypes.data, len(parts)),
+            )
+            for parts, (outputs, inputs) in _products(of)
+        ]
 
     def add(self, number: int, product: int, x: Tensor, y: Tensor) -> Tensor:
         """Return a product of a block with what the adapters add.
@@ -91,13 +98,9 @@ class CompiledRows:
             x: [rows, in], what was multiplied.
             y: [rows, out], its product with the base model's matrix; changed in place where it is fp32.
         """
-        parts, (outputs, inputs) = self._products[product]
-        rows, found = x.float().contiguous(), y.float().contiguous()
-        run = run_in_team if self._numbers * (inputs + outputs) >= SHARED else run_here
-        run(self._add, CALL.pack(
-            rows.data_ptr(), found.data_ptr(), inputs, outputs, self._rows.ctypes.data, len(self._rows), parts.ctypes.data, len(parts),
-            number * self._per_block,
-        ))  # fmt: skip
+        rows, found = x.float().contiguous(), y.float().contiguous()  # themselves, where they are so already
+        run, about = self._calls[product]
+        run(self._add, CALL.pack(rows.data_ptr(), found.data_ptr(), *about, number * self._per_block))
         return found.to(y.dtype)
 
 
