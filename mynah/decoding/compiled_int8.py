@@ -50,6 +50,8 @@ class CompiledInt8Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """fp32 [rows, in] -> fp32 [rows, out]."""
         rows = len(x)
+        assert x.dtype == torch.float32
+        assert x.shape[1] == self._in
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)

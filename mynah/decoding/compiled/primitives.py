@@ -6,7 +6,9 @@ See https://numba.readthedocs.io/en/stable/extending/low-level.html.
 """
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ def call_type(names: Sequence[str]) -> np.dtype[Any]:
 
 def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
     """Compile a function of a call's address, or take it from the cache of an earlier process: beside the source, or in the user's."""
+    function.__qualname__ += f"_{_digest()}"
     decorate = functools.partial(cfunc, types.void(types.voidptr), error_model="numpy")
     try:
         return decorate(cache=True)(function)
@@ -32,14 +35,42 @@ def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
         return decorate()(function)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer(context: Any, address: Any) -> Codegen:  # noqa: ANN401 - numba's own types
-    """An address as what `numba.carray` takes."""
+@functools.cache
+def _digest() -> str:
+    """Of this package's sources: numba's cache knows when a function's own file has changed, but not the files of what it calls."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
-        return builder.inttoptr(args[0], BYTE.as_pointer())
 
-    return types.voidptr(types.intp), emit
+def _loader(kind: Any, llvm: Any) -> Any:  # noqa: ANN401
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(context: Any, address: Any, place: Any) -> Codegen:  # noqa: ANN401
+        def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+            return builder.load(builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
+
+        return kind(types.intp, types.intp), emit
+
+    return load
+
+
+def _storer(kind: Any, llvm: Any) -> Any:  # noqa: ANN401
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:  # noqa: ANN401
+        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+            builder.store(args[2], builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, kind), emit
+
+    return store
+
+
+# The number in a place (0, 1, ...) behind an address: numba takes several times as long to compile arrays.
+load32, store32 = _loader(types.float32, ir.FloatType()), _storer(types.float32, ir.FloatType())
+load64, store64 = _loader(types.int64, INT64), _storer(types.int64, INT64)
+store16 = _storer(types.int16, ir.IntType(16))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
