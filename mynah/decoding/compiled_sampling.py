@@ -28,7 +28,9 @@ def weigh(logits: Tensor) -> tuple[Tensor, Tensor]:
     rows, logits = len(logits), logits.contiguous()
     weights, total = torch.empty_like(logits), torch.empty(rows)
     addresses = logits.data_ptr(), weights.data_ptr(), total.data_ptr()
-    (run_here if rows == 1 else run_in_team)(compiled.weigh.address, CALL.pack(rows, logits.shape[1] // BLOCK, *addresses, 0, 0, 0, 0, 0))
+    (run_here if rows == 1 else run_in_team)(
+        compiled.weigh.address, CALL.pack(rows, logits.shape[1] // BLOCK, *addresses, 0, 0, 0, 0, 0)
+    )
     return weights, total
 
 
@@ -55,5 +57,7 @@ def draw(weights: Tensor, total: Tensor, numbers: Sequence[float], limits: Seque
     if all(limit >= 1.0 for limit in limits):
         return tokens.tolist(), [False] * rows
     allowed = given[rows:] * total
-    outside = [limit < 1.0 and mass >= most for limit, mass, most in zip(limits, likelier.tolist(), allowed.tolist(), strict=True)]
+    outside = [
+        limit < 1.0 and mass >= most for limit, mass, most in zip(limits, likelier.tolist(), allowed.tolist(), strict=True)
+    ]
     return tokens.tolist(), outside

@@ -167,9 +167,7 @@ def _blocks(weights: Tensor) -> Tensor:
     return weights.view(len(weights), -1, PAD).sum(-1)
 
 
-def _draw_once(
-    weights: Tensor, total: Tensor, numbers: Sequence[float], limits: Sequence[float]
-) -> tuple[list[int], list[bool]]:
+def _draw_once(weights: Tensor, total: Tensor, numbers: Sequence[float], limits: Sequence[float]) -> tuple[list[int], list[bool]]:
     """A token for each row by its weight, and whether it lies outside its nucleus: as `compiled_sampling.draw`."""
     drawn = _by_weight(weights, numbers)
     return drawn, _outside(weights, total, drawn, limits)

@@ -40,7 +40,9 @@ def random_layer(seed, outputs, inputs, activation=False):
 
 
 @MANY
-@given(SEEDS, st.integers(1, 70), st.sampled_from([1, 2, 31, 192, 576, 2048, 2049, 3072, 4500]), st.integers(1, 40), st.booleans())
+@given(
+    SEEDS, st.integers(1, 70), st.sampled_from([1, 2, 31, 192, 576, 2048, 2049, 3072, 4500]), st.integers(1, 40), st.booleans()
+)
 def test_a_rows_result_is_the_same_to_the_bit_beside_any_others_with_any_threads(seed, outputs, inputs, rows, activation):
     layer, _, _ = random_layer(seed, outputs, inputs, activation)
     generator = torch.Generator().manual_seed(seed)
@@ -127,7 +129,10 @@ def test_attention_is_that_of_torch_and_each_sequences_own(seed, heads, places, 
     generator = torch.Generator().manual_seed(seed)
     slots, keys = len(places), 96
     cache = torch.randn(2, slots + 2, kv_heads, keys, head, generator=generator)
-    query, added = torch.randn(slots, count, head, generator=generator), torch.randn(slots, 2, kv_heads, head, generator=generator)
+    query, added = (
+        torch.randn(slots, count, head, generator=generator),
+        torch.randn(slots, 2, kv_heads, head, generator=generator),
+    )
     expected_cache = cache.clone()
     for slot, place in enumerate(places):
         expected_cache[:, slot, :, place] = added[slot]
@@ -208,7 +213,9 @@ def test_two_processes_that_compile_at_once_and_a_folder_that_cannot_be_written(
     none.pop("NUMBA_CACHE_DIR", None)
     runs = [(kept, None), (kept, None), (none, copy)]
     started = [
-        subprocess.Popen([sys.executable, "-c", code], env=each, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=each, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for each, cwd in runs
     ]
     assert [process.communicate(timeout=200) for process in started] == [("True\n", "")] * 3

@@ -20,16 +20,16 @@ AT_ONCE = 4  # keys whose values are added up together
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up the products of one score in the order that is fastest, always the same
 
 
-@njit(error_model="numpy", fastmath=ADDS)  # type: ignore[untyped-decorator]
-def _score(query: Any, key: Any, length: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy", fastmath=ADDS)
+def _score(query: Any, key: Any, length: Any) -> Any:
     total = np.float32(0)
     for n in range(length):
         total += load32(query, n) * load32(key, n)
     return total
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _weigh(scores: Any, count: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _weigh(scores: Any, count: Any) -> None:
     """Softmax in place."""
     largest, total = load32(scores, 0), np.float32(0)
     for n in range(count):
@@ -44,15 +44,20 @@ def _weigh(scores: Any, count: Any) -> None:  # noqa: ANN401
         store32(scores, n, load32(scores, n) * share)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _mix(weights: Any, values: Any, count: Any, out: Any, length: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _mix(weights: Any, values: Any, count: Any, out: Any, length: Any) -> None:
     """The weighted sum of values: [count], [count, length] -> [length]."""
     for m in range(length):
         store32(out, m, np.float32(0))
     n = 0
     while n + AT_ONCE <= count:
         a, b, c, d = load32(weights, n), load32(weights, n + 1), load32(weights, n + 2), load32(weights, n + 3)
-        one, two, three, four = values + 4 * length * n, values + 4 * length * (n + 1), values + 4 * length * (n + 2), values + 4 * length * (n + 3)
+        one, two, three, four = (
+            values + 4 * length * n,
+            values + 4 * length * (n + 1),
+            values + 4 * length * (n + 2),
+            values + 4 * length * (n + 3),
+        )
         for m in range(length):
             sum_of_four = (a * load32(one, m) + b * load32(two, m)) + (c * load32(three, m) + d * load32(four, m))
             store32(out, m, load32(out, m) + sum_of_four)
@@ -64,8 +69,8 @@ def _mix(weights: Any, values: Any, count: Any, out: Any, length: Any) -> None: 
         n += 1
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _attend(call: Any, task: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _attend(call: Any, task: Any) -> None:
     """Put a sequence's new key and value of one key head into the cache, and attend with the query heads that share it."""
     slot, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
     place = load64(call.places, slot)
@@ -88,7 +93,7 @@ def _attend(call: Any, task: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def attend(data: Any) -> None:  # noqa: ANN401
+def attend(data: Any) -> None:
     """Take tasks until none is left."""
     call = carray(data, 1, dtype=CALL)[0]
     while True:

@@ -25,7 +25,7 @@ def call_type(names: Sequence[str]) -> np.dtype[Any]:
     return np.dtype([("ticket", np.int64), ("_line", np.int64, (7,)), *((name, np.int64) for name in names)])
 
 
-def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
+def compiled(function: Callable[[Any], None]) -> Any:
     """Compile a function of a call's address, or take it from the cache of an earlier process: beside the source, or in the user's."""
     function.__qualname__ += f"_{_digest()}"
     decorate = functools.partial(cfunc, types.void(types.voidptr), error_model="numpy")
@@ -44,10 +44,10 @@ def _digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def _loader(kind: Any, llvm: Any) -> Any:  # noqa: ANN401
-    @intrinsic  # type: ignore[untyped-decorator]
-    def load(context: Any, address: Any, place: Any) -> Codegen:  # noqa: ANN401
-        def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+def _loader(kind: Any, llvm: Any) -> Any:
+    @intrinsic
+    def load(context: Any, address: Any, place: Any) -> Codegen:
+        def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             return builder.load(builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
 
         return kind(types.intp, types.intp), emit
@@ -55,10 +55,10 @@ def _loader(kind: Any, llvm: Any) -> Any:  # noqa: ANN401
     return load
 
 
-def _storer(kind: Any, llvm: Any) -> Any:  # noqa: ANN401
-    @intrinsic  # type: ignore[untyped-decorator]
-    def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:  # noqa: ANN401
-        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+def _storer(kind: Any, llvm: Any) -> Any:
+    @intrinsic
+    def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:
+        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             builder.store(args[2], builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
             return context.get_dummy_value()
 
@@ -73,34 +73,34 @@ load64, store64 = _loader(types.int64, INT64), _storer(types.int64, INT64)
 store16 = _storer(types.int16, ir.IntType(16))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def take_ticket(context: Any, pointer: Any) -> Codegen:  # noqa: ANN401
+@intrinsic
+def take_ticket(context: Any, pointer: Any) -> Codegen:
     """The number that a pointer points to, int64, which one thread alone gets: it goes up by one.
 
     Threads that take the next part of the work each time keep going while one of them has lost its core to another process.
     """
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.atomic_rmw("add", builder.bitcast(args[0], INT64.as_pointer()), INT64(1), "monotonic")
 
     return types.intp(types.voidptr), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def float_of(context: Any, bits: Any) -> Codegen:  # noqa: ANN401
+@intrinsic
+def float_of(context: Any, bits: Any) -> Codegen:
     """The float32 whose bits an int32 has."""
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.int32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def bits_of(context: Any, number: Any) -> Codegen:  # noqa: ANN401
+@intrinsic
+def bits_of(context: Any, number: Any) -> Codegen:
     """A float32's bits as int32."""
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], INT32)
 
     return types.int32(types.float32), emit
@@ -112,8 +112,8 @@ C3, C4, C5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float3
 ONE, LEAST, MOST = np.float32(1), np.float32(-87.0), np.float32(88.0)
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
-def exp32(x: Any) -> Any:  # noqa: ANN401
+@njit(inline="always", error_model="numpy")
+def exp32(x: Any) -> Any:
     """e to the power of a float32, within 2 units of its last bit; that of -87 below it, and of 88 above.
 
     The Cephes library's expf (S. Moshier, https://www.netlib.org/cephes/), without a branch, so that LLVM computes eight at once. C's own

@@ -16,8 +16,8 @@ ZERO = np.float32(0)
 ADDS = {"reassoc", "nsz"}  # LLVM adds up a block in the order that is fastest, always the same
 
 
-@njit(error_model="numpy", fastmath=ADDS)  # type: ignore[untyped-decorator]
-def _sum(numbers: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy", fastmath=ADDS)
+def _sum(numbers: Any) -> Any:
     """Of a block."""
     total = ZERO
     for n in range(BLOCK):
@@ -25,8 +25,8 @@ def _sum(numbers: Any) -> Any:  # noqa: ANN401
     return total
 
 
-@njit(error_model="numpy", fastmath=ADDS)  # type: ignore[untyped-decorator]
-def _sum_above(numbers: Any, least: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy", fastmath=ADDS)
+def _sum_above(numbers: Any, least: Any) -> Any:
     """Of a block's numbers that are larger."""
     total = ZERO
     for n in range(BLOCK):
@@ -35,8 +35,8 @@ def _sum_above(numbers: Any, least: Any) -> Any:  # noqa: ANN401
     return total
 
 
-@njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
-def _largest(numbers: Any, count: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy", fastmath={"nnan", "nsz"})
+def _largest(numbers: Any, count: Any) -> Any:
     largest = load32(numbers, 0)
     for n in range(count):
         number = load32(numbers, n)
@@ -44,8 +44,8 @@ def _largest(numbers: Any, count: Any) -> Any:  # noqa: ANN401
     return largest
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _weigh_row(call: Any, row: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _weigh_row(call: Any, row: Any) -> None:
     """e to the power of each logit less the largest; nothing for less than e to the power of -87 of it."""
     length = call.blocks * BLOCK
     logits, weights = call.logits + 4 * row * length, call.weights + 4 * row * length
@@ -59,8 +59,8 @@ def _weigh_row(call: Any, row: Any) -> None:  # noqa: ANN401
     store32(call.totals, row, total)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _place(numbers: Any, count: Any, target: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy")
+def _place(numbers: Any, count: Any, target: Any) -> Any:
     """Where the cumulated sum passes the target: the place, and the sum before it. The last number above 0, where rounding hides it."""
     total, before, last = ZERO, ZERO, 0
     for n in range(count):
@@ -73,8 +73,8 @@ def _place(numbers: Any, count: Any, target: Any) -> Any:  # noqa: ANN401
     return last, before
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _draw_row(call: Any, row: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _draw_row(call: Any, row: Any) -> None:
     weights, sums = call.weights + 4 * row * call.blocks * BLOCK, call.sums + 4 * row * call.blocks
     total = ZERO
     for n in range(call.blocks):
@@ -93,7 +93,7 @@ def _draw_row(call: Any, row: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def weigh(data: Any) -> None:  # noqa: ANN401
+def weigh(data: Any) -> None:
     """The weights of rows, one after the other, until none is left."""
     call = carray(data, 1, dtype=CALL)[0]
     while True:
@@ -104,7 +104,7 @@ def weigh(data: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def draw(data: Any) -> None:  # noqa: ANN401
+def draw(data: Any) -> None:
     """A token for each row, and what the tokens likelier than it weigh, until no row is left."""
     call = carray(data, 1, dtype=CALL)[0]
     while True:
