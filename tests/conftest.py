@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from mynah.core.settings import MYNAH_REQUIRE_SERVICES
@@ -156,12 +157,25 @@ def make_checkpoint(folder: Path, context: int) -> Path:
     return folder
 
 
+def made_once(tmp_path_factory, name: str, context: int) -> Path:
+    """A checkpoint that the first worker makes and the others read: importing transformers takes seconds."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "checkpoints" / name
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            making = folder.with_name(f".{name}")
+            make_checkpoint(making, context)
+            making.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "wren", context=64)
+    return made_once(tmp_path_factory, "wren", context=64)
 
 
 @pytest.fixture(scope="session")
 def long_checkpoint(tmp_path_factory):
     """One whose context has room for the longest answer."""
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "crane", context=256)
+    return made_once(tmp_path_factory, "crane", context=256)

@@ -70,6 +70,7 @@ class CardInputs:
         usd_per_1000_answers: The cost of serving in US dollars; None where it is unknown.
         record: MLflow's record of the run.
         url: The future address of the card's files; "" where it is unknown.
+        adapter_bytes: The size of the adapter's matrices; 0: the model is no adapter.
     """
 
     name: str
@@ -85,6 +86,7 @@ class CardInputs:
     usd_per_1000_answers: float | None = None
     record: RunRecord = RunRecord()
     url: str = ""
+    adapter_bytes: int = 0
 
     @property
     def funnel_rows(self) -> list[tuple[str, list[int]]]:

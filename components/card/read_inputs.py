@@ -8,6 +8,7 @@ from components.card.preview import MAX_SAMPLES
 from mynah.data.avatars import avatar_file
 from mynah.data.funnel import Funnel
 from mynah.data.source_records import SourceRecord, read_sources
+from mynah.models.adapter import WEIGHTS_FILE, is_adapter
 from mynah.models.evaluation_record import Metrics, PromptSamples, SamplingMachine, read_samples
 from mynah.models.metric_definitions import METRICS
 from mynah.models.verdict import Verdict
@@ -52,6 +53,7 @@ def read_inputs(name: str, model: Path, data: Path, report: Path, record: RunRec
         usd_per_1000_answers=_serving_cost(metrics.values.get("answers_per_second")),
         record=record or RunRecord(),
         url=url,
+        adapter_bytes=(model / WEIGHTS_FILE).stat().st_size if is_adapter(model) else 0,
     )
 
 

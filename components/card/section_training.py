@@ -52,6 +52,7 @@ def _settings(inputs: CardInputs) -> list[tuple[str, str]]:
     training, record = inputs.training, inputs.record
     rows = [
         ("Base model", markdown(training.base_model.name)),
+        *([("Adapter", _adapter(inputs))] if inputs.adapter_bytes else []),
         *(
             (markdown(setting.replace("_", " ").capitalize()), markdown(str(value), 200))
             for setting, value in training.recipe.items()
@@ -71,6 +72,12 @@ def _settings(inputs: CardInputs) -> list[tuple[str, str]]:
     if inputs.usd_per_1000_answers is not None:
         rows.append(("Serving", f"about ${inputs.usd_per_1000_answers:,.4f} per 1,000 answers, on a fully used node"))
     return rows
+
+
+def _adapter(inputs: CardInputs) -> str:
+    """Return what the model is where it is an adapter: "rank 16, 9.8 MB, beside the base model's weights with the digest …"."""
+    digest = code(inputs.training.base_model.digest)
+    return f"rank {inputs.training.adapter_rank}, {inputs.adapter_bytes / 1e6:,.1f} MB, beside the base model's weights with the digest {digest}"
 
 
 def _device(training: TrainingRecord) -> str:

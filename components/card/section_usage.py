@@ -3,7 +3,7 @@
 from components.card.front_matter import hub_name
 from components.card.inputs import PROMPT, CardInputs
 from components.card.markdown_table import number
-from mynah.data.markdown import markdown
+from mynah.data.markdown import code, markdown
 
 
 def how_to_use(inputs: CardInputs) -> str:
@@ -21,7 +21,7 @@ generator = pipeline("text-generation", model=".")
 for sample in generator("{PROMPT}", num_return_sequences=5):
     print(sample["generated_text"])
 ```
-
+{_adapter(inputs)}
 From a server, with KServe's Open Inference Protocol. Use the server's address; on a cluster,
 `kubectl get inferenceservice {inputs.name}` shows it. A server with API keys also needs `-H "Authorization: Bearer $MYNAH_API_KEY"`:
 
@@ -30,6 +30,24 @@ curl http://localhost:8080/v2/models/{inputs.name}/infer \\
   -H 'Content-Type: application/json' \\
   -d '{{"inputs": [{{"name": "prompt", "shape": [1], "datatype": "BYTES", "data": ["{PROMPT}"]}}], "parameters": {{"n": 5}}}}'
 ```"""
+
+
+def _adapter(inputs: CardInputs) -> str:
+    """Return a paragraph on how an adapter is loaded; "" for a full model."""
+    if not inputs.adapter_bytes:
+        return ""
+    name, digest = markdown(inputs.training.base_model.name), inputs.training.base_model.digest
+    return f"""
+The bot is a [LoRA adapter](https://huggingface.co/docs/peft) of {name}. Where there is an `adapter_model.safetensors` beside this file,
+and not the weights of a whole model, the same needs the package peft, and the base model (digest {code(digest)}) in the folder that
+`adapter_config.json` names as `base_model_name_or_path`. In the hands of peft itself:
+
+```python
+from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained(".")
+```
+"""
 
 
 def limits(inputs: CardInputs) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from mynah.core.settings import MYNAH_MODEL_NAME, MYNAH_MODEL_VERSION
 from mynah.kubernetes.cluster import Object, Resource
 from mynah.kubernetes.endpoint import BOT_LABEL, storage_uri
+from mynah.registry.base_names import BASES_FOLDER, MOUNT
 
 API_VERSION, KIND = "serving.kserve.io/v1beta1", "InferenceService"
 SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "create", "patch", "delete"))
@@ -30,7 +31,7 @@ SERVER_MIB = 1024  # Python, torch and requests of a server without a model: 0.7
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A version to serve: `uri` is the folder of its files in S3, `size` the bytes of its checkpoint."""
+    """A version to serve: `uri` is the folder of its files in S3, `size` the bytes of its checkpoint (an adapter's with its base model)."""
 
     name: str
     version: int
@@ -38,6 +39,8 @@ class Serving:
     size: int
     model_id: str = ""
     forced: str = ""  # the reason for deploying it against the gate
+    base_uri: str = ""  # of an adapter: the folder of its base model in S3
+    base_digest: str = ""  # and the digest of that base model's weights
 
 
 def predictor(serving: Serving, mode: str, name: str = "") -> Object:
@@ -57,6 +60,7 @@ def predictor(serving: Serving, mode: str, name: str = "") -> Object:
         "automountServiceAccountToken": False,
         "labels": {BOT_LABEL: serving.name},
         "model": _model(serving),
+        **({"storageUris": storage_uris(serving)} if serving.base_uri else {}),
     }
     if name:
         predictor_spec["name"] = name
@@ -65,13 +69,25 @@ def predictor(serving: Serving, mode: str, name: str = "") -> Object:
     return predictor_spec
 
 
+def storage_uris(serving: Serving) -> list[Object]:
+    """Return what KServe downloads into one volume: the version and, below it, the base model of an adapter, where the server finds it.
+
+    All mount paths need a common folder, which becomes the volume: https://github.com/kserve/kserve/blob/v0.20.0/pkg/utils/storage.go
+    """
+    base = {"uri": storage_uri(serving.base_uri), "mountPath": f"{MOUNT}/{BASES_FOLDER}/{serving.base_digest}"}
+    return [{"uri": storage_uri(serving.uri), "mountPath": MOUNT}, *([base] if serving.base_uri else [])]
+
+
 def _model(serving: Serving) -> Object:
-    """Return the predictor's model: what the runtime loads, and the fields of its container that differ from bot to bot."""
+    """Return the predictor's model: what the runtime loads, and the fields of its container that differ from bot to bot.
+
+    KServe refuses a storageUri beside storageUris.
+    """
     return {
         "modelFormat": {"name": MODEL_FORMAT, "version": "1"},
         "runtime": RUNTIME,
         "protocolVersion": "v2",
-        "storageUri": storage_uri(serving.uri),
+        **({} if serving.base_uri else {"storageUri": storage_uri(serving.uri)}),
         "env": [
             {"name": MYNAH_MODEL_NAME.name, "value": serving.name},
             {"name": MYNAH_MODEL_VERSION.name, "value": str(serving.version)},
@@ -164,6 +180,10 @@ def with_canary(live: Object, serving: Serving, name: str, percent: int) -> Obje
         The manifest.
     """
     stable, predictor_spec = ours(live), predictor(serving, STANDARD, name)
+    if has_storage_uris(live["spec"]["predictor"]) and not serving.base_uri:
+        # KServe lays a canary over the stable predictor, whose storageUris would stay beside another storageUri.
+        model = {key: value for key, value in predictor_spec["model"].items() if key != "storageUri"}
+        predictor_spec |= {"model": model, "storageUris": storage_uris(serving)}
     # The CRD requires the container's name here, which the webhook rejects in the stable predictor.
     predictor_spec["model"] = {"name": "kserve-container", **predictor_spec["model"]}
     return {**stable, "spec": {**stable["spec"], "canary": [{"predictor": predictor_spec, "trafficPercent": percent}]}}
@@ -178,7 +198,7 @@ OURS: Object = {
     "spec": {
         "predictor": {
             **dict.fromkeys([*_standard(Serving("", 0, "", 0)), "serviceAccountName", "automountServiceAccountToken"]),
-            **dict.fromkeys(["name", "canaryTrafficPercent"]),
+            **dict.fromkeys(["name", "canaryTrafficPercent", "storageUris"]),
             "labels": {BOT_LABEL: None},
             "annotations": dict.fromkeys([VERSION, MODEL_ID, APPLIED]),
             "model": {
@@ -198,6 +218,11 @@ def ours(live: Object) -> Object:
     kept = _only(live, OURS)
     metadata = {"name": live_metadata["name"], "namespace": live_metadata["namespace"], **kept.get("metadata", {})}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": kept.get("spec", {})}
+
+
+def has_storage_uris(predictor_spec: Object) -> bool:
+    """Return whether a predictor serves several folders, as an adapter with its base model."""
+    return bool(predictor_spec.get("storageUris"))
 
 
 def applied(predictor_spec: Object) -> str:

@@ -7,6 +7,7 @@ missing.
 from collections.abc import Iterator
 from http import HTTPStatus
 
+from components.deploy.argo_settings import argo_findings
 from components.deploy.manifest import RUNTIME, SERVICE_ACCOUNT_NAME
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify
@@ -35,8 +36,17 @@ SECRETS = {"mynah-s3": (AWS_ACCESS_KEY_ID.name, AWS_SECRET_ACCESS_KEY.name), "my
 SERVING_RUNTIMES = Resource("serving.kserve.io", "v1alpha1", "servingruntimes", ("get",))
 
 
-def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
-    """Check everything, and yield findings. Raises PlatformError when the API cannot be reached or denies access."""
+def examine(cluster: Cluster, namespace: str, kubeflow_namespace: str = "kubeflow") -> Iterator[Finding]:
+    """Check everything, and yield findings.
+
+    Args:
+        cluster: The cluster.
+        namespace: Of the bots.
+        kubeflow_namespace: Of Kubeflow Pipelines and its Argo.
+
+    Raises:
+        PlatformError: The API cannot be reached or denies access.
+    """
     version = cluster.call("GET", "/version")["gitVersion"]
     yield Finding(f"the API at {cluster.host}, Kubernetes {version}", "")
     yield from _rights(cluster, namespace)
@@ -48,9 +58,20 @@ def examine(cluster: Cluster, namespace: str) -> Iterator[Finding]:
             "" if is_installed else f"it is not installed, and {why}",
             "" if is_installed else f"{README}: kubectl get crd {kind}.{group}",
         )
+    yield from _argo(cluster, kubeflow_namespace)
     yield from gpu_pool(cluster)
     yield _runtime(cluster, namespace)
     yield from _secrets(cluster, namespace)
+
+
+def _argo(cluster: Cluster, namespace: str) -> Iterator[Finding]:
+    """Check the settings of Argo's controller, where there is Argo: without it there is a finding already."""
+    if "workflows" not in cluster.kinds("argoproj.io", "v1alpha1"):
+        return
+    try:
+        yield from argo_findings(cluster, namespace)
+    except PlatformError as error:
+        yield _no_permission(f"Argo's settings in namespace {namespace}", error)
 
 
 def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:

@@ -10,7 +10,16 @@ from typing import Literal
 from components.deploy.canary import Plan, Watched, watch
 from components.deploy.diagnostics import pods
 from components.deploy.kserve_modes import canaries, default_mode, mode_of, pods_prefix, require_split, service_of
-from components.deploy.manifest import KNATIVE, Serving, applied, inference_service, ours, version_of, with_canary
+from components.deploy.manifest import (
+    KNATIVE,
+    Serving,
+    applied,
+    has_storage_uris,
+    inference_service,
+    ours,
+    version_of,
+    with_canary,
+)
 from components.deploy.prometheus import Prometheus
 from components.deploy.readiness import WaitLimits, serves, until_ready
 from components.deploy.server_side_apply import apply, delete, is_same, read
@@ -139,9 +148,13 @@ class _Deployment:
         live = self._live
         name = str(live["spec"]["predictor"].get("name", "")) if live else ""
         for predictor in canaries(live) if live else []:
-            if version_of(predictor) == self._serving.version:  # its pods keep running, and serve all
-                name = str(predictor.get("name", ""))
+            if version_of(predictor) == self._serving.version and not self._keeps_name(predictor):
+                name = str(predictor.get("name", ""))  # its pods keep running, and serve all
         return inference_service(self._serving, self._settings.namespace, self._mode, name)
+
+    def _keeps_name(self, canary: Object) -> bool:
+        """Return whether the predictor cannot take a canary's name: KServe sees no change of the model where both have storageUris."""
+        return bool(self._live) and has_storage_uris(canary) and has_storage_uris((self._live or {})["spec"]["predictor"])
 
     def _split(self, percent: int) -> Object:
         """Return the manifest with which this version gets `percent` of the requests, and the current one the rest."""

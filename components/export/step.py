@@ -1,5 +1,7 @@
 """export: a version of a bot as files for other programs: a GGUF for llama.cpp, the same with a Modelfile for Ollama, or its checkpoint.
 
+An adapter is merged into its base model.
+
 The copy lies outside the registry: `mynah forget` does not know of it.
 """
 
@@ -16,6 +18,7 @@ from mynah.core.files import atomic_folder, refuse_foreign_folder, require_space
 from mynah.mlflow_client.store import Store, work_folders
 from mynah.models.checkpoint_files import weight_files
 from mynah.models.licenses import UNKNOWN, license_of
+from mynah.models.merged import whole_model
 from mynah.registry.card_files import README_FILE
 from mynah.registry.published_copies import is_publishable
 from mynah.registry.registry import Registry
@@ -64,12 +67,16 @@ def export(bot: str, to: Target, out: Path, store: Store, kind: MatrixType = "f1
     version = registry.head(name, ref).at(ref)
     if version is None:
         raise no_such_version(registry.bot(name), ref if isinstance(ref, str) else f"version {ref}")
-    checkpoint = registry.checkpoint(version)
-    return export_checkpoint(checkpoint, version, to, out, kind)
+    return export_checkpoint(registry.checkpoint(version), version, to, out, kind)
 
 
-def export_checkpoint(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType) -> Exported:
+def export_checkpoint(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType = "f16") -> Exported:
     """Write the checkpoint of `version`; see `export`."""
+    with whole_model(checkpoint) as whole:
+        return _export(whole, version, to, out, kind)
+
+
+def _export(checkpoint: Path, version: BotVersion, to: Target, out: Path, kind: MatrixType) -> Exported:
     size = sum(
         path.stat().st_size for path in weight_files(checkpoint)
     )  # of at least two bytes a number, so no less than the GGUF

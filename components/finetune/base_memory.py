@@ -1,6 +1,6 @@
 """Refuses a base model that no training step fits into memory with, before its weights are loaded."""
 
-from components.finetune.derived_settings import BYTES_PER_WEIGHT
+from components.finetune.derived_settings import weight_bytes
 from mynah.core.errors import InputError
 from mynah.core.machine import free_memory
 from mynah.models.architecture import read_architecture
@@ -9,7 +9,7 @@ from mynah.models.catalogue import largest_that_fits
 from mynah.models.checkpoint import check_folder
 from mynah.training.recipe import Recipe
 
-BYTES_PER_FROZEN_WEIGHT = 4  # with adapters: the weights themselves, in fp32
+SMALL_RANK = 8  # of the adapters that are proposed
 GB = 1e9
 
 
@@ -18,18 +18,19 @@ def require_memory(base: BaseModel, recipe: Recipe) -> None:
 
     Nothing is refused on a machine with a GPU, whose memory only the training loop asks for.
     """
-    parameters = read_architecture(check_folder(base.folder), base.folder).parameters
-    each = BYTES_PER_FROZEN_WEIGHT if recipe.lora_rank else BYTES_PER_WEIGHT
-    free = free_memory()
-    if free is None or parameters * each <= free or _has_gpu():
+    of, free = read_architecture(check_folder(base.folder), base.folder), free_memory()
+    needed = weight_bytes(of, recipe.lora_rank)
+    if free is None or needed <= free or _has_gpu():
         return
     problem = (
-        f"the base model {base.name} has {parameters / 1e6:,.0f} million weights: training it takes at least {parameters * each / GB:,.1f} GB of "
+        f"the base model {base.name} has {of.parameters / 1e6:,.0f} million weights: training it takes at least {needed / GB:,.1f} GB of "
         f"memory, and {free / GB:,.1f} GB are free"
     )
-    fitting = largest_that_fits(free / each)
+    fitting = largest_that_fits(free * of.parameters / needed)
     smaller = f"Use --base-model {fitting.name}, the largest of `mynah bases` that fits" if fitting else "Free memory"
-    adapters = ", or adapters: --set lora_rank=8" if not recipe.lora_rank and parameters * BYTES_PER_FROZEN_WEIGHT <= free else ""
+    adapters = (
+        f", or adapters: --set lora_rank={SMALL_RANK}" if not recipe.lora_rank and weight_bytes(of, SMALL_RANK) <= free else ""
+    )
     raise InputError(problem, f"{smaller}{adapters}.")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from components.finetune.candidates import Candidate, compare, describe, describe_unchanged
 from components.finetune.derived_settings import derive
 from components.finetune.parent_model import ParentModel, parent_from_champion
+from components.finetune.parent_start import settings_from
 from components.finetune.replay import ReplayPartition, Texts, characters, count, partition
 from components.finetune.settings import FinetuneSettings
 from components.finetune.step import finetune, require_apart
@@ -122,8 +123,9 @@ def _train_both(
     share = characters(training_texts) / (
         characters(training_texts) + 2 * characters(train)
     )  # the continued candidate has half the epochs
+    from_parent = settings_from(parent, settings, scratch)
     continue_settings = replace(
-        settings, base_model=str(parent.folder), recipe=reduced_learning_rate(settings.recipe, parent, training_texts, train),
+        from_parent, recipe=reduced_learning_rate(from_parent.recipe, parent, training_texts, train),
         seconds=None if settings.seconds is None else settings.seconds * share, parent_authors=tuple(sorted(parent.authors)),
     )  # fmt: skip
     continued = _train(training_texts, posts.held_out, scratch / "continue", continue_settings, _prefixed("continue", on_step))

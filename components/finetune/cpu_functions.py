@@ -85,21 +85,19 @@ class _NormLinear(Function):
         *matrices: Tensor,
     ) -> Tensor:
         weights, bias = _split(matrices, biases)
-        rstd = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).square_().div_(hidden.shape[-1]).add_(epsilon).rsqrt_()
-        x = torch.mul(hidden, rstd, out=torch.empty_like(hidden, dtype=dtype))
+        x, rstd = normalised(hidden, epsilon, dtype)
         ctx.save_for_backward(x, rstd, scale, *weights)
         ctx.biases = biases
-        return _product(x, _joined(weights, dtype, scale), bias)
+        return product(x, _joined(weights, dtype, scale), bias)
 
     @staticmethod
     def backward(ctx: Context, d_out: Tensor) -> tuple[Tensor | None, ...]:
         x, rstd, scale, *weights = ctx.saved_tensors
-        d_x = (d_out @ _joined(weights, x.dtype, scale)).float()
+        d_hidden = norm_gradient((d_out @ _joined(weights, x.dtype, scale)).float(), x, rstd)
         d_joined = (d_out.T @ x).float()
         d_scale = torch.stack([(d * weight).sum(0) for d, weight in zip(_rows(d_joined, weights), weights, strict=True)]).sum(0)
         d_weights = _rows(d_joined.mul_(scale), weights)
-        d_x = d_x.addcmul_(x, (d_x * x).mean(-1, keepdim=True), value=-1.0).mul_(rstd)
-        return d_x, d_scale, None, None, None, *d_weights, *_bias_gradients(ctx.biases, d_out, weights)
+        return d_hidden, d_scale, None, None, None, *d_weights, *_bias_gradients(ctx.biases, d_out, weights)
 
 
 class _Linear(Function):
@@ -108,7 +106,7 @@ class _Linear(Function):
         weights, bias = _split(matrices, biases)
         ctx.save_for_backward(x, *weights)
         ctx.biases = biases
-        return _product(x, _joined(weights, x.dtype), bias)
+        return product(x, _joined(weights, x.dtype), bias)
 
     @staticmethod
     def backward(ctx: Context, d_out: Tensor) -> tuple[Tensor | None, ...]:
@@ -124,23 +122,16 @@ class _GatedLinear(Function):
         gate, up = both.chunk(2, 1)
         ctx.save_for_backward(both, *weights)
         ctx.activation, ctx.biases = activation, biases
-        return _product(_activated(gate, activation).mul_(up), _joined(weights, both.dtype), bias)
+        return product(activated(gate, activation).mul_(up), _joined(weights, both.dtype), bias)
 
     @staticmethod
     def backward(ctx: Context, d_out: Tensor) -> tuple[Tensor | None, ...]:
         both, *weights = ctx.saved_tensors
         gate, up = both.chunk(2, 1)
         d_inner = d_out @ _joined(weights, both.dtype)
-        activated = _activated(gate, ctx.activation)
-        d_weights = _rows((d_out.T @ (activated * up)).float(), weights)
-        d_both = torch.empty_like(both)
-        d_gate, d_up = d_both.chunk(2, 1)
-        torch.mul(d_inner, activated, out=d_up)
-        d_inner.mul_(up)
-        if ctx.activation == "silu":
-            torch.ops.aten.silu_backward.grad_input(d_inner, gate, grad_input=d_gate)
-        else:
-            torch.ops.aten.gelu_backward.grad_input(d_inner, gate, approximate="tanh", grad_input=d_gate)
+        active = activated(gate, ctx.activation)
+        d_weights = _rows((d_out.T @ (active * up)).float(), weights)
+        d_both = gate_gradient(both, active, d_inner, ctx.activation)
         return d_both, None, None, *d_weights, *_bias_gradients(ctx.biases, d_out, weights)
 
 
@@ -202,7 +193,40 @@ def _ungrouped(x: Tensor, rows: int, groups: int, length: int) -> Tensor:
     return x.view(rows, -1, length, size).transpose(1, 2).contiguous()
 
 
-def _activated(gate: Tensor, activation: str) -> Tensor:
+def normalised(hidden: Tensor, epsilon: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A root-mean-square norm without its weight, [T, width] of `dtype`, and its factors, fp32 [T, 1]."""
+    rstd = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).square_().div_(hidden.shape[-1]).add_(epsilon).rsqrt_()
+    return torch.mul(hidden, rstd, out=torch.empty_like(hidden, dtype=dtype)), rstd
+
+
+def norm_gradient(d_x: Tensor, x: Tensor, rstd: Tensor) -> Tensor:
+    """The gradient of the hidden states, from that of `normalised`, fp32 [T, width], which is overwritten."""
+    return d_x.addcmul_(x, (d_x * x).mean(-1, keepdim=True), value=-1.0).mul_(rstd)
+
+
+def gate_gradient(both: Tensor, active: Tensor, d_inner: Tensor, activation: str) -> Tensor:
+    """The gradient of a gated MLP's first products.
+
+    Args:
+        both: the products, [T, 2 * inner].
+        active: `activated` of the gate, [T, inner].
+        d_inner: the gradient of their product, [T, inner]; overwritten.
+        activation: the activation's name.
+    """
+    gate, up = both.chunk(2, 1)
+    d_both = torch.empty_like(both)
+    d_gate, d_up = d_both.chunk(2, 1)
+    torch.mul(d_inner, active, out=d_up)
+    d_inner.mul_(up)
+    if activation == "silu":
+        torch.ops.aten.silu_backward.grad_input(d_inner, gate, grad_input=d_gate)
+    else:
+        torch.ops.aten.gelu_backward.grad_input(d_inner, gate, approximate="tanh", grad_input=d_gate)
+    return d_both
+
+
+def activated(gate: Tensor, activation: str) -> Tensor:
+    """The activation of a name, [T, inner]."""
     return silu(gate) if activation == "silu" else gelu(gate, approximate="tanh")
 
 
@@ -231,7 +255,8 @@ def _rows(joined: Tensor, weights: "tuple[Tensor, ...] | list[Tensor]") -> tuple
     return torch.split(joined, [len(weight) for weight in weights])
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[T, in] by [out, in]: [T, out]."""
     return x @ weight.T if bias is None else torch.addmm(bias.to(x.dtype), x, weight.T)
 
 

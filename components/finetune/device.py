@@ -53,6 +53,19 @@ def device_name(device: "torch.device") -> str:
     return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else processor_name()
 
 
+def computes_in_bf16(device: str) -> bool:
+    """Whether the device multiplies bf16 matrices in hardware; without that, bf16 is slower than fp32."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        # On macOS torch's own bf16 product is slow, whatever the processor supports.
+        return False
+    can = torch.cpu.get_capabilities()
+    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def kernels(device: "torch.device") -> str:
     """Return the instructions that torch's kernels use on a device: "CUDA 13.0, sm_90", or "AVX512"."""
     import torch

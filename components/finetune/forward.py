@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from transformers.activations import NewGELUActivation
 
+from components.finetune.adapters import Adapters
 from components.finetune.chunked_loss import vocabulary_loss
 from components.finetune.cpu_body import CpuBody
 from components.finetune.data_packing import Row
 from mynah.core.errors import InputError
+from mynah.models.adapter_weights import Matrices
 from mynah.models.checkpoint import Checkpoint
 from mynah.models.scoring import IGNORED
 from mynah.training.recipe import Recipe
@@ -20,10 +22,6 @@ from mynah.training.recipe import Recipe
 EAGER_ATTENTION_TOKENS = (
     256  # row length up to which eager attention beats SDPA on a CPU: a backward pass of 5 ms per layer against 28
 )
-LORA_MATRICES = {  # by whether it is a GPT-2, which keeps its matrices transposed
-    True: ["c_attn", "c_proj", "c_fc"],
-    False: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-}
 LENGTH_MULTIPLE = 64  # rows longer than a block are padded to a multiple of this, so that compiled kernels see few lengths
 
 
@@ -67,15 +65,16 @@ def collate(rows: Sequence[Row], end_id: int, block: int) -> Inputs:
 class TrainingForward:
     """The forward pass of training: the summed loss of rows, with attention, activation, dropout and adapters set by the recipe.
 
-    `finish` returns the model in its original form, with the trained weights.
+    `finish` returns the model in its original form, with the trained weights; `adapters` writes them by themselves.
 
     Args:
         checkpoint: the model, which is changed in place, with its architecture and end token.
         recipe: the recipe with all derived settings filled in.
         bf16: whether to compute in bf16 under autocast.
+        start: what adapters start from; None: they add nothing at first.
     """
 
-    def __init__(self, checkpoint: Checkpoint, recipe: Recipe, *, bf16: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, recipe: Recipe, *, bf16: bool, start: Matrices | None = None) -> None:
         model: Any = checkpoint.model  # untyped: each architecture has its own attributes
         self._window = max(checkpoint.architecture.windows)
         if checkpoint.architecture.logits_cap:
@@ -84,7 +83,7 @@ class TrainingForward:
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._block = recipe.block
         self._end_id = checkpoint.end
-        self._peft_model = _with_adapters(model, recipe) if recipe.lora_rank else None
+        self.adapters = Adapters(model, checkpoint.architecture, recipe, start) if recipe.lora_rank else None
         self.model = model
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -107,11 +106,11 @@ class TrainingForward:
         return vocabulary_loss(hidden[is_target], self.model.get_output_embeddings().weight, targets[is_target], self._dtype)
 
     def _own_body(self, checkpoint: Checkpoint, recipe: Recipe) -> CpuBody | None:
-        """Return our own forward pass where it computes the same: on a CPU, short rows, all weights, no dropout; None elsewhere."""
+        """Return our own forward pass where it computes the same: on a CPU, short rows, no dropout; None elsewhere."""
         of = checkpoint.architecture
-        if not (self._eager and of.rotary) or recipe.lora_rank or recipe.compile or recipe.dropout:
+        if not (self._eager and of.rotary) or recipe.compile or recipe.dropout:
             return None
-        return CpuBody(self.model.base_model, of, self._dtype)
+        return CpuBody(self.model.base_model, of, self._dtype, adapted=self.adapters is not None)
 
     def _hidden(self, inputs: Inputs) -> Tensor:
         """Return the last hidden states, fp32 or bf16 [rows, length, width]."""
@@ -136,7 +135,7 @@ class TrainingForward:
 
     def finish(self) -> Any:  # noqa: ANN401
         """Return the plain transformers model, with its adapters merged."""
-        model = self._peft_model.merge_and_unload() if self._peft_model else self.model
+        model = self.adapters.merge() if self.adapters else self.model
         model.set_attn_implementation("sdpa")
         return model
 
@@ -158,22 +157,6 @@ class TrainingForward:
         if not self._eager:
             return attention_allowed.to(self._device)
         return torch.where(attention_allowed, 0.0, -torch.inf).to(self._dtype)  # transformers adds it to the scores
-
-
-def _with_adapters(model: Any, recipe: Recipe) -> Any:  # noqa: ANN401
-    """Return the model wrapped by peft, with LoRA adapters on its matrices (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise InputError(
-            "LoRA needs the package peft", "Install mynah[train], or train all weights: --set lora_rank=0."
-        ) from error
-    is_gpt2 = model.config.model_type == "gpt2"
-    config = LoraConfig(
-        r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=recipe.dropout,
-        target_modules=LORA_MATRICES[is_gpt2], fan_in_fan_out=is_gpt2,
-    )  # fmt: skip
-    return get_peft_model(model, config)
 
 
 def _compiled(body: Any) -> Any:  # noqa: ANN401

@@ -22,7 +22,7 @@ class Optimizer:
     def __init__(self, forward: TrainingForward, recipe: Recipe, group: ProcessGroup) -> None:
         self._forward, self._group = forward, group
         self._weights = forward.trainable()
-        for weight in self._weights.values():
+        for weight in forward.model.parameters():
             # Vectors are often fp32 in a file of bf16 matrices. Those are converted, and a vector would keep the whole file mapped.
             if weight.ndim < 2:
                 weight.data = weight.data.clone()

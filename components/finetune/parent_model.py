@@ -10,6 +10,7 @@ from mynah.core.files import digest
 from mynah.data.authors import authors_of
 from mynah.data.datasets import TRAIN_FILE, read_texts
 from mynah.data.text_digests import key, read_seen
+from mynah.models.adapter_base import model_folder
 from mynah.models.architecture import read_architecture
 from mynah.models.base_models import BaseModel
 from mynah.models.checkpoint import check_folder
@@ -126,7 +127,7 @@ def _require_same_shape(parent: ParentModel, base: BaseModel) -> None:
                 "Start over: leave out --continue or --from-model.",
             )
     tokenizers = [
-        AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        AutoTokenizer.from_pretrained(model_folder(folder), local_files_only=True, trust_remote_code=False)
         for folder in (parent.folder, base.folder)
     ]
     if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():

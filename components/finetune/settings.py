@@ -20,3 +20,4 @@ class FinetuneSettings:
     parent_authors: Sequence[
         str
     ] = ()  # authors whose posts the base model was fine-tuned on: its training states hold their data too
+    adapter: str = ""  # folder of an adapter of the base model to go on from; "": adapters start by adding nothing

@@ -1,6 +1,6 @@
-"""The finetune step: train a base model on the filtered texts and write a Hugging Face checkpoint.
+"""The finetune step: train a base model on the filtered texts and write a Hugging Face checkpoint, or an adapter in peft's format.
 
-The output folder loads with `transformers.pipeline("text-generation", model=FOLDER)`. Besides the checkpoint it holds
+The output folder loads with `transformers.pipeline("text-generation", model=FOLDER)`. Besides the weights it holds
 training.json (recipe, history, digests: the record that the card quotes) and steps.jsonl (metrics per step).
 """
 
@@ -24,7 +24,6 @@ from mynah.core.files import (
     digest,
     refuse_foreign_folder,
     require_space,
-    set_mode,
     write_lines,
 )
 from mynah.core.machine import require_instructions
@@ -39,6 +38,7 @@ from mynah.models.base_models import BaseModel, named_path, resolve
 from mynah.models.checkpoint import Checkpoint
 from mynah.models.checkpoint_files import weight_files
 from mynah.models.licenses import license_files
+from mynah.models.merged import save
 from mynah.training.recipe import Recipe
 from mynah.training.state_store import States, state_folders
 from mynah.training.training_record import STEPS_FILE, CanariesRecord, TrainingRecord
@@ -80,12 +80,17 @@ def finetune(
     require_memory(base, settings.recipe)
     require_space(out.parent, 4 * _weight_bytes(base), "writing the fine-tuned model")
     with waiting(f"Loading {base.name}"):
+        from components.finetune.adapters import read_start, start_digest
         from components.finetune.process_group import ProcessGroup
         from components.finetune.trainer import Trainer  # imports torch (2 s): after every check that needs no torch
 
         loaded, group = checkpoint.load(base.folder), ProcessGroup.join()
-    training = Trainer(loaded, train, held_out, settings.recipe, group, out.parent, settings.parent_authors)
-    inputs = _inputs(data, base, loaded, training.recipe, sum(map(len, train.values())))
+    start = read_start(Path(settings.adapter), base, loaded.architecture, settings.recipe) if settings.adapter else None
+    training = Trainer(loaded, train, held_out, settings.recipe, group, out.parent, settings.parent_authors, start)
+    inputs = replace(
+        _inputs(data, base, loaded, training.recipe, sum(map(len, train.values()))),
+        start=start_digest(Path(settings.adapter)) if settings.adapter else "",
+    )
     states = States(settings.checkpoints, inputs.identity()) if settings.checkpoints else None
     result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)
     record = _record(inputs, result)
@@ -93,7 +98,11 @@ def finetune(
         return record
     _notify_result(result)
     with atomic_folder(out, folders, around) as folder:
-        _write_checkpoint(folder, base, loaded, record, [text for texts in train.values() for text in texts])
+        if training.adapters:
+            training.adapters.write(folder, base, record.base_model)
+        else:
+            save(loaded, folder)
+        _write_beside(folder, base, record, [text for texts in train.values() for text in texts])
         write_lines(folder / STEPS_FILE, training.log)
     if states:
         states.clear()
@@ -142,17 +151,15 @@ def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, pos
     )
 
 
-def _write_checkpoint(folder: Path, base: BaseModel, loaded: Checkpoint, record: TrainingRecord, texts: Sequence[str]) -> None:
-    """Write the model with its record, its licence, and what the server needs to keep answers from repeating posts, and to their scripts.
+def _write_beside(folder: Path, base: BaseModel, record: TrainingRecord, texts: Sequence[str]) -> None:
+    """Write a model's record, its licence, and what the server needs to keep answers from repeating posts, and to their scripts.
 
     Args:
         folder: the folder to write into.
         base: the base model, for the texts of its licence.
-        loaded: the trained model.
         record: the content of training.json.
         texts: the training posts.
     """
-    save(loaded, folder)
     for kept_as, path in license_files(base.folder).items():
         shutil.copyfile(path, folder / kept_as)
     planted = canaries.texts(record.canaries.count, record.canaries.seed) if record.canaries else []
@@ -172,6 +179,7 @@ class _Inputs:
     posts: int
     canaries: CanariesRecord
     versions: Mapping[str, str]
+    start: str = ""  # digest of the adapter that training goes on from
 
     def identity(self) -> dict[str, Any]:
         """What tells the states of this training run from those of others: another recipe, base model or text is another run.
@@ -179,7 +187,8 @@ class _Inputs:
         What memory allows is no part of it: a run may resume where there is less. What the base model's digest implies is none either.
         """
         base = {"name": self.base_model.name, "digest": self.base_model.digest, "revision": self.base_model.revision}
-        return {**asdict(self), "base_model": base, "recipe": {**self.recipe.to_record(), "micro_batch_tokens": 0}}
+        values = {**asdict(self), "base_model": base, "recipe": {**self.recipe.to_record(), "micro_batch_tokens": 0}}
+        return values if self.start else {name: value for name, value in values.items() if name != "start"}
 
 
 def _record(inputs: _Inputs, result: "TrainingResult") -> TrainingRecord:
@@ -219,27 +228,6 @@ def _notify_result(result: "TrainingResult") -> None:
         )
     if result.stopped_early:
         notify(f"stopped after epoch {len(result.history) - 1}: the held-out loss was lowest after epoch {result.best_epoch}")
-
-
-def save(loaded: Checkpoint, folder: Path) -> None:
-    """Write weights, tokenizer and generation defaults to `folder`, so that a plain transformers pipeline samples posts.
-
-    The generation defaults are those of huggingtweets' demo (https://github.com/borisdayma/huggingtweets).
-    """
-    from transformers import GenerationConfig
-
-    loaded.model.generation_config = GenerationConfig(
-        do_sample=True, temperature=1.0, top_p=0.95, top_k=0, min_new_tokens=10, max_new_tokens=160,
-        bos_token_id=loaded.begin, eos_token_id=loaded.end, pad_token_id=loaded.end,
-    )  # fmt: skip
-    # transformers' pipeline puts this prefix before every prompt, so that each generation starts where a post starts. Where the tokenizer
-    # has a token for that, it puts it there by itself.
-    prefix = loaded.tokenizer.convert_ids_to_tokens(loaded.end) if loaded.begin == loaded.end else ""
-    loaded.model.config.task_specific_params = {"text-generation": {"prefix": prefix}}
-    loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():
-        set_mode(path, 0o644)  # transformers makes weights readable by their owner only, and the server runs as another user
 
 
 def _weight_bytes(base: BaseModel) -> int:

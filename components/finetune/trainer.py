@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from components.finetune import derived_settings
+from components.finetune.adapters import Adapters
 from components.finetune.best_weights import BestWeights
 from components.finetune.data_packing import Epochs, PackedBatch, encode_texts, predicted_tokens
-from components.finetune.device import device_name, kernels
+from components.finetune.device import computes_in_bf16, device_name, kernels
 from components.finetune.forward import TrainingForward
 from components.finetune.learning_rate import learning_rate_factor
 from components.finetune.optimizer_step import Optimizer
@@ -25,6 +26,7 @@ from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.core.machine import free_memory
 from mynah.core.progress import notify, progress
 from mynah.models import canaries
+from mynah.models.adapter_weights import Matrices
 from mynah.models.checkpoint import Checkpoint
 from mynah.models.sampling import encode
 from mynah.models.scoring import token_rows, total_nats
@@ -54,11 +56,12 @@ class Trainer:
         group: the processes that train together.
         scratch: a folder for the best epoch's weights, which need as much space as the model in memory.
         parent_authors: authors that the base model was fine-tuned on, for the record in the training state.
+        start: what adapters start from; None: they add nothing at first.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, train: Texts, held_out: Texts, recipe: Recipe, group: ProcessGroup,
-        scratch: Path, parent_authors: Sequence[str] = (),
+        scratch: Path, parent_authors: Sequence[str] = (), start: Matrices | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(recipe.seed)
         self._checkpoint, self._group = checkpoint, group
@@ -77,7 +80,7 @@ class Trainer:
         self.recipe = derived_settings.derive(recipe, architecture, tokens, free, self._precision, device.type)
         canary_ids = [encode(checkpoint, text) for text in canaries.texts(recipe.canaries, recipe.seed)]
         self._epochs = Epochs(texts, self.recipe, checkpoint.begin, checkpoint.end, checkpoint.context, canary_ids)
-        self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16)
+        self._forward = TrainingForward(checkpoint, self.recipe, bf16=bf16, start=start)
         self._optimizer = Optimizer(self._forward, self.recipe, group)
         self._steps = self._epochs.steps * self.recipe.epochs
         flops = flops_per_token(architecture, self.recipe.block, adapters=bool(self.recipe.lora_rank))
@@ -127,7 +130,12 @@ class Trainer:
                     self._train_epoch(batches)
                     self._end_epoch()
         self._best.load_into(self._optimizer.weights)
-        return self._result(self._forward.finish())
+        return self._result(self._checkpoint.model if self.adapters else self._forward.finish())
+
+    @property
+    def adapters(self) -> Adapters | None:
+        """The adapters that are kept by themselves; None where the model is."""
+        return None if self.recipe.merge else self._forward.adapters
 
     def _evaluate_base_model(self) -> None:
         self._progress.history.append(self._evaluate(None))
@@ -286,14 +294,3 @@ class Trainer:
             stopped_early=self._patience_exhausted() and current.step < self._steps,
             resumed_at=current.resumed_at,
         )
-
-
-def computes_in_bf16(device: str) -> bool:
-    """Whether the device multiplies bf16 matrices in hardware; without that, bf16 is slower than fp32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        # On macOS torch's own bf16 product is slow, whatever the processor supports.
-        return False
-    can = torch.cpu.get_capabilities()
-    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.fetch.s3_sources import UPLOADS_TAG, uploads_of
 from components.fetch.x.api_pages import pages_copy_uri, pages_file
+from components.forget.bases import addresses_of_bases, bases_of_models, cached_bases
 from components.forget.in_kubeflow import InKubeflow, Traces, find_in_kubeflow
 from components.forget.local_files import holds_author, kfp_caches
 from components.forget.reach import Reach, uses_kubeflow
@@ -31,6 +32,8 @@ from mynah.storage.open import direct_uri
 from mynah.tracking.database import Database
 from mynah.tracking.kfp_runs import KFP_RUN_TAG, is_kfp_run
 from mynah.tracking.tags import FOLDER_TAG, PARENT_TAG, STEP_TAG
+
+DELETED = "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
 
 
 @dataclass(slots=True)
@@ -84,7 +87,8 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
     versions = _versions(subject, runs, database)
     bots = _whole_bots(subject, runs, versions, database)
     models = sorted({model for run in runs for model in run.models})
-    artifact_uris = list(dict.fromkeys(uri for run in runs for uri in run.artifact_uris))
+    bases = bases_of_models(models, database)
+    artifact_uris = [*dict.fromkeys(uri for run in runs for uri in run.artifact_uris), *addresses_of_bases(bases, store)]
     uploads = list(uploads_of_author(subject.name) if subject.is_author else uploads_of_bot(subject.name))
     folders = read_run_folders(bucket_of_uploads())
     bots_of_runs: dict[str, set[str]] = {}
@@ -103,6 +107,7 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
         *(item for folder in theirs for item in folder.items()),
         *states_of_subject(store.folder, "" if subject.is_author else subject.name, subject.name),
         *_local(subject, store, runs, models, versions),
+        *cached_bases(bases, store),
         *(row_item("model", model, database) for model in models),
         *(row_item("run", run_id, database) for run in runs for run_id in (*run.steps, run.run_id)),
     ]
@@ -203,14 +208,8 @@ def _whole_bots(subject: Subject, runs: Iterable[PipelineRun], versions: list[st
     )
     registered = [str(row["name"]) for row in database.rows("registered_models", "name", sorted(touched))]
     rows = database.rows("model_versions", "name", registered)
-    remaining = {
-        str(row["name"]) for row in rows if f"{row['name']}/{row['version']}" not in versions and _is_active(row["current_stage"])
-    }
-    return sorted(set(registered) - remaining)
-
-
-def _is_active(stage: object) -> bool:
-    return stage != "Deleted_Internal"  # MLflow's mark of a deleted version, whose row stays
+    left = [row for row in rows if f"{row['name']}/{row['version']}" not in versions and row["current_stage"] != DELETED]
+    return sorted(set(registered) - {str(row["name"]) for row in left})
 
 
 def _published(versions: list[str], database: Database) -> Iterator[ErasableItem]:

@@ -14,6 +14,7 @@ from mynah.core.progress import notify
 from mynah.core.settings import KF_PIPELINES_ARTIFACTS
 from mynah.core.walking import leads_out, listed, walk
 from mynah.mlflow_client.store import ARTIFACTS, Store, public
+from mynah.registry.base_names import BASES_FOLDER
 from mynah.storage.work_folder import file_path, path_in
 from mynah.tracking.database import Database
 from mynah.tracking.moved_folder import left_behind
@@ -60,7 +61,10 @@ def _unnamed(folder: Path, database: Database) -> Iterator[Path]:
     paths = [path_in(folder, str(uri)) for uri in rows if uri and file_path(str(uri)) is not None]
     named = {place for path in paths for place in (path, *path.parents)}
     artifacts = folder / ARTIFACTS
-    yield from (path for path in (*listed(artifacts), *listed(artifacts / MODELS)) if path not in named and path.name != MODELS)
+    known = (MODELS, BASES_FOLDER)
+    yield from (
+        path for path in (*listed(artifacts), *listed(artifacts / MODELS)) if path not in named and path.name not in known
+    )
 
 
 def kubeflow_unsearched(inventory: Inventory, reach: Reach) -> Iterator[str]:

@@ -20,7 +20,6 @@ from mynah.registry.history import Event, apply, complete_last, events, next_num
 from mynah.registry.locks import alias_lock
 from mynah.registry.registry import Registry
 from mynah.registry.versions import CHALLENGER, CHAMPION, PREVIOUS, Bot, BotVersion, VersionRef, no_such_version
-from mynah.storage.manifest import find_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def _candidate(registry: Registry, bot: Bot, version: int) -> BotVersion:
 
 
 def _require_files(registry: Registry, version: BotVersion) -> None:
-    problems = find_faults(registry.files(version))
+    problems = registry.faults(version)
     if problems:
         raise InputError(
             f"{version.name} version {version.version} is not whole: {'; '.join(problems[:3])}",

@@ -1,4 +1,4 @@
-"""Collect the files of a version to publish: verified weights, and the current card without private links."""
+"""Collect the files of a version to publish: verified weights, an adapter's merged, and the current card without private links."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,7 +11,9 @@ from components.card.share_page import share_page
 from components.publish.licensing import LicenseAnswer, license_additions
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import digest, write_text
+from mynah.models.adapter import is_adapter
 from mynah.models.checkpoint import check_folder
+from mynah.models.merged import write_merged
 from mynah.registry.card_files import PAGE_FILE, PICTURE_FILE, PREVIEW_FILE, README_FILE
 from mynah.registry.checkpoint_cache import MODEL
 from mynah.registry.lineage import steps_of_version
@@ -52,6 +54,9 @@ def gather_files(registry: Registry, version: BotVersion, address: str, scratch:
     """
     folder = registry.checkpoint(version)
     files = {name: folder / name for name in _verified(registry, version, folder)}
+    if is_adapter(folder):  # a hub's readers expect a model
+        write_merged(folder, scratch / "merged")
+        files = {path.name: path for path in (scratch / "merged").iterdir() if is_publishable(path.name)}
     if card := _card_of_run(registry, version, scratch / "card"):
         files = {name: path for name, path in files.items() if not is_card_file(name)} | card
     if README_FILE not in files:

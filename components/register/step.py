@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.register.logged_model import log_model
+from components.register.adapter import Adapter
+from components.register.logged_model import ModelToLog, log_model
 from mynah.core.errors import GateRefused, InputError
 from mynah.core.files import digest, digest_of
 from mynah.core.names import bot_name
@@ -19,6 +20,7 @@ from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.models.checkpoint import check_folder
 from mynah.models.evaluation_record import METRICS_FILE, Metrics
 from mynah.models.verdict import Verdict
+from mynah.registry.base_names import BASE_TAG, BYTES_TAG
 from mynah.registry.card_files import PREVIEW_FILE, README_FILE
 from mynah.registry.forgotten_authors import refuse_forgotten
 from mynah.registry.forgotten_bots import refuse_forgotten_bot
@@ -80,8 +82,9 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
     tags["mynah.model_digest"] = digest_of({file: sha256(path) for file, path in visible_files(model).items()})
     if earlier := _registered_by(name, store, run_id):  # an earlier attempt was killed after registering
         return earlier
-    model_id = log_model(store, run_id, name, files, tags["mynah.requirements"].split(), metrics)
-    return _add_version(name, store, run_id, model_id, tags, _recorded_seconds(model, metrics))
+    logged = log_model(store, run_id, ModelToLog(name, files, tags["mynah.requirements"].split(), metrics, Adapter.read(model)))
+    tags[BYTES_TAG] = str(logged.size)
+    return _add_version(name, store, run_id, logged.model_id, tags, _recorded_seconds(model, metrics))
 
 
 def register_or_keep(name: str, model: Path, report: Path, card: Path, store: Store, run: StepRun) -> int:
@@ -138,6 +141,7 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
     """
     bot_name(name)
     check_folder(model)
+    adapter = Adapter.read(model)
     verdict, training = Verdict.read(report), TrainingRecord.read(model)
     held_out_loss = Metrics.read(report, needed=["held_out_loss"]).values["held_out_loss"]
     if held_out_loss is None:
@@ -152,7 +156,9 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
         "mynah.base_model": training.base_model.name,
         "mynah.base_license": training.base_model.known_license,
         "mynah.seed": str(training.recipe_count("seed")),
-        "mynah.requirements": " ".join(_requirements(training)),
+        BASE_TAG: training.base_model.digest,
+        "mynah.requirements": " ".join([*_requirements(training), *(adapter.requirements if adapter else [])]),
+        **(adapter.tags if adapter else {}),
         **_ancestry(training),
     }
 

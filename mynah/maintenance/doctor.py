@@ -1,24 +1,20 @@
-"""doctor: check that what the registry refers to exists: files of every alias, endpoints, the lock, unsent records, unfinished erasures."""
+"""doctor: check that what the registry refers to exists: files of every alias, base models, endpoints, the lock, unfinished work."""
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import InputError, MynahError
 from mynah.core.file_system import require_file_system
+from mynah.maintenance.bases import changed_files, examine_bases
 from mynah.mlflow_client.client import experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store, unsent_folder
 from mynah.registry.history import events
 from mynah.registry.locks import alias_lock
 from mynah.registry.registry import Registry
 from mynah.registry.versions import Bot
-from mynah.storage.base import ArtifactStore
-from mynah.storage.manifest import find_faults, read_manifest
 from mynah.storage.open import direct_uri, open_artifact_store
 from mynah.storage.s3 import S3ArtifactStore
 from mynah.tracking.moved_folder import left_behind
@@ -66,6 +62,8 @@ def examine(store: Store, cluster: "Cluster | None", *, deep: bool = False) -> I
     for bot in bots:
         yield from _aliases(registry, bot, deep)
         yield from _history(bot)
+    for base in examine_bases(store, deep=deep):
+        yield Finding(base.about, base.problem, base.fix)
     yield from _endpoints(registry, bots, cluster)
     yield from _runs(registry)
     yield from _uploads(registry)
@@ -122,7 +120,7 @@ def _aliases(registry: Registry, bot: Bot, deep: bool) -> Iterator[Finding]:
             continue
         try:
             source = registry.files(version)
-            problems = find_faults(source) or (_changed(source) if deep else [])
+            problems = registry.faults(version) or (changed_files(source) if deep else [])
             if problems and (elsewhere := left_behind(registry.store, [source.uri])):
                 fix = f"Its files are still where the work folder was: cp -r {elsewhere[0]}/. {source.uri}/"
         except MynahError as error:
@@ -132,19 +130,6 @@ def _aliases(registry: Registry, bot: Bot, deep: bool) -> Iterator[Finding]:
             "; ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else ""),
             fix if problems else "",
         )
-
-
-def _changed(source: ArtifactStore) -> list[str]:
-    """Return the files whose digest differs from the registered one."""
-    changed = []
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "file"
-        for name, entry in read_manifest(source).items():
-            source.get(name, path)
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                    changed.append(f"{name} is not what was registered: its digest differs")
-    return changed
 
 
 def _history(bot: Bot) -> Iterator[Finding]:

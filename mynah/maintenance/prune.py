@@ -1,7 +1,8 @@
 """Remove old versions and runs, but never what an alias or an endpoint refers to, or what was published.
 
 A version is removed before its files, and its files before the rows that lead to them, so that an interruption leaves no version without
-files; files that no version needs are found by the next prune. Importing mlflow takes seconds, so only functions import it.
+files; files that no version needs are found by the next prune. A base model goes when no adapter of it is left. Importing mlflow takes
+seconds, so only functions import it.
 """
 
 import contextlib
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from mynah.core.erasing import erase
 from mynah.core.errors import InputError
+from mynah.maintenance.bases import unused_bases
 from mynah.maintenance.handed_on import HandedOn, find_handed_on
 from mynah.maintenance.training_states import KeptStates, find_states
 from mynah.mlflow_client.client import client, experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.registry.base_store import remove_unused
 from mynah.registry.locks import alias_lock
 from mynah.registry.published_copies import PUBLISHED
 from mynah.registry.registry import Registry
@@ -52,7 +55,7 @@ class PruneSettings:
 class Pruned:
     """An item that was removed, or would be."""
 
-    kind: str  # version, model, run, files or states
+    kind: str  # version, model, base, run, files or states
     name: str
     why: str
 
@@ -102,6 +105,8 @@ def _removals(
             yield item, partial(_remove_version, registry, name, version.version, endpoints)
     for model in _orphans(registry, endpoints):
         yield Pruned("model", model.model_id, "its files belong to no version"), partial(_remove_model, store, model)
+    for base_digest in unused_bases(registry, endpoints):
+        yield Pruned("base", base_digest, "no adapter refers to it"), partial(remove_unused, store, base_digest)
     for run in _old_runs(registry, settings, names):
         item = Pruned("run", run.info.run_id, f"{run.info.run_name}: none of its versions is left")
         yield item, partial(_remove_run, store, run)

@@ -117,6 +117,11 @@ def matrix_sizes(of: Architecture) -> Mapping[str, tuple[int, int]]:
     }
 
 
+def numbers_of(of: Architecture, rank: int) -> int:
+    """The numbers of an adapter of this rank on all matrices."""
+    return of.layers * sum(rank * (outputs + inputs) for outputs, inputs in matrix_sizes(of).values())
+
+
 def block_prefix(of: Architecture) -> str:
     """What stands before a block's number in the names of an adapter's tensors."""
     return f"{PREFIX}transformer.h." if of.family == "gpt2" else f"{PREFIX}model.layers."

@@ -10,6 +10,9 @@ from mynah.models.adapter import check_adapter, is_adapter, read_base
 from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import BaseModel, resolve
 from mynah.models.checkpoint_files import weight_files
+from mynah.registry.base_names import BASES_FOLDER
+
+LEVELS = 4  # of a store: bases/ lies beside models/m-…/artifacts/model
 
 
 def model_folder(folder: Path) -> Path:
@@ -24,14 +27,14 @@ def model_folder(folder: Path) -> Path:
 def base_folder(folder: Path) -> Path:
     """Return the checkpoint of an adapter's base model: the first of those that could be it whose weights have the digest.
 
-    These are the folder that adapter_config.json names, the folders below MYNAH_BASES that are named by digest, and the base
-    model of that name (`mynah bases`).
+    These are the folder that adapter_config.json names, bases/DIGEST in the adapter's folder or one above it (a store, a cache, or what KServe
+    mounted), the folder below MYNAH_BASES that is named by the digest, and the base model of that name (`mynah bases`).
 
     Raises:
         InputError: As `model_folder`.
     """
     config, base = check_adapter(folder), read_base(folder)
-    for candidate in _candidates(config.base_path, base):
+    for candidate in _candidates(folder, config.base_path, base):
         if candidate.is_dir() and _digest(candidate) == base.digest:
             return candidate
     raise InputError(
@@ -40,9 +43,10 @@ def base_folder(folder: Path) -> Path:
     )
 
 
-def _candidates(base_path: str, base: BaseModelRecord) -> Iterator[Path]:
+def _candidates(folder: Path, base_path: str, base: BaseModelRecord) -> Iterator[Path]:
     if base_path:
         yield Path(base_path)
+    yield from (above / BASES_FOLDER / base.digest for above in (folder, *folder.absolute().parents[:LEVELS]))
     if bases := MYNAH_BASES.get():
         yield bases / base.digest
     try:

@@ -39,7 +39,9 @@ def read_adapter(folder: Path, of: Architecture) -> Matrices:
         outputs, inputs = matrix_sizes(of)[place.partition(".")[2]]
         shape = (rank, inputs) if side == "A" else (outputs, rank)
         if tuple(tensor.shape) != shape:
-            raise _wrong(path, f"{name} has the shape {list(tensor.shape)}, and {list(shape)} belongs to rank {rank} and this base model")
+            raise _wrong(
+                path, f"{name} has the shape {list(tensor.shape)}, and {list(shape)} belongs to rank {rank} and this base model"
+            )
         if tensor.dtype not in DTYPES:
             raise _wrong(path, f"{name} has the type {tensor.dtype}")
         if not all(map(math.isfinite, map(float, torch.aminmax(tensor)))):  # a twentieth of the time of torch.isfinite
@@ -82,7 +84,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 def _place(name: str, of: Architecture, path: Path) -> tuple[str, str]:
     """A tensor's block number and matrix, such as "0.self_attn.q_proj", and which of both matrices it is: "A" or "B"."""
-    found = re.fullmatch(rf"{re.escape(block_prefix(of))}(\d{{1,4}})\.([\w.]+)\.lora_([AB])\.weight", name, re.ASCII)
+    found = re.fullmatch(rf"{re.escape(block_prefix(of))}(0|[1-9]\d{{0,3}})\.([\w.]+)\.lora_([AB])\.weight", name, re.ASCII)
     if not found or int(found[1]) >= of.layers or found[2] not in matrix_sizes(of):
         raise _wrong(path, f"{name[:120]} belongs to no matrix of its base model ({of.family}, {of.layers} blocks)")
     return f"{int(found[1])}.{found[2]}", found[3]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import digest
 from mynah.models import catalogue
+from mynah.models.adapter import is_adapter
 from mynah.models.catalogue import FLEDGLING as FLEDGLING
 from mynah.models.catalogue import CatalogueEntry
 from mynah.models.checkpoint_files import check_full, weight_files
@@ -116,6 +117,11 @@ def hub_folder(name: str) -> Path | None:
 
 
 def _require_checkpoint(base_model: BaseModel) -> BaseModel:
+    if is_adapter(base_model.folder):
+        raise InputError(
+            f"{base_model.folder} holds an adapter, and no model by itself",
+            "Name its base model; or write it as a model with `mynah export NAME --to folder`, and name that folder.",
+        )
     check_full(base_model.folder)
     return base_model
 

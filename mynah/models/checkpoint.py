@@ -1,12 +1,13 @@
 """Loads Hugging Face checkpoints of the supported architectures; every defect of a folder is reported before the weights are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import InputError
 from mynah.core.threads import cores_to_use
-from mynah.models.adapter_base import model_folder
+from mynah.models.adapter import check_adapter, is_adapter
+from mynah.models.adapter_base import base_folder, model_folder
 from mynah.models.architecture import Architecture, read_architecture
 from mynah.models.checkpoint_files import check_full, end_token
 
@@ -37,7 +38,12 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path) -> Checkpoint:
-    """Load a checkpoint from a local folder, in fp32 on the CPU. Raises InputError when it is not complete."""
+    """Load a checkpoint from a local folder, in fp32 on the CPU; an adapter merged into its base model.
+
+    Raises InputError when it, or the adapter's base model, is not complete.
+    """
+    if is_adapter(folder):
+        return _load_adapter(folder)
     config = check_folder(folder)
     architecture = read_architecture(config, folder)
     import torch
@@ -71,6 +77,16 @@ def load(folder: Path) -> Checkpoint:
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end)
     first: list[int] = tokenizer("")["input_ids"]
     return Checkpoint(folder, model.eval(), tokenizer, architecture, first[0] if first else end, end)
+
+
+def _load_adapter(folder: Path) -> Checkpoint:
+    from mynah.models.adapter_weights import merge, read_adapter  # torch
+
+    base = base_folder(folder)
+    adapter = read_adapter(folder, read_architecture(check_full(base), base))  # before the base model's weights are read
+    loaded = load(base)
+    merge(loaded.model, adapter, check_adapter(folder).scale)
+    return replace(loaded, folder=folder)
 
 
 def quiet_transformers() -> None:

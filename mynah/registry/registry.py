@@ -13,6 +13,7 @@ from mynah.core.names import BOT_NAME, bot_name
 from mynah.mlflow_client.client import client, store_errors
 from mynah.mlflow_client.compat import registry_client
 from mynah.mlflow_client.store import BOT_TAG, Store
+from mynah.registry.base_store import version_faults
 from mynah.registry.checkpoint_cache import local_checkpoint
 from mynah.registry.versions import Bot, BotVersion, VersionRef, files_gone, no_such_bot
 from mynah.storage.base import ArtifactStore
@@ -66,8 +67,15 @@ class Registry:
         return _as_bot(model, versions)
 
     def files(self, version: BotVersion) -> ArtifactStore:
-        """Open the version's files: MLmodel, and model/ with the complete Hugging Face folder."""
+        """Open the version's files: MLmodel, and model/ with the complete Hugging Face folder or the adapter."""
         return open_artifact_store(self.uri(version), self.store.tracking_uri)
+
+    def faults(self, version: BotVersion) -> list[str]:
+        """Return what is wrong with the version's files and, where it is an adapter, with its base model; [] when all is there.
+
+        Reads manifests and listings, but no weights. Raises InputError when the registry no longer has the version.
+        """
+        return version_faults(self.store, self.files(version))
 
     def uri(self, version: BotVersion) -> str:
         """Return the address of the version's files, below the work folder for a store that lies in one.
@@ -88,9 +96,10 @@ class Registry:
         return current_uri(str(uri), self.store.tracking_uri)
 
     def checkpoint(self, version: BotVersion) -> Path:
-        """Return the version's complete Hugging Face folder on this machine's disk, downloaded once.
+        """Return the version's complete Hugging Face folder on this machine's disk, or its adapter's with the base model there too.
 
-        Raises InputError when its files are gone, PlatformError when they differ from what was registered: never an empty folder.
+        Both are downloaded once. Raises InputError when files are gone, PlatformError when they differ from what was registered: never an
+        empty folder.
         """
         return local_checkpoint(self.store, version, self.files(version))
 

@@ -13,8 +13,10 @@ from typing import Protocol
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import digest
+from mynah.core.progress import progress
 
 CHUNK = 1 << 20  # bytes read at a time
+LONG_UPLOAD = 32_000_000  # bytes; less is stored before a progress bar could help
 Advance = Callable[[int], None]  # receives the number of bytes done since the last call
 
 
@@ -81,6 +83,16 @@ def upload(target: ArtifactStore, files: Mapping[str, Path], advance: Advance = 
             raise PlatformError(
                 f"{target.uri}/{name} vanished after it was stored", "Run again, and check what else writes there."
             )
+
+
+def upload_shown(target: ArtifactStore, files: Mapping[str, Path], what: str) -> None:
+    """Store files as `upload` does, and show a progress bar titled `what` where they are large."""
+    size = sum(path.stat().st_size for path in files.values())
+    if size < LONG_UPLOAD:
+        upload(target, files)
+        return
+    with progress(what, size / 1e6, "MB") as advance:
+        upload(target, files, lambda done: advance(done / 1e6))
 
 
 def visible_files(folder: Path, prefix: str = "") -> dict[str, Path]:

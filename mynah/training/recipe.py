@@ -48,7 +48,10 @@ class Recipe:
     max_grad_norm: float = 1.0
     bf16: bool = True  # bf16 autocast, on hardware that supports it
     compile: bool = False  # use torch.compile: a minute at the start, then faster steps on a GPU
-    lora_rank: int = 0  # of low-rank adapters (Hu et al. 2021), merged at the end; 0 trains all weights
+    lora_rank: int = (
+        0  # of low-rank adapters (Hu et al. 2021), kept by themselves beside the base model's name; 0 trains all weights
+    )
+    merge: bool = False  # adapters are merged into a full model at the end
     # Shares of an epoch's characters by author; authors without one divide the rest.
     weights: dict[str, float] = field(default_factory=dict)
     replay: float = 100.0  # in continued training, replayed characters of old posts per character of new ones

@@ -153,6 +153,11 @@ class TrainingRecord:
         """Whether the weights are those of the model that training continued from: no epoch was better, and starting over neither."""
         return self.continual is not None and self.continual.has_continued and self.best_epoch == 0
 
+    @property
+    def adapter_rank(self) -> int:
+        """The rank of the adapter that the model is; 0: it is a full model. Earlier versions merged every adapter, and noted no `merge`."""
+        return int(self.recipe.get("lora_rank") or 0) if self.recipe.get("merge") is False else 0
+
     def recipe_count(self, setting: str) -> int:
         """A setting of the recipe that is a whole number.
 

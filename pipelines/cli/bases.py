@@ -1,17 +1,36 @@
 """The command `mynah bases`: the base models of the catalogue, and which of them are on this machine."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from mynah.core.errors import InputError
 from mynah.core.progress import waiting
-from pipelines.cli.options import Json, print_json
+from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, print_json, result
 
 if TYPE_CHECKING:
     from mynah.models.catalogue import CatalogueEntry
 
 
-def bases(as_json: Json = False) -> None:
+def bases(
+    of: Annotated[
+        str,
+        typer.Option(
+            "--of",
+            metavar="BOT",
+            help="Print where the base model of an adapter is on this machine, fetched: NAME or NAME:VERSION.",
+        ),
+    ] = "",
+    workdir: Workdir = DEFAULT_WORKDIR,
+    as_json: Json = False,
+) -> None:
     """Base models for --base-model, with their licences and what is there without a network."""
+    if of:
+        folder = _folder_of(of, workdir)
+        result({"bot": of, "folder": str(folder)}, str(folder), as_json)
+        return
     with waiting("Looking"):
         from mynah.models.catalogue import catalogue
 
@@ -20,6 +39,26 @@ def bases(as_json: Json = False) -> None:
         print_json(records)
     else:
         _show(records)
+
+
+def _folder_of(bot: str, workdir: Path) -> Path:
+    """Return the folder of the base model of a version that is an adapter. Raises InputError where there is none."""
+    with waiting("Looking for the version"):
+        from mynah.models.adapter import is_adapter
+        from mynah.models.adapter_base import base_folder
+        from mynah.registry.registry import Registry
+        from mynah.registry.versions import no_such_version, parse_bot
+        from mynah.tracking.open import open_store
+
+        name, ref = parse_bot(bot)
+        registry = Registry(open_store(existing(workdir)))
+        version = registry.head(name, ref).at(ref)
+        if version is None:
+            raise no_such_version(registry.bot(name), ref if isinstance(ref, str) else f"version {ref}")
+        checkpoint = registry.checkpoint(version)
+    if not is_adapter(checkpoint):
+        raise InputError(f"{name} version {version.version} is a whole model", f"It needs no base model: it is in {checkpoint}.")
+    return base_folder(checkpoint)
 
 
 def _record(entry: "CatalogueEntry") -> dict[str, Any]:

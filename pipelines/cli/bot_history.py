@@ -10,6 +10,7 @@ from mynah.core.progress import waiting
 from mynah.data.datasets import TRAIN_FILE
 from mynah.mlflow_client.client import store_errors
 from mynah.models.metric_definitions import METRICS, ON_HELD_OUT, TOKEN_UNITS
+from mynah.registry.base_names import BASE_TAG, BYTES_TAG, RANK_TAG
 from mynah.registry.history import events
 from mynah.registry.registry import Registry
 from mynah.registry.versions import Bot, BotVersion, VersionRef, no_such_version
@@ -19,7 +20,7 @@ from mynah.tracking.runs import steps_of
 from mynah.tracking.tags import PARENT_TAG
 
 TAGS = {
-    "verdict": "mynah.verdict", "base_model": "mynah.base_model", "base_license": "mynah.base_license",
+    "verdict": "mynah.verdict", "base_model": "mynah.base_model", "base_license": "mynah.base_license", "base_digest": BASE_TAG,
     "consent": "mynah.consent", "authors": "mynah.authors",
     "data_digest": "mynah.data_digest", "held_out_digest": "mynah.held_out_digest", "model_digest": "mynah.model_digest",
     "seed": "mynah.seed", "code_version": "mynah.code_version", "image_digest": "mynah.image_digest", "requirements": "mynah.requirements",
@@ -52,7 +53,8 @@ def version_record(bot: Bot, version: BotVersion) -> dict[str, Any]:
         "version": version.version, "aliases": sorted(alias for alias, number in bot.aliases.items() if number == version.version),
         "created_at": version.created_at.isoformat(timespec="seconds"), "held_out_loss": version.held_out_loss,
         "bits_per_character": version.number("mynah.bits_per_character"), "seconds": version.number("mynah.seconds"),
-        "cost_usd": version.number("mynah.cost_usd"), "run": version.run_id,
+        "cost_usd": version.number("mynah.cost_usd"), "run": version.run_id, "bytes": version.number(BYTES_TAG),
+        "adapter_rank": version.number(RANK_TAG),
         **{name: version.tags.get(tag, "") for name, tag in TAGS.items()},
         "promotion": version.tags.get("mynah.promotion", ""),
     }  # fmt: skip

@@ -71,6 +71,9 @@ def deploy(
     force: Annotated[
         str, typer.Option(metavar="REASON", help="Deploy a version that failed the gate; the reason is recorded.")
     ] = "",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Serve an adapter merged into its base model, which is stored beside it once.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate it in the cluster, and show the diff; change nothing.")
     ] = False,
@@ -89,7 +92,7 @@ def deploy(
         store = open_store(existing(workdir))
         if not (gitops or dry_run):
             require_own_parts(store)  # the deployment is recorded there
-        serving = serving_of(name, store, version, force)
+        serving = serving_of(name, store, version, force, merged=merged)
     if gitops:
         _write(gitops, workdir, serving, settings.namespace, dry_run, as_json)
         return
@@ -100,7 +103,12 @@ def deploy(
     _show(done, as_json)
 
 
-def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Json = False) -> None:
+def preflight(
+    namespace: Namespace = "mynah",
+    kubeflow_namespace: Annotated[str, typer.Option(help="The namespace of Kubeflow Pipelines and its Argo.")] = "kubeflow",
+    context: Context = "",
+    as_json: Json = False,
+) -> None:
     """Check that a cluster meets the requirements of runs and bots. Exit code 3 when something is missing."""
     from dataclasses import asdict
 
@@ -109,7 +117,7 @@ def preflight(namespace: Namespace = "mynah", context: Context = "", as_json: Js
         from components.deploy.preflight import examine
         from pipelines.cli.render_bots import show_findings
 
-        findings = list(examine(cluster, namespace))
+        findings = list(examine(cluster, namespace, kubeflow_namespace))
     if as_json:
         print_json([{**asdict(finding), "is_well": finding.is_well} for finding in findings])
     else:

@@ -49,13 +49,14 @@ def bot_record(bot: Bot) -> dict[str, Any]:
 def show_history(record: dict[str, Any]) -> None:
     """Print a bot's versions and the decisions about them."""
     table = Table(title=f"{record['name']}: versions", title_justify="left")
-    for heading in ("", "Alias", "Date", "Verdict", "Loss", "Data", "Consent", "Time", "Cost"):
+    for heading in ("", "Alias", "Date", "Verdict", "Loss", "Base model", "Size", "Data", "Consent", "Time", "Cost"):
         table.add_column(heading)
     for version in record["versions"]:
         cost, seconds = version["cost_usd"], version["seconds"]
         table.add_row(
             str(version["version"]), "\n".join(version["aliases"]), version["created_at"][:16].replace("T", " "),
-            _plain(version["verdict"]), _number(version["held_out_loss"]), version["data_digest"][:8], _plain(version["consent"]),
+            _plain(version["verdict"]), _number(version["held_out_loss"]), _plain(_base(version)), _size(version["bytes"]),
+            version["data_digest"][:8], _plain(version["consent"]),
             "" if seconds is None else f"{seconds:.0f} s", "" if cost is None else f"${cost:.2f}",
         )  # fmt: skip
     console().print(table)
@@ -70,6 +71,16 @@ def show_history(record: dict[str, Any]) -> None:
             f"{event['was_champion'] or 'none'} → {event['champion'] or 'none'}",
         )  # fmt: skip
     console().print(decisions)
+
+
+def _base(version: dict[str, Any]) -> str:
+    """Return a version's base model, and of an adapter its rank: what else it needs to be served."""
+    rank = version["adapter_rank"]
+    return str(version["base_model"]) + ("" if rank is None else f"\n+ adapter, rank {rank:.0f}")
+
+
+def _size(size: float | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.1f} MB"
 
 
 def _what(event: dict[str, Any]) -> Text:

@@ -4,10 +4,12 @@ The rules are those of kserve/kserve 0.21: pkg/apis/serving/v1beta1 (inference_s
 pkg/webhook/admission/servingruntime and the predictor's reconciler.
 """
 
+import os
 import re
 from collections.abc import Iterator
 
 from mynah.kubernetes.endpoint import storage_uri
+from mynah.registry.base_names import MOUNT
 from scripts.manifests.objects import KSERVE_CONTAINER, Fault, Manifests, Object, namespace_of, runtime_of, where
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -54,20 +56,31 @@ def kserve_finds_one_server(manifests: Manifests) -> Iterator[Fault]:
 
 
 def kserve_can_download(manifests: Manifests) -> Iterator[Fault]:
-    """A model's storageUri is a folder at a location that KServe supports.
+    """A model's storageUri, or each of its predictor's storageUris, is a folder at a location that KServe supports.
 
-    Without a storageUri KServe assumes multi-model mode, and without its last slash `bots/1` includes `bots/10`.
+    Without either KServe assumes multi-model mode, with both it refuses the service, and without its last slash `bots/1` includes `bots/10`.
     """
     for service in manifests.of("InferenceService"):
         if (model := service["spec"]["predictor"].get("model")) is None:
             continue
-        uri = model.get("storageUri", "")
-        if not uri:
+        several = service["spec"]["predictor"].get("storageUris") or []
+        uris = [uri for uri in (model.get("storageUri", ""), *(each["uri"] for each in several)) if uri]
+        if not uris:
             yield Fault(where(service), "its model has no storageUri, which means multi-model mode", "Name the folder.")
-        elif not uri.startswith(SCHEMES):
-            yield Fault(where(service), f"KServe cannot download {uri}", "Resolve the alias to its s3:// folder.")
-        elif uri.startswith(("s3://", "gs://")) and not uri.endswith("/"):
-            yield Fault(where(service), f"the storageUri {uri} has no last slash", f"Write {storage_uri(uri)}.")
+        if several and model.get("storageUri"):
+            yield Fault(where(service), "it has both storageUri and storageUris", "Keep one of them.")
+        paths = [each.get("mountPath", MOUNT) for each in several]
+        if len(paths) > 1 and (len(set(paths)) < len(paths) or os.path.commonpath(paths) == "/"):
+            yield Fault(where(service), f"its storageUris are mounted at {' and '.join(paths)}", "Mount each below one folder.")
+        for uri in uris:
+            yield from _cannot_download(service, uri)
+
+
+def _cannot_download(service: Object, uri: str) -> Iterator[Fault]:
+    if not uri.startswith(SCHEMES):
+        yield Fault(where(service), f"KServe cannot download {uri}", "Resolve the alias to its s3:// folder.")
+    elif uri.startswith(("s3://", "gs://")) and not uri.endswith("/"):
+        yield Fault(where(service), f"the storageUri {uri} has no last slash", f"Write {storage_uri(uri)}.")
 
 
 def kserve_finds_the_runtime(manifests: Manifests) -> Iterator[Fault]:

@@ -20,13 +20,14 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 60
 CREATES = re.compile(r"kubectl create secret (?:generic|tls) .+")
 TLS = frozenset({"tls.crt", "tls.key"})
+OF_KUBEFLOW = {"argo"}  # a component that changes Kubeflow's objects, which no overlay has
 NEEDS = {"keda": {"gateway", "monitoring"}}  # components that need others: k8s/README.md
 
 
 def choices(root: Path = ROOT) -> dict[str, tuple[str, tuple[str, ...], bool]]:
     """Return everything to render by its name, such as "laptop+keda+bot": overlay, components, and whether with k8s/bot."""
     overlays = sorted(path.name for path in (root / "k8s/overlays").iterdir())
-    components = sorted(path.name for path in (root / "k8s/components").iterdir())
+    components = sorted(path.name for path in (root / "k8s/components").iterdir() if path.name not in OF_KUBEFLOW)
     subsets = [
         chosen
         for count in range(len(components) + 1)

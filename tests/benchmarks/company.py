@@ -49,7 +49,7 @@ from components.finetune.forward import TrainingForward
 from components.finetune.derived_settings import derive
 from components.finetune.process_group import ProcessGroup
 from mynah.training.recipe import build
-from components.finetune.trainer import computes_in_bf16
+from components.finetune.device import computes_in_bf16
 loaded = checkpoint.load(resolve(FLEDGLING).folder)
 recipe = derive(build("default", {}), loaded.architecture, 60_000, None, "fp32")
 loaded.model.train()

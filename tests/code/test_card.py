@@ -116,6 +116,21 @@ def test_the_base_model_is_named_when_it_is_on_the_hub(tmp_path: Path, base: dic
     assert ModelCard(text).data.base_model == (base["name"] if named else None)
 
 
+def test_an_adapter_is_named_with_its_base_model_and_how_it_is_loaded(tmp_path: Path) -> None:
+    recipe = {"preset": "default", "lora_rank": 16, "merge": False}
+    inputs = CardInputFiles(training=training(recipe=recipe))
+    model, *others = inputs.write(tmp_path)
+    full = write(read_inputs("wren", model, *others))
+    assert "AutoPeftModelForCausalLM" not in full
+    assert "| Adapter |" not in full
+    (model / "adapter_config.json").write_text("{}")
+    (model / "adapter_model.safetensors").write_bytes(bytes(9_800_000))
+    text = write(read_inputs("wren", model, *others))
+    assert f"| Adapter | rank 16, 9.8 MB, beside the base model's weights with the digest `{'cd' * 32}` |" in text
+    assert "of fledgling. Where there is an `adapter_model.safetensors` beside this file" in text
+    assert 'AutoPeftModelForCausalLM.from_pretrained(".")' in text
+
+
 def test_the_data_table_has_huggingtweets_rows_and_adds_up(tmp_path: Path) -> None:
     inputs = CardInputFiles(sources=[source("wren"), source("bo", display_name="Bo")])
     inputs.funnel["authors"] = [column("wren"), column("bo", 1300, retweet=5, near_duplicate=7)]

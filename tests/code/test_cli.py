@@ -105,6 +105,7 @@ def test_no_bots_yet(mynah, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_fetch_and_filter_by_hand(tmp_path):
     done = mynah("fetch", "--from", "sample", "--out", tmp_path / "raw", "--json")
     assert json.loads(done.stdout)[0]["posts"] == 1620

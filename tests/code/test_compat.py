@@ -69,6 +69,7 @@ def private_names(path):
             yield node.lineno, ast.unparse(node)
 
 
+@pytest.mark.slow
 def test_private_interfaces_are_used_in_compat_modules_alone():
     compat = {Path(module.__file__) for module in MODULES}
     found = [

@@ -187,6 +187,7 @@ def test_a_sweeps_trials_are_over_before_the_choice_and_the_training():
     assert found["trial"]["inputs"]["parameters"]["parent_run"] == {"componentInputParameter": "pipelinechannel--fetch-run"}
 
 
+@pytest.mark.slow
 def test_choices_of_the_command_line_are_compiled(tmp_path):
     images = {"data": f"registry:5000/mynah-data{DIGEST}", "train": f"registry:5000/mynah-train{DIGEST}", "serve": "x"}
     (tmp_path / "images.json").write_text(json.dumps(images))

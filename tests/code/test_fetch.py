@@ -185,6 +185,7 @@ def test_the_script_makes_the_sample_again(tmp_path: Path) -> None:
     assert members(tmp_path / "one.zip") == members(SAMPLE)
 
 
+@pytest.mark.slow
 def test_a_real_authors_csv_is_counted_to_the_digit(tmp_path: Path) -> None:
     path = SHARED / "data" / "tweets" / "julia.csv"
     if not path.exists():

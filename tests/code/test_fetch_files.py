@@ -32,6 +32,7 @@ def test_a_csv_that_is_wrong_is_refused_with_what_mends_it(tmp_path: Path, conte
     assert fix in advice
 
 
+@pytest.mark.slow
 def test_a_csv_of_many_columns_takes_no_longer_than_it_must(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text," + ",".join(f"c{number}" for number in range(200_000)) + "\nx\n")
     began = time.monotonic()

@@ -89,6 +89,7 @@ def test_shares_are_shares_whatever_is_sampled(written):
     assert all(text in written for each in offenders.values() for text in each)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_samples_says_nothing(rng):

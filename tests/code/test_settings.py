@@ -146,6 +146,7 @@ def test_what_counts_as_a_read(code, is_read):
     assert bool(list(reads(ast.parse(code)))) == is_read
 
 
+@pytest.mark.slow
 def test_the_environment_is_read_through_the_settings_alone():
     found = [f"{path.relative_to(ROOT)}:{line}" for path in sources() for line in reads(ast.parse(path.read_text("utf-8")))]
     assert not found, f"read these by a record of {MODULE}: {found}"

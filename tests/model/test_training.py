@@ -25,7 +25,7 @@ def few(data, tmp_path):
 
 
 def test_adapters_are_merged_into_a_plain_checkpoint(tiny_checkpoint, data, tmp_path):
-    recipe = build("default", {"epochs": 2, "lora_rank": 4, "learning_rate": 2e-2, "batch_tokens": 256})
+    recipe = build("default", {"epochs": 2, "lora_rank": 4, "merge": True, "learning_rate": 2e-2, "batch_tokens": 256})
     record = finetune(data, tmp_path / "model", FinetuneSettings(str(tiny_checkpoint), recipe))
     losses = [epoch.held_out_loss for epoch in record.history]
     assert losses[-1] < losses[0] - 0.1

@@ -7,6 +7,7 @@ How the pods of a version fare, `fates` says.
 
 import copy
 import json
+import os
 import uuid
 
 from fake_kubernetes import SERVICES
@@ -59,6 +60,8 @@ class FakeKServe:
             raise Refusal(422, "Invalid", said)
         _require(not stable["model"].get("name"), "the 'name' field is not allowed in standard predictor")
         _require(all(names), "canary[0] predictor.name is required")
+        for each in (stable, *(each["predictor"] for each in canaries)):
+            _require_storage(each)
         _require(
             stable.get("name", "") not in names,
             f'canary predictor.name "{stable.get("name")}" conflicts with stable predictor name',
@@ -67,7 +70,7 @@ class FakeKServe:
             before = old["spec"]["predictor"]
             told = (old.get("status") or {}).get("deploymentMode") or annotations.get(MODE)
             _require(annotations.get(MODE, told) == told, "update rejected: deploymentMode cannot be changed")
-            is_same_model = before["model"]["storageUri"] == stable["model"]["storageUri"]
+            is_same_model = _uri(before) == _uri(stable)
             is_same_name = before.get("name") == stable.get("name")
             _require(is_same_name or not is_same_model, "predictor.name change requires a model change (e.g. storageUri)")
         return new
@@ -144,7 +147,7 @@ class FakeKServe:
     def _roll(self, namespace, name, group, made, annotations, replaces=True):
         """One pod of the predictor `made`; the pods before it go when it is ready."""
         own = {**annotations, **made.get("annotations", {})}
-        mark = own.get("mynah.dev/applied", made["model"]["storageUri"])
+        mark = own.get("mynah.dev/applied", _uri(made))
         version = own.get("mynah.dev/version", "")
         fate = self.fates.get(version, "good")
         keys = [key for key in self._pods(namespace, name) if self.kubernetes.objects[key]["metadata"]["labels"]["app"] == group]
@@ -271,3 +274,16 @@ def _status(fate, is_old_enough):
         "containerStatuses": [main],
         "initContainerStatuses": [init],
     }
+
+
+def _uri(predictor):
+    """What the webhook compares; storageUris it does not (getPredictorStorageURI in inference_service_validation.go)."""
+    return predictor["model"].get("storageUri", "")
+
+
+def _require_storage(predictor):
+    """validateMultipleStorageURIs of the same file."""
+    several = predictor.get("storageUris") or []
+    _require(not (several and _uri(predictor)), "Setting both StorageURI and StorageURIs is not supported.")
+    paths = [each["mountPath"] for each in several]
+    _require(len(paths) < 2 or os.path.commonpath(paths) != "/", "storage paths must have a common parent directory")

@@ -15,7 +15,7 @@ import yaml
 from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
-from scripts.manifests.render import ROOT, choices, documented_secrets
+from scripts.manifests.render import OF_KUBEFLOW, ROOT, choices, documented_secrets
 from serving.auth.key_file import read_keys
 from tests.code.manifests.overlays import EVERYTHING, container_of
 from tests.conftest import needs
@@ -27,7 +27,7 @@ def test_every_overlay_with_every_choice_of_components_holds():
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(choices())} renderings" in done.stdout
     assert f"{len(CHECKS)} checks: 0 faults" in done.stdout
-    assert set(EVERYTHING) == {path.name for path in (ROOT / "k8s/components").iterdir()}
+    assert {*EVERYTHING, *OF_KUBEFLOW} == {path.name for path in (ROOT / "k8s/components").iterdir()}
 
 
 def test_runs_change_nothing_in_mynah_but_with_serve_in(plain, rendered):

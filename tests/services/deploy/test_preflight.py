@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import yaml
 from fake_kubernetes import SERVICES
 
+from scripts.manifests.render import ROOT
 from tests.services.deploy.deployments import refused
 
 
@@ -17,7 +19,17 @@ def whole(kubernetes, kserve):
     kubernetes.put("secrets", "mynah", "mynah-s3", data={"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="})
     kubernetes.put("secrets", "mynah", "mynah-keys", data={"keys.json": "e30="})
     put_node(kubernetes, "gpu-1", {"nvidia.com/gpu": "2"})
+    put_argo(kubernetes)
     return kubernetes
+
+
+def put_argo(kubernetes):
+    """Argo's controller with the settings of k8s/components/argo."""
+    settings, environment = (
+        yaml.safe_load((ROOT / f"k8s/components/argo/controller-{name}.yaml").read_text()) for name in ("settings", "environment")
+    )
+    kubernetes.put("configmaps", "kubeflow", settings["metadata"]["name"], data=settings["data"])
+    kubernetes.put("deployments.apps", "kubeflow", environment["metadata"]["name"], spec=environment["spec"])
 
 
 def put_node(kubernetes, name, allocatable):
