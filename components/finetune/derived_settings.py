@@ -24,8 +24,8 @@ LARGE_EPOCHS = {"quick": 1, "standard": 2, "best": 4}
 # Of AdamW. Gradients of large models have spikes; after one, the ordinary 0.999 keeps steps small for hundreds of steps, which a
 # few posts do not have. 0.95 is that of Brown et al. 2020, https://arxiv.org/abs/2005.14165 (measured: docs/base-models.md).
 BETA2, LARGE_BETA2 = 0.999, 0.95
-# Factor on the learning rate for adapters, which start at zero: measured on SmolLM2-135M at rank 16 (docs/finetuning.md); 5 and 13 were
-# tried beside it, and 13 and 10 are alike. The factor of Schulman et al. 2025, "LoRA Without Regret", is 10 too.
+# Factor on the learning rate for adapters, which start at zero: measured on SmolLM2-135M at rank 16 (docs/finetuning.md). It is that of
+# Schulman et al. 2025, "LoRA Without Regret", too: https://thinkingmachines.ai/blog/lora/
 LORA_RATE_FACTOR = 10.0
 # Bytes that a training step keeps per token, layer and width, measured with GPT-2 124M; and per weight: gradient, two moments, bf16 copies
 # of weight and gradient.

@@ -33,10 +33,12 @@ from mynah.data.datasets import HELD_OUT_FILE, TRAIN_FILE, read_by_author
 from mynah.data.scripts import write_scripts
 from mynah.data.verbatim_filter import write_bloom
 from mynah.models import canaries, checkpoint
+from mynah.models.adapter import numbers_of
+from mynah.models.architecture import read_architecture
 from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import BaseModel, named_path, resolve
 from mynah.models.checkpoint import Checkpoint
-from mynah.models.checkpoint_files import weight_files
+from mynah.models.checkpoint_files import check_full, weight_files
 from mynah.models.licenses import license_files
 from mynah.models.merged import save
 from mynah.training.recipe import Recipe
@@ -78,7 +80,7 @@ def finetune(
     shares(list(train), settings.recipe.weights)  # raises for a weight of an author without posts
     base = resolve(settings.base_model)
     require_memory(base, settings.recipe)
-    require_space(out.parent, 4 * _weight_bytes(base), "writing the fine-tuned model")
+    require_space(out.parent, _needed_bytes(base, settings.recipe), "writing the fine-tuned model")
     with waiting(f"Loading {base.name}"):
         from components.finetune.adapters import read_start, start_digest
         from components.finetune.process_group import ProcessGroup
@@ -230,9 +232,12 @@ def _notify_result(result: "TrainingResult") -> None:
         notify(f"stopped after epoch {len(result.history) - 1}: the held-out loss was lowest after epoch {result.best_epoch}")
 
 
-def _weight_bytes(base: BaseModel) -> int:
-    """Return the size of the weights on disk in bytes; an fp32 checkpoint takes at most twice the size of a half-precision base."""
+def _needed_bytes(base: BaseModel, recipe: Recipe) -> int:
+    """Return the space that the best epoch's weights and the model take: an fp32 checkpoint at most twice what a half-precision base does."""
     size = sum(path.stat().st_size for path in weight_files(base.folder))
     if not size:
         raise InputError(f"the weights in {base.folder} are empty", "Fetch the base model again.")
-    return size
+    if not recipe.lora_rank or recipe.merge:
+        return 4 * size
+    numbers = numbers_of(read_architecture(check_full(base.folder), base.folder), recipe.lora_rank)
+    return numbers * (4 + 2)  # fp32, and bf16 in the adapter's folder

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from small_models import make_small
 
@@ -15,7 +17,7 @@ from components.finetune.step import finetune
 from mynah.core.errors import InputError
 from mynah.data.datasets import read_texts
 from mynah.models import checkpoint
-from mynah.models.adapter import BASE_FILE, CONFIG_FILE, WEIGHTS_FILE, check_adapter, read_base
+from mynah.models.adapter import BASE_FILE, CONFIG_FILE, WEIGHTS_FILE, check_adapter, matrix_sizes, read_base
 from mynah.models.adapter_weights import read_adapter
 from mynah.models.architecture import read_architecture
 from mynah.models.base_models import resolve
@@ -106,6 +108,35 @@ def test_training_merges_where_it_is_asked_to(trained, data, tmp_path):
     assert not (tmp_path / "model" / WEIGHTS_FILE).exists()
     found = checkpoint.load(tmp_path / "model")
     assert score(found, read_texts(data, "held_out")).loss == pytest.approx(merged.best_loss, abs=1e-4)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rank=st.integers(1, 9),
+    alpha=st.sampled_from([1, 3.5, 32]),
+    rank_stabilised=st.booleans(),
+    names=st.sets(st.integers(0, 6), min_size=1),
+)
+def test_an_adapter_of_peft_adds_what_peft_adds(trained, tmp_path, rank, alpha, rank_stabilised, names):
+    """Of any rank and scale, and on some of the matrices alone."""
+    from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
+
+    base, ours, _ = trained
+    of = architecture(base)
+    every = sorted({name.rpartition(".")[2] for name in matrix_sizes(of)})
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, use_rslora=rank_stabilised, target_modules=[every[number % len(every)] for number in names],
+        init_lora_weights=False, fan_in_fan_out=of.family == "gpt2",
+    )  # fmt: skip
+    model = get_peft_model(checkpoint.load(base).model, config)
+    folder = tmp_path / "peft"
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    shutil.copy(ours / BASE_FILE, folder)
+    set_config(folder, CONFIG_FILE, base_model_name_or_path=str(base))
+    expected = AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload().state_dict()
+    found = checkpoint.load(folder).model.state_dict()
+    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
 
 
 def test_an_export_is_merged(trained, tmp_path):
