@@ -19,7 +19,7 @@ from mynah.decoding.team import run_here, run_in_team
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
-CALL, QUANTISE = struct.Struct("9q"), struct.Struct("8q")  # compiled.adapter_product.CALL, QUANTISE
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("9q")  # compiled.adapter_product.CALL, QUANTISE
 SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
 
 
@@ -58,15 +58,16 @@ class CompiledAdapter:
     def _round(self, place: int, part: Part, norm: Tensor | None, matrices: tuple[Tensor, Tensor]) -> None:
         """Write one part's matrices, and its scales into the factors."""
         _, quantise = functions()
-        a, b = (each.float().contiguous() for each in matrices)
+        is_bf16 = all(each.dtype == torch.bfloat16 for each in matrices)
+        a, b = (each.contiguous() if is_bf16 else each.float().contiguous() for each in matrices)
         at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
         scales[:] = 1.0
         ones = _ones(max(part.inputs, part.outputs))
         column_factors = ones if norm is None else norm
-        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data
+        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data, is_bf16
         run_here(quantise, QUANTISE.pack(a.data_ptr(), *common))
-        source = b.data_ptr() + 4 * part.skipped * self.rank
-        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data
+        source = b.data_ptr() + b.itemsize * part.skipped * self.rank
+        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data, is_bf16
         run_here(quantise, QUANTISE.pack(source, *common))
 
 
