@@ -19,7 +19,7 @@ from mynah.decoding.team import run_here, run_in_team
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
-CALL, QUANTISE = struct.Struct("9q"), struct.Struct("8q")  # compiled.adapter_product.CALL, QUANTISE
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("9q")  # compiled.adapter_product.CALL, QUANTISE
 SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
 
 
@@ -58,15 +58,16 @@ class CompiledAdapter:
     def _round(self, place: int, part: Part, norm: Tensor | None, matrices: tuple[Tensor, Tensor]) -> None:
         """Write one part's matrices, and its scales into the factors."""
         _, quantise = functions()
-        a, b = (each.float().contiguous() for each in matrices)
+        is_bf16 = all(each.dtype == torch.bfloat16 for each in matrices)
+        a, b = (each.contiguous() if is_bf16 else each.float().contiguous() for each in matrices)
         at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
         scales[:] = 1.0
         ones = _ones(max(part.inputs, part.outputs))
         column_factors = ones if norm is None else norm
-        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data
+        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data, is_bf16
         run_here(quantise, QUANTISE.pack(a.data_ptr(), *common))
-        source = b.data_ptr() + 4 * part.skipped * self.rank
-        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data
+        source = b.data_ptr() + b.itemsize * part.skipped * self.rank
+        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data, is_bf16
         run_here(quantise, QUANTISE.pack(source, *common))
 
 
@@ -78,9 +79,16 @@ class CompiledRows:
         rows = sorted((*adapter.row, number) for number, adapter in enumerate(adapters) if adapter)  # a bot's own side by side
         self._rows = np.array([(row, *own) for *own, row in rows], np.int64)
         self._adapters = adapters  # so that they stay in memory
-        self._of, self._products, self._per_block = of, _products(of), len(parts_of(of))
-        self._numbers = sum(rank for *_, rank, _ in rows)
         self._add, _ = functions()
+        self._per_block = len(parts_of(of))
+        numbers = sum(rank for *_, rank, _ in rows)
+        self._calls = [
+            (
+                run_in_team if numbers * (inputs + outputs) >= SHARED else run_here,
+                (inputs, outputs, self._rows.ctypes.data, len(rows), parts.ctypes.data, len(parts)),
+            )
+            for parts, (outputs, inputs) in _products(of)
+        ]
 
     def add(self, number: int, product: int, x: Tensor, y: Tensor) -> Tensor:
         """Return a product of a block with what the adapters add.
@@ -91,13 +99,9 @@ class CompiledRows:
             x: [rows, in], what was multiplied.
             y: [rows, out], its product with the base model's matrix; changed in place where it is fp32.
         """
-        parts, (outputs, inputs) = self._products[product]
-        rows, found = x.float().contiguous(), y.float().contiguous()
-        run = run_in_team if self._numbers * (inputs + outputs) >= SHARED else run_here
-        run(self._add, CALL.pack(
-            rows.data_ptr(), found.data_ptr(), inputs, outputs, self._rows.ctypes.data, len(self._rows), parts.ctypes.data, len(parts),
-            number * self._per_block,
-        ))  # fmt: skip
+        rows, found = x.float().contiguous(), y.float().contiguous()  # themselves, where they are so already
+        run, about = self._calls[product]
+        run(self._add, CALL.pack(rows.data_ptr(), found.data_ptr(), *about, number * self._per_block))
         return found.to(y.dtype)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from mynah.decoding.team import run_here, run_in_team
 from mynah.models.architecture import Architecture
 
-CALL = struct.Struct("14q")  # compiled.attention_step.CALL
+CALL = struct.Struct("15q")  # compiled.attention_step.CALL
 SHARED = 1 << 17  # numbers of keys from which on the team is faster than one thread
 
 
@@ -34,14 +34,17 @@ class CompiledStepAttention:
             fp32 [slots, heads * head].
         """
         of, slots, keys = self._of, len(query), cache.shape[3]
+        assert query.dtype == added.dtype == cache.dtype == torch.float32
+        assert added.shape == (slots, 2, of.kv_heads, of.head)
+        assert len(self._places) == slots <= cache.shape[1]
         if query.stride()[1:] != (of.head, 1):
             query = query.contiguous()
         if added.stride()[1:] != (of.kv_heads * of.head, of.head, 1):
             added = added.contiguous()
-        out = torch.empty(slots, of.heads * of.head)
+        out, scores = torch.empty(slots, of.heads * of.head), torch.empty(slots * of.kv_heads, keys)
         call = CALL.pack(
             slots, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query.data_ptr(), 4 * query.stride(0),
-            added.data_ptr(), 4 * added.stride(0), cache.data_ptr(), self._places.data_ptr(), out.data_ptr(),
+            added.data_ptr(), 4 * added.stride(0), cache.data_ptr(), self._places.data_ptr(), scores.data_ptr(), out.data_ptr(),
         )  # fmt: skip
         (run_in_team if slots * of.heads * of.head * keys >= SHARED else run_here)(self._work, call)
         return out

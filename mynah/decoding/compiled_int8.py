@@ -18,7 +18,9 @@ CALL = struct.Struct("16q")  # compiled.int8_product.CALL
 ALONE = 4  # rows that the calling thread makes digits of by itself
 BYTES_AT_ONCE = 128 << 10  # of weights that a thread takes at a time: some microseconds of reading
 SHARES = 16  # of a matrix at least, so that no thread waits long for the others
-DIGITS_AT_ONCE = 192 << 10  # bytes of rows that are multiplied with the same weights before the next: the cache of a core holds them
+DIGITS_AT_ONCE = (
+    192 << 10
+)  # bytes of rows that are multiplied with the same weights before the next: the cache of a core holds them
 
 
 class CompiledInt8Linear:
@@ -50,6 +52,8 @@ class CompiledInt8Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """fp32 [rows, in] -> fp32 [rows, out]."""
         rows = len(x)
+        assert x.dtype == torch.float32
+        assert x.shape[1] == self._in
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mynah.decoding.team import run_here, run_in_team
 
-CALL = struct.Struct("9q")  # compiled.sampling.CALL
+CALL = struct.Struct("10q")  # compiled.sampling.CALL
 BLOCK = 256  # compiled.sampling.BLOCK
 
 
@@ -23,10 +23,14 @@ def weigh(logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     from mynah.decoding.compiled import sampling as compiled
 
-    rows = len(logits)
+    assert logits.dtype == torch.float32
+    assert logits.shape[1] % BLOCK == 0
+    rows, logits = len(logits), logits.contiguous()
     weights, total = torch.empty_like(logits), torch.empty(rows)
     addresses = logits.data_ptr(), weights.data_ptr(), total.data_ptr()
-    (run_here if rows == 1 else run_in_team)(compiled.weigh.address, CALL.pack(rows, logits.shape[1] // BLOCK, *addresses, 0, 0, 0, 0))
+    (run_here if rows == 1 else run_in_team)(
+        compiled.weigh.address, CALL.pack(rows, logits.shape[1] // BLOCK, *addresses, 0, 0, 0, 0, 0)
+    )
     return weights, total
 
 
@@ -46,11 +50,14 @@ def draw(weights: Tensor, total: Tensor, numbers: Sequence[float], limits: Seque
 
     rows = len(weights)
     given, tokens, likelier = torch.tensor([*numbers, *limits]), torch.empty(rows, dtype=torch.int64), torch.empty(rows)
-    addresses = given.data_ptr(), given[rows:].data_ptr(), tokens.data_ptr(), likelier.data_ptr()
+    sums = torch.empty(rows, weights.shape[1] // BLOCK)
+    addresses = given.data_ptr(), given[rows:].data_ptr(), tokens.data_ptr(), likelier.data_ptr(), sums.data_ptr()
     call = CALL.pack(rows, weights.shape[1] // BLOCK, 0, weights.data_ptr(), 0, *addresses)
     (run_here if rows == 1 else run_in_team)(compiled.draw.address, call)
     if all(limit >= 1.0 for limit in limits):
         return tokens.tolist(), [False] * rows
     allowed = given[rows:] * total
-    outside = [limit < 1.0 and mass >= most for limit, mass, most in zip(limits, likelier.tolist(), allowed.tolist(), strict=True)]
+    outside = [
+        limit < 1.0 and mass >= most for limit, mass, most in zip(limits, likelier.tolist(), allowed.tolist(), strict=True)
+    ]
     return tokens.tolist(), outside

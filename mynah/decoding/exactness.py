@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mynah.decoding.attention import BLOCK, StepAttention
+from mynah.decoding.compiled_attention import CompiledStepAttention
 from mynah.decoding.kernels import THREADS, Kernels
 from mynah.models.architecture import Architecture
 
@@ -91,13 +92,21 @@ def _try_attention(kernels: Kernels, of: Architecture) -> bool:
         torch.randn(len(lengths), of.heads, of.head, generator=generator),
     ):
         queries = query.to(kernels.device, kernels.dtype)
-        together = StepAttention(of, places, keys)(queries, cache, 0)
+        together = _attend(kernels, of, places, queries, cache)
         for row, length in enumerate(LENGTHS):
             own = cache[:, row : row + 1, :, : _padded(length)].contiguous()
-            alone = StepAttention(of, places[row : row + 1], _padded(length))(queries[row : row + 1], own, 0)
+            alone = _attend(kernels, of, places[row : row + 1], queries[row : row + 1], own)
             if not torch.equal(alone[0], together[row]):
                 return False
     return True
+
+
+def _attend(kernels: Kernels, of: Architecture, places: Tensor, queries: Tensor, cache: Tensor) -> Tensor:
+    """Attention as a step has it; the arguments as of `StepAttention`."""
+    if not kernels.is_compiled:
+        return StepAttention(of, places, cache.shape[3])(queries, cache, 0)
+    newest = cache[:, torch.arange(len(places)), :, places]  # [slots, 2, kv_heads, head]
+    return CompiledStepAttention(of, places)(queries, newest, cache, 0)
 
 
 def _padded(length: int) -> int:

@@ -18,7 +18,7 @@ from mynah.core.errors import InputError, PlatformError
 from mynah.core.machine import missing_instructions, processor_name
 from mynah.core.settings import MYNAH_KERNELS
 from mynah.core.threads import FreeCores, cores_to_use
-from mynah.decoding import compat, fp16_linear, int8_linear
+from mynah.decoding import compat, fp16_linear, int8_linear, team
 from mynah.decoding.compiled_int8 import CompiledInt8Linear
 from mynah.decoding.fp16_linear import HalfLinear
 from mynah.decoding.int8_linear import Int8Linear
@@ -103,6 +103,7 @@ def _int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
 
 
 def _compiled_int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+    """int8 of any width."""
     layer = CompiledInt8Linear(weight, bias, activation=activation)
     return layer, layer.nbytes
 
@@ -135,6 +136,8 @@ def _lacks_compiled() -> str:
         return "Linux on an x86-64 processor"
     if importlib.util.find_spec("numba") is None:
         return "the package numba"
+    if not team.LIBRARY.exists():
+        return "a torch with GNU's OpenMP library, as its wheels have it"
     return _lacks_instructions()
 
 

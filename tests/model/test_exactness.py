@@ -71,7 +71,9 @@ def test_attention_in_another_order_is_found(monkeypatch, heads):
     )
     monkeypatch.setattr(StepAttention, "_attend", in_halves)
     attention_is_independent.cache_clear()
-    assert not any(attention_is_independent(kernels, of) for kernels in runnable() if kernels.is_exact)
+    assert not any(
+        attention_is_independent(kernels, of) for kernels in runnable() if kernels.is_exact and not kernels.is_compiled
+    )
     attention_is_independent.cache_clear()
 
 

@@ -7,27 +7,40 @@ the same to the bit whatever the other rows are, and whichever thread computes i
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit, types
+from numba.extending import intrinsic
 
-from mynah.decoding.compiled.primitives import call_type, compiled, pointer, take_ticket
+from mynah.decoding.compiled.primitives import BYTE, Codegen, call_type, compiled, float_of, take_ticket
 
 # What a call is given, all int64: addresses, sizes.
 CALL = call_type(("x", "y", "inputs", "outputs", "rows", "count", "parts", "part_count", "first_part"))
 # A row that has an adapter: its number; the addresses of the adapter's weights, of their places, of the factors; the rank.
 ROW = np.dtype([(name, np.int64) for name in ("row", "weights", "places", "factors", "rank")])
 PART = np.dtype([(name, np.int64) for name in ("number", "first", "outputs")])  # of a product
-QUANTISE = call_type(("source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales"))
+QUANTISE = call_type(
+    ("source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales", "is_bf16")
+)
 LEVELS, TINY = np.float32(127), np.float32(1e-30)
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up a sum in the order that is fastest, always the same for its length
 
 
+@intrinsic
+def pointer(context: Any, address: Any) -> Codegen:
+    """An address as what `numba.carray` takes."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], BYTE.as_pointer())
+
+    return types.voidptr(types.intp), emit
+
+
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _bytes(address: Any, count: Any) -> Any:  # noqa: ANN401
+def _bytes(address: Any, count: Any) -> Any:
     return carray(pointer(address), count, dtype=np.int8)
 
 
 @njit(error_model="numpy", fastmath=ADDS)  # type: ignore[untyped-decorator]
-def _four(x: Any, y: Any, a: Any, b: Any, factors: Any) -> None:  # noqa: ANN401
+def _four(x: Any, y: Any, a: Any, b: Any, factors: Any) -> None:
     """Add what four of the rank's rows give; `a`, `b`: addresses of the first one's weights; `factors`: fp32 [4]."""
     inputs, outputs = len(x), len(y)
     a0, a1, a2, a3 = _bytes(a, inputs), _bytes(a + inputs, inputs), _bytes(a + 2 * inputs, inputs), _bytes(a + 3 * inputs, inputs)
@@ -50,7 +63,7 @@ def _four(x: Any, y: Any, a: Any, b: Any, factors: Any) -> None:  # noqa: ANN401
 
 
 @njit(error_model="numpy", fastmath=ADDS)  # type: ignore[untyped-decorator]
-def _one(x: Any, y: Any, a: Any, b: Any, factor: Any) -> None:  # noqa: ANN401
+def _one(x: Any, y: Any, a: Any, b: Any, factor: Any) -> None:
     """Add what one of the rank's rows gives."""
     weights, total = _bytes(a, len(x)), np.float32(0)
     for k in range(len(x)):
@@ -62,7 +75,7 @@ def _one(x: Any, y: Any, a: Any, b: Any, factor: Any) -> None:  # noqa: ANN401
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _add(call: Any, row: Any, part: Any) -> None:  # noqa: ANN401
+def _add(call: Any, row: Any, part: Any) -> None:
     number = call.first_part + part.number
     place = carray(pointer(row.places + 8 * number), 1, dtype=np.int64)[0]
     if place < 0:
@@ -80,7 +93,7 @@ def _add(call: Any, row: Any, part: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def add(data: Any) -> None:  # noqa: ANN401
+def add(data: Any) -> None:
     """Take rows and parts until none is left; `data`: the address of a CALL."""
     call = carray(data, 1, dtype=CALL)[0]
     rows, parts = carray(pointer(call.rows), call.count, dtype=ROW), carray(pointer(call.parts), call.part_count, dtype=PART)
@@ -92,17 +105,23 @@ def add(data: Any) -> None:  # noqa: ANN401
 
 
 @njit(error_model="numpy", fastmath=ADDS | {"nnan"})  # type: ignore[untyped-decorator]
-def _quantise(call: Any) -> None:  # noqa: ANN401
+def _quantise(call: Any) -> None:
     length = (call.rows - 1) * call.row_stride + (call.columns - 1) * call.column_stride + 1
-    source = carray(pointer(call.source), length, dtype=np.float32)
+    source, halves = carray(pointer(call.source), length, dtype=np.float32), carray(pointer(call.source), length, dtype=np.uint16)
     factors = carray(pointer(call.column_factors), call.columns, dtype=np.float32)
     digits = carray(pointer(call.digits), (call.rows, call.columns), dtype=np.int8)
     scales = carray(pointer(call.scales), call.rows, dtype=np.float32)
     values = np.empty(call.columns, np.float32)
     for row in range(call.rows):
         largest = np.float32(0)
+        start, step = row * call.row_stride, call.column_stride
+        if call.is_bf16:
+            for column in range(call.columns):
+                values[column] = float_of(np.int32(halves[start + column * step]) << np.int32(16)) * factors[column]
+        else:
+            for column in range(call.columns):
+                values[column] = source[start + column * step] * factors[column]
         for column in range(call.columns):
-            values[column] = source[row * call.row_stride + column * call.column_stride] * factors[column]
             largest = max(largest, abs(values[column]))
         scale = largest / LEVELS
         inverse = np.float32(1) / scale if scale > TINY else np.float32(0)  # of smaller numbers it would be infinite
@@ -112,8 +131,8 @@ def _quantise(call: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def quantise(data: Any) -> None:  # noqa: ANN401
-    """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers.
+def quantise(data: Any) -> None:
+    """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers, float32 or bf16.
 
     Scales are multiplied by what each row's largest number over 127 is.
     """

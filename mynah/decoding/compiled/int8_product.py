@@ -6,14 +6,27 @@ import numpy as np
 from numba import carray, njit
 
 from mynah.decoding.compiled.int8_tile import MAX_ROWS, PANEL, make_tile
-from mynah.decoding.compiled.primitives import ONE, bits_of, call_type, compiled, exp32, float_of, pointer, take_ticket
+from mynah.decoding.compiled.primitives import (
+    ONE,
+    bits_of,
+    call_type,
+    compiled,
+    exp32,
+    float_of,
+    load32,
+    store16,
+    store32,
+    take_ticket,
+)
 
 # What a call is given, all int64: addresses, sizes. Digits of a row: [blocks, 2 * pairs], int16, zeros after the last input.
 CALL = call_type((
     "rows", "inputs", "x", "x_stride", "y", "panels", "weights", "scales", "biases", "gelu", "blocks", "pairs",
     "panels_at_once", "rows_at_once", "digits", "row_scales",
 ))  # fmt: skip
-LARGEST = np.float32(8127.0)  # of a digit: 2,048 products of it with a weight's 127 are less than 2 ** 31
+SHARE = np.float32(
+    1 / 8127
+)  # of a row's largest number: a digit of 1. The largest is 8,127, of which 2,048 products with a weight's 127 are less than 2 ** 31
 LARGEST_BLOCK = 2048  # inputs
 TINY = np.float32(1e-30)  # a row of zeros stays one
 CUBIC, ROOT = np.float32(0.044715), np.float32(-2 * 0.7978845608028654)  # https://arxiv.org/abs/1606.08415; sqrt(2 / pi)
@@ -21,8 +34,10 @@ CUBIC, ROOT = np.float32(0.044715), np.float32(-2 * 0.7978845608028654)  # https
 _one, _two, _four, _six = (make_tile(rows) for rows in (1, 2, 4, MAX_ROWS))
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _tile(left: Any, w: Any, x: Any, stride: Any, blocks: Any, pairs: Any, y: Any, y_stride: Any, ws: Any, xs: Any, b: Any) -> Any:  # noqa: ANN401
+@njit(error_model="numpy")
+def _tile(
+    left: Any, w: Any, x: Any, stride: Any, blocks: Any, pairs: Any, y: Any, y_stride: Any, ws: Any, xs: Any, b: Any
+) -> Any:
     """Compute some of the rows that are left; how many."""
     if left >= MAX_ROWS:
         _six(w, x, stride, blocks, pairs, y, y_stride, ws, xs, b)
@@ -37,38 +52,36 @@ def _tile(left: Any, w: Any, x: Any, stride: Any, blocks: Any, pairs: Any, y: An
     return 1
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _quantise_row(call: Any, row: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _quantise_row(call: Any, row: Any) -> None:
     """Digits of a row: its numbers over their largest's share of LARGEST."""
-    x = carray(pointer(call.x + row * call.x_stride), call.inputs, dtype=np.float32)
-    length = 2 * call.blocks * call.pairs
-    digits = carray(pointer(call.digits + 2 * row * length), length, dtype=np.int16)
+    x, length = call.x + row * call.x_stride, 2 * call.blocks * call.pairs
+    digits = call.digits + 2 * row * length
     largest = np.int32(0)  # the bits of numbers without a sign are in the order of the numbers
     for k in range(call.inputs):
-        bits = bits_of(x[k]) & np.int32(0x7FFFFFFF)
+        bits = bits_of(load32(x, k)) & np.int32(0x7FFFFFFF)
         largest = bits if bits > largest else largest
-    scale = TINY + np.float32(1.0 / 8127.0) * float_of(largest)
+    scale = TINY + SHARE * float_of(largest)
     inverse = ONE / scale
     for k in range(call.inputs):
-        digits[k] = np.int16(np.int32(np.rint(x[k] * inverse)))
+        store16(digits, k, np.int16(np.int32(np.rint(load32(x, k) * inverse))))
     for k in range(call.inputs, length):
-        digits[k] = 0
-    scales = carray(pointer(call.row_scales), call.rows, dtype=np.float32)
-    scales[row] = scale
+        store16(digits, k, np.int16(0))
+    store32(call.row_scales, row, scale)
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _gelu(y: Any, call: Any, row: Any, rows: Any, panel: Any) -> None:  # noqa: ANN401
+@njit(error_model="numpy")
+def _gelu(y: Any, call: Any, row: Any, rows: Any, panel: Any) -> None:
     """GPT-2's GELU of a tile's results, in place: x / (1 + exp(-2 u)) is x / 2 * (1 + tanh(u))."""
     for place in range(row, row + rows):
-        out = carray(pointer(y + 4 * PANEL * (place * call.panels + panel)), PANEL, dtype=np.float32)
+        out = y + 4 * PANEL * (place * call.panels + panel)
         for n in range(PANEL):
-            x = out[n]
-            out[n] = x / (ONE + exp32(ROOT * (x + CUBIC * x * x * x)))
+            x = load32(out, n)
+            store32(out, n, x / (ONE + exp32(ROOT * (x + CUBIC * x * x * x))))
 
 
 @compiled
-def quantise(data: Any) -> None:  # noqa: ANN401
+def quantise(data: Any) -> None:
     """Make digits of rows, one after the other, until none is left."""
     call = carray(data, 1, dtype=CALL)[0]
     while True:
@@ -79,7 +92,7 @@ def quantise(data: Any) -> None:  # noqa: ANN401
 
 
 @compiled
-def multiply(data: Any) -> None:  # noqa: ANN401
+def multiply(data: Any) -> None:
     """Multiply panels of outputs with all rows until none is left. A panel's weights stay in the cache from row to row."""
     call = carray(data, 1, dtype=CALL)[0]
     length = 2 * call.blocks * call.pairs

@@ -33,35 +33,37 @@ def make_tile(rows: int) -> Callable[..., None]:
     panel's biases, fp32.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def tile(context: Any, w: Any, x: Any, x_stride: Any, blocks: Any, pairs: Any, y: Any, y_stride: Any,
-             w_scale: Any, x_scale: Any, bias: Any) -> Codegen:  # noqa: ANN401  # fmt: skip
-        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+             w_scale: Any, x_scale: Any, bias: Any) -> Codegen:  # fmt: skip
+        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             _emit(_Tile(builder, rows, *args))
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 10), emit
 
-    return tile  # type: ignore[no-any-return]
+    return tile
 
 
 class _Tile:
     """The values that the instructions take."""
 
-    def __init__(self, builder: Any, rows: int, *args: Any) -> None:  # noqa: ANN401
+    def __init__(self, builder: Any, rows: int, *args: Any) -> None:
         self.builder, self.rows = builder, rows
-        self.w, self.x, self.x_stride, self.blocks, self.pairs, self.y, self.y_stride, self.w_scale, self.x_scale, self.bias = args
+        self.w, self.x, self.x_stride, self.blocks, self.pairs, self.y, self.y_stride, self.w_scale, self.x_scale, self.bias = (
+            args
+        )
         kind = ir.FunctionType(SUMS, [DIGITS, DIGITS])
         name = "llvm.x86.avx2.pmadd.wd"
         self.multiply_add = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
-    def load(self, address: Any, kind: Any, offset: int = 0, align: int = 4) -> Any:  # noqa: ANN401
+    def load(self, address: Any, kind: Any, offset: int = 0, align: int = 4) -> Any:
         return self.builder.load(self._place(address, kind, offset), align=align)
 
-    def store(self, value: Any, address: Any, offset: int) -> None:  # noqa: ANN401
+    def store(self, value: Any, address: Any, offset: int) -> None:
         self.builder.store(value, self._place(address, value.type, offset), align=4)
 
-    def fetch(self, address: Any) -> None:  # noqa: ANN401
+    def fetch(self, address: Any) -> None:
         """Begin to read a cache line, which may lie beyond the end."""
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT32, INT32, INT32])
         name = "llvm.prefetch.p0"
@@ -69,23 +71,25 @@ class _Tile:
         to_read, to_keep, data = INT32(0), INT32(3), INT32(1)
         self.builder.call(prefetch, [self.builder.inttoptr(address, BYTE.as_pointer()), to_read, to_keep, data])
 
-    def _place(self, address: Any, kind: Any, offset: int) -> Any:  # noqa: ANN401
+    def _place(self, address: Any, kind: Any, offset: int) -> Any:
         return self.builder.inttoptr(self.builder.add(address, INT64(offset)), kind.as_pointer())
 
-    def broadcast(self, number: Any, kind: Any) -> Any:  # noqa: ANN401
+    def broadcast(self, number: Any, kind: Any) -> Any:
         """A number in all lanes."""
         empty = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(empty, number, INT32(0))
         return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(INT32, LANES), [0] * LANES))
 
-    def row(self, address: Any, stride: Any, row: int) -> Any:  # noqa: ANN401
+    def row(self, address: Any, stride: Any, row: int) -> Any:
         return self.builder.add(address, self.builder.mul(stride, INT64(row)))
 
 
 def _emit(tile: _Tile) -> None:
     """All blocks of inputs one after the other, whose sums are added up in fp32; then scales and biases."""
     count = tile.rows * REGISTERS
-    sums = _loop(tile.builder, tile.blocks, [ir.Constant(FLOATS, [0.0] * LANES)] * count, lambda block, sums: _block(tile, block, sums))
+    sums = _loop(
+        tile.builder, tile.blocks, [ir.Constant(FLOATS, [0.0] * LANES)] * count, lambda block, sums: _block(tile, block, sums)
+    )
     builder = tile.builder
     for row in range(tile.rows):
         scale = tile.broadcast(tile.load(tile.x_scale, ir.FloatType(), 4 * row), FLOATS)
@@ -96,18 +100,20 @@ def _emit(tile: _Tile) -> None:
             tile.store(builder.fadd(builder.fmul(scaled, scale), tile.load(tile.bias, FLOATS, offset)), place, offset)
 
 
-def _block(tile: _Tile, block: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN401
+def _block(tile: _Tile, block: Any, sums: list[Any]) -> list[Any]:
     builder = tile.builder
     first = builder.mul(block, tile.pairs)
     w = builder.add(tile.w, builder.mul(first, INT64(2 * PANEL)))
     x = builder.add(tile.x, builder.mul(first, INT64(4)))
 
-    def turn(number: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN401
+    def turn(number: Any, sums: list[Any]) -> list[Any]:
         if tile.rows <= FEW_ROWS:
             tile.fetch(builder.add(w, builder.add(builder.mul(number, INT64(2 * PANEL * UNROLLED)), INT64(FETCHED_AHEAD))))
         for step in range(UNROLLED):
             pair = builder.add(builder.mul(number, INT64(UNROLLED)), INT64(step))
-            sums = _pair(tile, builder.add(w, builder.mul(pair, INT64(2 * PANEL))), builder.add(x, builder.mul(pair, INT64(4))), sums)
+            sums = _pair(
+                tile, builder.add(w, builder.mul(pair, INT64(2 * PANEL))), builder.add(x, builder.mul(pair, INT64(4))), sums
+            )
         return sums
 
     turns = builder.udiv(tile.pairs, INT64(UNROLLED))
@@ -115,7 +121,7 @@ def _block(tile: _Tile, block: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN4
     return [builder.fadd(total, builder.sitofp(each, FLOATS)) for total, each in zip(sums, found, strict=True)]
 
 
-def _pair(tile: _Tile, w: Any, x: Any, sums: list[Any]) -> list[Any]:  # noqa: ANN401
+def _pair(tile: _Tile, w: Any, x: Any, sums: list[Any]) -> list[Any]:
     """The sums with the products of two inputs added."""
     builder, found = tile.builder, []
     weights = [builder.sext(tile.load(w, WEIGHTS, 2 * LANES * each, 16), DIGITS) for each in range(REGISTERS)]
@@ -126,7 +132,7 @@ def _pair(tile: _Tile, w: Any, x: Any, sums: list[Any]) -> list[Any]:  # noqa: A
     return found
 
 
-def _loop(builder: Any, turns: Any, start: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:  # noqa: ANN401
+def _loop(builder: Any, turns: Any, start: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
     """Emit a loop that carries values; of at least one turn."""
     before = builder.block
     inside, after = builder.append_basic_block(), builder.append_basic_block()

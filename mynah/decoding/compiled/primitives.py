@@ -6,7 +6,9 @@ See https://numba.readthedocs.io/en/stable/extending/low-level.html.
 """
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,9 @@ def call_type(names: Sequence[str]) -> np.dtype[Any]:
     return np.dtype([("ticket", np.int64), ("_line", np.int64, (7,)), *((name, np.int64) for name in names)])
 
 
-def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
+def compiled(function: Callable[[Any], None]) -> Any:
     """Compile a function of a call's address, or take it from the cache of an earlier process: beside the source, or in the user's."""
+    function.__qualname__ += f"_{_digest()}"
     decorate = functools.partial(cfunc, types.void(types.voidptr), error_model="numpy")
     try:
         return decorate(cache=True)(function)
@@ -32,44 +35,72 @@ def compiled(function: Callable[[Any], None]) -> Any:  # noqa: ANN401
         return decorate()(function)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer(context: Any, address: Any) -> Codegen:  # noqa: ANN401 - numba's own types
-    """An address as what `numba.carray` takes."""
+@functools.cache
+def _digest() -> str:
+    """Of this package's sources: numba's cache knows when a function's own file has changed, but not the files of what it calls."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
-        return builder.inttoptr(args[0], BYTE.as_pointer())
 
-    return types.voidptr(types.intp), emit
+def _loader(kind: Any, llvm: Any) -> Any:
+    @intrinsic
+    def load(context: Any, address: Any, place: Any) -> Codegen:
+        def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.load(builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
+
+        return kind(types.intp, types.intp), emit
+
+    return load
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def take_ticket(context: Any, pointer: Any) -> Codegen:  # noqa: ANN401
+def _storer(kind: Any, llvm: Any) -> Any:
+    @intrinsic
+    def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:
+        def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            builder.store(args[2], builder.gep(builder.inttoptr(args[0], llvm.as_pointer()), [args[1]]))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, kind), emit
+
+    return store
+
+
+# The number in a place (0, 1, ...) behind an address: numba takes several times as long to compile arrays.
+load32, store32 = _loader(types.float32, ir.FloatType()), _storer(types.float32, ir.FloatType())
+load64, store64 = _loader(types.int64, INT64), _storer(types.int64, INT64)
+store16 = _storer(types.int16, ir.IntType(16))
+
+
+@intrinsic
+def take_ticket(context: Any, pointer: Any) -> Codegen:
     """The number that a pointer points to, int64, which one thread alone gets: it goes up by one.
 
     Threads that take the next part of the work each time keep going while one of them has lost its core to another process.
     """
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.atomic_rmw("add", builder.bitcast(args[0], INT64.as_pointer()), INT64(1), "monotonic")
 
     return types.intp(types.voidptr), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def float_of(context: Any, bits: Any) -> Codegen:  # noqa: ANN401
+@intrinsic
+def float_of(context: Any, bits: Any) -> Codegen:
     """The float32 whose bits an int32 has."""
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.int32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def bits_of(context: Any, number: Any) -> Codegen:  # noqa: ANN401
+@intrinsic
+def bits_of(context: Any, number: Any) -> Codegen:
     """A float32's bits as int32."""
 
-    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:  # noqa: ANN401
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], INT32)
 
     return types.int32(types.float32), emit
@@ -81,8 +112,8 @@ C3, C4, C5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float3
 ONE, LEAST, MOST = np.float32(1), np.float32(-87.0), np.float32(88.0)
 
 
-@njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
-def exp32(x: Any) -> Any:  # noqa: ANN401
+@njit(inline="always", error_model="numpy")
+def exp32(x: Any) -> Any:
     """e to the power of a float32, within 2 units of its last bit; that of -87 below it, and of 88 above.
 
     The Cephes library's expf (S. Moshier, https://www.netlib.org/cephes/), without a branch, so that LLVM computes eight at once. C's own

@@ -48,7 +48,9 @@ def test_metrics_of_rejections(tmp_path, metrics, log):
 
 
 def test_metrics_of_the_engine_and_the_repository(server, metrics):
-    metrics.register_gauges(waiting=lambda: 3, running=lambda: 5, bots_loaded=lambda: 2, memory_use=lambda: MemoryUse(1, 1 << 20, 2, 5))
+    metrics.register_gauges(
+        waiting=lambda: 3, running=lambda: 5, bots_loaded=lambda: 2, memory_use=lambda: MemoryUse(1, 1 << 20, 2, 5)
+    )
     threads = [threading.Thread(target=lambda: [metrics.step(["wren"], 4, 0.01) for _ in range(500)]) for _ in range(4)]
     for thread in threads:
         thread.start()
