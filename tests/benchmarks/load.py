@@ -3,7 +3,8 @@
     python -m tests.benchmarks.load '{"url": …, "bots": [...], "clients": 16, "requests": 160, "tokens": 32, "stream": false, …}'
 
 Prints one JSON object: seconds of the whole, tokens, errors, and for each request its seconds, and to its first token.
-With `own_prompts` 64 clients ask with 64 prompts. `path` names another server's route than Mynah's, and `body` holds fields to add to each request, or to send instead.
+With `own_prompts` 64 clients ask with 64 prompts. `path` names another server's route than Mynah's, and `body` holds fields to add to each
+request, or to send instead.
 """
 
 import asyncio
