@@ -3,7 +3,6 @@
 import fnmatch
 import json
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,8 +154,6 @@ def _write_environment(described: Path, conda_env: str, python_env: str, package
 
 
 def _copy_compact(source: Path, target: Path) -> None:
-    """Copy a file, of JSON without indentation."""
-    if source.suffix != ".json":
-        shutil.copyfile(source, target)
-        return
-    write_text(target, json.dumps(json.loads(source.read_bytes()), ensure_ascii=False, separators=(",", ":")))
+    """Copy a text file without the indentation of its lines; no string in JSON extends over two."""
+    lines = source.read_bytes().split(b"\n")
+    target.write_bytes(b"".join(line.strip() for line in lines) if source.suffix == ".json" else b"\n".join(lines))
