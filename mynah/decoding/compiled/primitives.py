@@ -46,6 +46,7 @@ def _digest() -> str:
 
 def loader(kind: Any, llvm: Any) -> Any:
     """`load(address, place)`: the number in a place (0, 1, ...) behind an address; `kind` and `llvm`: its type for numba and for LLVM."""
+
     @intrinsic
     def load(context: Any, address: Any, place: Any) -> Codegen:
         def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -58,6 +59,7 @@ def loader(kind: Any, llvm: Any) -> Any:
 
 def storer(kind: Any, llvm: Any) -> Any:
     """`store(address, place, value)`, as `loader`."""
+
     @intrinsic
     def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:
         def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
