@@ -64,6 +64,15 @@ def test_the_first_that_the_machine_can_run_is_taken():
     assert chosen().name == (os.environ.get("MYNAH_KERNELS") or RUNNABLE[0].name)
 
 
+def test_without_numba_fbgemm_computes():
+    if not {"avx2-int8", "fbgemm-int8"} <= {each.name for each in RUNNABLE}:
+        pytest.skip("this machine cannot run both")
+    code = "import sys; sys.modules['numba'] = None; from mynah.decoding.kernels import runnable; print(*[each.name for each in runnable()])"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    assert "avx2-int8" not in names
+    assert "fbgemm-int8" in names
+
+
 def generate(*words, **environment):
     command = [sys.executable, "-m", "pipelines", "generate", str(resolve(FLEDGLING).folder), "I like", "--seed", "1", *words]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
