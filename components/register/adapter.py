@@ -2,14 +2,18 @@
 
 import fnmatch
 import json
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import yaml
 
 from mynah.core.errors import InputError
-from mynah.core.files import write_json, write_text
+from mynah.core.files import make_folder, write_json, write_text
 from mynah.mlflow_client.store import Store
 from mynah.models.adapter import AGAIN, CONFIG_FILE, check_adapter, is_adapter, read_base
 from mynah.models.adapter_base import base_folder
@@ -18,10 +22,13 @@ from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import FILE_PATTERNS
 from mynah.models.checkpoint_files import check_full, weight_files
 from mynah.registry.base_names import BASE_PATH, BASE_TAG, BASES_FOLDER, MOUNT, RANK_TAG
-from mynah.registry.base_store import base_lock, ensure_base
+from mynah.registry.base_store import TOKENIZER_FILES, base_lock, ensure_base
 from mynah.storage.base import visible_files
 from mynah.storage.local import FolderArtifactStore
 from mynah.training.training_record import TRAINING_FILE, TrainingRecord
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
 
 
 @dataclass(frozen=True)
@@ -96,18 +103,57 @@ class Adapter:
         return path
 
 
-def describe_adapter(flavor: dict[str, Any], base_path: str, described: Path) -> None:
-    """Change MLflow's description of a base model to that of an adapter of it, as if MLflow had saved the adapter with `base_model_path`.
+def describe_adapter(
+    adapter: Adapter, description: "Model", base_path: str, described: Path, requirements: Sequence[str]
+) -> None:
+    """Write MLflow's files of an adapter, as if MLflow had saved it with `base_model_path`.
 
+    MLflow's own `save_model` would load the base model's tokenizer, and write it with indentation, for every version: seconds, and megabytes.
     https://mlflow.org/docs/latest/ml/deep-learning/transformers/guide/#peft-models-in-mlflow-transformers-flavor
 
     Args:
-        flavor: The keys of the flavour "transformers" in MLmodel; changed in place.
+        adapter: The adapter.
+        description: The contents of MLmodel, to which its flavours are added.
         base_path: The folder where the base model is found; `mlflow.transformers.load_model(…, base_model_path=…)` names another.
-        described: MLflow's files. Each version has a tokenizer of its own there, which becomes smaller without indentation.
+        described: The folder to write the files into. Each version has a tokenizer of its own there: MLflow's loader looks nowhere else.
+        requirements: Python packages that the model needs.
     """
-    flavor.pop("model_binary")
-    flavor |= {"local_base_model_path": base_path, "peft_adaptor": "model"}
-    for tokenizer in described.glob("components/*/tokenizer.json"):
-        compact = json.dumps(json.loads(tokenizer.read_bytes()), ensure_ascii=False, separators=(",", ":"))
-        write_text(tokenizer, compact)
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.version import VERSION
+
+    description.add_flavor(
+        "transformers", transformers_version=version("transformers"), code=None, task="text-generation", instance_type="TextGenerationPipeline",
+        pipeline_model_type="AutoModelForCausalLM", local_base_model_path=base_path, peft_adaptor="model",
+        components=["tokenizer"], tokenizer_type="AutoTokenizer",
+    )  # fmt: skip
+    description.signature = ModelSignature(Schema([ColSpec("string")]), Schema([ColSpec("string")]))
+    conda_env, python_env = "conda.yaml", "python_env.yaml"
+    mlflow.pyfunc.add_to_model(description, loader_module="mlflow.transformers", conda_env=conda_env, python_env=python_env)
+    tokenizer = described / "components" / "tokenizer"
+    make_folder(tokenizer)
+    _write_environment(described, conda_env, python_env, [f"mlflow=={VERSION}", *requirements])
+    for name in (*TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json", "config.json"):
+        if name in adapter.base_files:
+            _copy_compact(adapter.base_files[name], tokenizer / name)
+
+
+def _write_environment(described: Path, conda_env: str, python_env: str, packages: Sequence[str]) -> None:
+    """Write what MLflow rebuilds a model's environment from: for conda, for virtualenv, and for pip."""
+    python = platform.python_version()
+    pip = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": list(packages)}],
+    }
+    write_text(described / conda_env, yaml.safe_dump(pip, sort_keys=False))
+    environment = {"python": python, "build_dependencies": [], "dependencies": ["-r requirements.txt"]}
+    write_text(described / python_env, yaml.safe_dump(environment, sort_keys=False))
+    write_text(described / "requirements.txt", "\n".join(packages))
+
+
+def _copy_compact(source: Path, target: Path) -> None:
+    """Copy a text file without the indentation of its lines; no string in JSON extends over two."""
+    lines = source.read_bytes().split(b"\n")
+    target.write_bytes(b"".join(line.strip() for line in lines) if source.suffix == ".json" else b"\n".join(lines))

@@ -30,6 +30,7 @@ from mynah.storage.open import open_artifact_store
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.models import Model
 
 WEIGHTS = ".safetensors"
 ADAPTER_FILE = f"model/{CONFIG_FILE}"
@@ -123,19 +124,33 @@ def _store_described(store: Store, model: ModelToLog, logged: "LoggedModel") -> 
 
 def _describe(model: ModelToLog, logged: "LoggedModel", base_path: str, scratch: Path) -> dict[str, Path]:
     """Write MLflow's files of a transformers model (MLmodel, requirements, tokenizer) into `scratch`; return paths by name."""
-    import mlflow.transformers
-    from huggingface_hub import ModelCard
     from mlflow.models import Model
 
-    light, described = scratch / "light", scratch / "described"
-    for file, path in _light_files(model).items():
-        make_folder((light / file).parent)
-        shutil.copyfile(path, light / file)
+    described = scratch / "described"
+    description = Model(artifact_path=logged.artifact_location, run_id=logged.source_run_id, model_id=logged.model_id)
+    if model.adapter:
+        describe_adapter(model.adapter, description, base_path, described, model.requirements)
+    else:
+        _describe_checkpoint(model, description, described, scratch / "light")
+    description.flavors["transformers"]["source_model_name"] = model.name  # else the scratch folder's path
+    description.model_size_bytes = sum(path.stat().st_size for path in model.files.values())
+    description.save(described / "MLmodel")
+    return visible_files(described)
+
+
+def _describe_checkpoint(model: ModelToLog, description: "Model", described: Path, light: Path) -> None:
+    """Let MLflow describe a checkpoint into `described` by its small files, which are copied to `light`."""
+    import mlflow.transformers
+    from huggingface_hub import ModelCard
+
+    for file, path in model.files.items():
+        if not file.endswith(WEIGHTS):
+            make_folder((light / file).parent)
+            shutil.copyfile(path, light / file)
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)  # it warns of a custom licence
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of every card without metadata
     # Without a card, MLflow searches the hub for one under the folder's name.
     card = ModelCard((light / "model" / "README.md").read_text("utf-8"), ignore_metadata_errors=True)
-    description = Model(artifact_path=logged.artifact_location, run_id=logged.source_run_id, model_id=logged.model_id)
     mlflow.transformers.save_model(
         str(light / "model"),
         described,
@@ -145,18 +160,6 @@ def _describe(model: ModelToLog, logged: "LoggedModel", base_path: str, scratch:
         model_card=card,
     )
     shutil.rmtree(described / "model")  # these files are uploaded from their own folder, with the weights
-    description.flavors["transformers"]["source_model_name"] = model.name  # else the scratch folder's path
-    if model.adapter:
-        describe_adapter(description.flavors["transformers"], base_path, described)
-    description.model_size_bytes = sum(path.stat().st_size for path in model.files.values())
-    description.save(described / "MLmodel")
-    return visible_files(described)
-
-
-def _light_files(model: ModelToLog) -> dict[str, Path]:
-    """Return the small files that MLflow reads to describe a model; config and tokenizer of an adapter are its base model's."""
-    base = {f"model/{file}": path for file, path in model.adapter.base_files.items()} if model.adapter else {}
-    return {file: path for file, path in {**base, **model.files}.items() if not file.endswith(WEIGHTS)}
 
 
 def _mark_failed(store: Store, model_id: str) -> None:

@@ -72,7 +72,8 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
         InputError: An input folder differs from what its step writes.
         PlatformError: A store fails; then there is no version.
     """
-    tags = lineage(name, model, report, card)
+    adapter = Adapter.read(model)
+    tags = lineage(name, model, report, card, adapter)
     files = {f"model/{file}": path for file, path in {**visible_files(model), **_card(card)}.items()}
     metrics = Metrics.read(report).measured
     if "bits_per_character" in metrics:
@@ -82,7 +83,7 @@ def register(name: str, model: Path, report: Path, card: Path, store: Store, run
     tags["mynah.model_digest"] = digest_of({file: sha256(path) for file, path in visible_files(model).items()})
     if earlier := _registered_by(name, store, run_id):  # an earlier attempt was killed after registering
         return earlier
-    logged = log_model(store, run_id, ModelToLog(name, files, tags["mynah.requirements"].split(), metrics, Adapter.read(model)))
+    logged = log_model(store, run_id, ModelToLog(name, files, tags["mynah.requirements"].split(), metrics, adapter))
     tags[BYTES_TAG] = str(logged.size)
     return _add_version(name, store, run_id, logged.model_id, tags, _recorded_seconds(model, metrics))
 
@@ -127,7 +128,7 @@ def _card(card: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(card.iterdir()) if path.is_file() and is_card_file(path.name)}
 
 
-def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
+def lineage(name: str, model: Path, report: Path, card: Path, adapter: Adapter | None) -> dict[str, str]:
     """Return the tags for a version's origin.
 
     Args:
@@ -135,13 +136,13 @@ def lineage(name: str, model: Path, report: Path, card: Path) -> dict[str, str]:
         model: A folder that `mynah finetune` wrote.
         report: A folder that `mynah evaluate` wrote.
         card: A folder that `mynah card` wrote.
+        adapter: The adapter in `model`; None for a whole checkpoint.
 
     Raises:
         InputError: A folder differs from what its step writes.
     """
     bot_name(name)
     check_folder(model)
-    adapter = Adapter.read(model)
     verdict, training = Verdict.read(report), TrainingRecord.read(model)
     held_out_loss = Metrics.read(report, needed=["held_out_loss"]).values["held_out_loss"]
     if held_out_loss is None:
@@ -249,7 +250,7 @@ def register_folders(name: str, model: Path, data: Path, report: Path, card: Pat
     Raises InputError like `register`, and when the model was not trained on `data`; GateRefused for a model that is the one it was
     continued from, which learnt nothing from `data`.
     """
-    tags = lineage(name, model, report, card)  # fails before anything is created
+    tags = lineage(name, model, report, card, Adapter.read(model))  # fails before anything is created
     _require_same_data(tags, model, data)
     _refuse_unchanged(name, model)
     with waiting("Opening the registry"):
