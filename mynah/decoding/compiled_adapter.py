@@ -19,7 +19,7 @@ from mynah.decoding.team import run_here, run_in_team
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
-CALL, QUANTISE = struct.Struct("9q"), struct.Struct("9q")  # compiled.adapter_product.CALL, QUANTISE
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("10q")  # compiled.adapter_product.CALL, QUANTISE
 SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
 
 
@@ -63,12 +63,12 @@ class CompiledAdapter:
         at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
         scales[:] = 1.0
         ones = _ones(max(part.inputs, part.outputs))
-        column_factors = ones if norm is None else norm
-        common = self.rank, part.inputs, part.inputs, 1, column_factors.data_ptr(), at, scales.ctypes.data, is_bf16
-        run_here(quantise, QUANTISE.pack(a.data_ptr(), *common))
-        source = b.data_ptr() + b.itemsize * part.skipped * self.rank
-        common = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs, scales.ctypes.data, is_bf16
-        run_here(quantise, QUANTISE.pack(source, *common))
+        room = torch.empty(len(ones))
+        rest = scales.ctypes.data, is_bf16, room.data_ptr()
+        of_a = self.rank, part.inputs, part.inputs, 1, (ones if norm is None else norm).data_ptr(), at
+        run_here(quantise, QUANTISE.pack(a.data_ptr(), *of_a, *rest))
+        of_b = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs
+        run_here(quantise, QUANTISE.pack(b.data_ptr() + b.itemsize * part.skipped * self.rank, *of_b, *rest))
 
 
 class CompiledRows:

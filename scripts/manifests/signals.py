@@ -104,16 +104,17 @@ def _anchor(heading: str) -> str:
 @functools.cache
 def exported() -> Mapping[str, frozenset[str]]:
     """Return the metrics that a server exports after every kind of event, and those of others, with their labels."""
+    from serving.models.footprint import MemoryUse
     from serving.observability.metrics import Metrics  # needs the extra `serving`
 
     metrics = Metrics(lambda _: True)
-    metrics.register_gauges(*[lambda: 0.0] * 4)
+    metrics.register_gauges(*[lambda: 0.0] * 3, MemoryUse)
     metrics.request("wren", "v2", 200, 1.0)
     metrics.rejected("busy")
     metrics.first_token("wren", 1.0)
     metrics.tokens("wren", 1)
-    metrics.step("wren", 1, 1.0)
-    metrics.prefill("wren", 1, 1, 1.0)
+    metrics.step(["wren"], 1, 1.0)
+    metrics.prefill({"wren": 1})
     metrics.loaded("wren", 1.0)
     metrics.evicted("wren")
     metrics.swapped("wren")

@@ -50,7 +50,8 @@ class MemoryUse:
 def estimate(folder: Path) -> Footprint:
     """Return what a version's files suggest. Raises InputError for an adapter that is broken, or whose base model is missing."""
     base = model_folder(folder).resolve()
-    return Footprint(_size(folder) if base != folder.resolve() else 0, base, _size(base))
+    own = _size(folder) // 2 if base != folder.resolve() else 0  # bf16 in the file, int8 in memory
+    return Footprint(own, base, _size(base))
 
 
 def measure(model: "Model") -> Footprint:

@@ -44,7 +44,9 @@ def _digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def _loader(kind: Any, llvm: Any) -> Any:
+def loader(kind: Any, llvm: Any) -> Any:
+    """`load(address, place)`: the number in a place (0, 1, ...) behind an address; `kind` and `llvm`: its type for numba and for LLVM."""
+
     @intrinsic
     def load(context: Any, address: Any, place: Any) -> Codegen:
         def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -55,7 +57,9 @@ def _loader(kind: Any, llvm: Any) -> Any:
     return load
 
 
-def _storer(kind: Any, llvm: Any) -> Any:
+def storer(kind: Any, llvm: Any) -> Any:
+    """`store(address, place, value)`, as `loader`."""
+
     @intrinsic
     def store(context: Any, address: Any, place: Any, value: Any) -> Codegen:
         def emit(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -68,9 +72,9 @@ def _storer(kind: Any, llvm: Any) -> Any:
 
 
 # The number in a place (0, 1, ...) behind an address: numba takes several times as long to compile arrays.
-load32, store32 = _loader(types.float32, ir.FloatType()), _storer(types.float32, ir.FloatType())
-load64, store64 = _loader(types.int64, INT64), _storer(types.int64, INT64)
-store16 = _storer(types.int16, ir.IntType(16))
+load32, store32 = loader(types.float32, ir.FloatType()), storer(types.float32, ir.FloatType())
+load64, store64 = loader(types.int64, INT64), storer(types.int64, INT64)
+store16 = storer(types.int16, ir.IntType(16))
 
 
 @intrinsic
