@@ -18,7 +18,7 @@ from mynah.decoding.kernels import FREE_CORES, THREADS, Kernels, Linear, chosen
 from mynah.decoding.tokenizer import Tokenizer, shared_tokenizer
 from mynah.decoding.weights import BlockWeights, Norm, Weights
 from mynah.models.architecture import Architecture, read_architecture
-from mynah.models.checkpoint import check_folder, end_token
+from mynah.models.checkpoint import check_folder, end_token, weight_files
 from mynah.models.rotary import Rotary
 
 PAD = 256  # the vocabulary is padded to a multiple of this: see sampler.py
@@ -147,7 +147,7 @@ def load_model(folder: Path, kernels: Kernels | None = None) -> Model:
     architecture = read_architecture(config, folder)
     tokenizer = shared_tokenizer(folder)
     end = _end(folder, config, architecture, tokenizer)
-    with torch.inference_mode(), side_by_side():
+    with torch.inference_mode(), side_by_side(sum(file.stat().st_size for file in weight_files(folder))):
         return _assemble(folder, Weights(folder, architecture), architecture, kernels, tokenizer, end)
 
 
