@@ -158,7 +158,7 @@ def _files(folder: Path) -> _Files:
 def _load(folder: Path, config: dict[str, Any], architecture: Architecture, kernels: Kernels, is_open: bool) -> Body:
     tokenizer = shared_tokenizer(folder)
     end = _end(folder, config, architecture, tokenizer)
-    with torch.inference_mode(), side_by_side():
+    with torch.inference_mode(), side_by_side(sum(file.stat().st_size for file in weight_files(folder))):
         return _assemble(folder, Weights(folder, architecture), architecture, _Maker(kernels, is_open), tokenizer, end)
 
 

@@ -29,23 +29,24 @@ class CompiledInt8Linear:
     def __init__(self, weight: Tensor, bias: Tensor, *, activation: bool = False) -> None:
         """`weight`: fp32 [out, in]; `bias`: fp32 [out], which may hold -inf."""
         from mynah.decoding.compiled import int8_product as compiled
+        from mynah.decoding.compiled.int8_tile import MAX_ROWS, PANEL
 
         self._out, self._in = weight.shape
-        panels = -(-self._out // compiled.PANEL)
+        panels = -(-self._out // PANEL)
         blocks = -(-self._in // compiled.LARGEST_BLOCK)
         pairs = -(-self._in // (4 * blocks)) * 2  # in each block, an even number
         self._length = 2 * blocks * pairs
         scale = weight.abs().amax(1).clamp_min_(TINY) / LEVELS
-        self._weights = huge_pages.take(panels * compiled.PANEL * self._length)
-        _pack(weight, scale, self._weights.view(panels, -1, compiled.PANEL, 2))
-        self._scales = torch.zeros(2, panels * compiled.PANEL)
+        self._weights = huge_pages.take(panels * PANEL * self._length)
+        _pack(weight, scale, self._weights.view(panels, -1, PANEL, 2))
+        self._scales = torch.zeros(2, panels * PANEL)
         self._scales[0, : self._out], self._scales[1, : self._out] = scale, bias
         self.nbytes = self._weights.nbytes + self._scales.nbytes
-        self._panels, self._row_bytes = panels, 4 * panels * compiled.PANEL
-        rows_at_once = max(1, DIGITS_AT_ONCE // (2 * self._length * compiled.MAX_ROWS)) * compiled.MAX_ROWS
+        self._panels, self._row_bytes = panels, 4 * panels * PANEL
+        rows_at_once = max(1, DIGITS_AT_ONCE // (2 * self._length * MAX_ROWS)) * MAX_ROWS
         self._about = (
             panels, self._weights.data_ptr(), self._scales[0].data_ptr(), self._scales[1].data_ptr(), int(activation), blocks, pairs,
-            max(1, min(panels // SHARES, BYTES_AT_ONCE // (compiled.PANEL * self._length))), rows_at_once,
+            max(1, min(panels // SHARES, BYTES_AT_ONCE // (PANEL * self._length))), rows_at_once,
         )  # fmt: skip
         self._quantise, self._multiply = compiled.quantise.address, compiled.multiply.address
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 PAGE = 2 << 20  # bytes
 CHUNK = 64 << 20  # of addresses; memory is taken page by page as it is written
+LARGE = 64 << 20  # bytes of a model's files from which on it gets huge pages
 LINE = 64  # bytes of the processor's cache lines
 
 
@@ -36,9 +37,12 @@ _arena: contextvars.ContextVar[_Arena | None] = contextvars.ContextVar("arena", 
 
 
 @contextlib.contextmanager
-def side_by_side() -> Iterator[None]:
-    """Let what `take` returns within the block lie side by side, in huge pages: the matrices of one model."""
-    token = _arena.set(_Arena())
+def side_by_side(nbytes: int) -> Iterator[None]:
+    """Let what `take` returns within the block lie side by side, in huge pages: the matrices of one model.
+
+    `nbytes`: what they may come to. Those of a small model stay apart: a page that is not full would be a large share of it.
+    """
+    token = _arena.set(_Arena() if nbytes >= LARGE else None)
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ def _gomp_parallel() -> Callable[[int, ctypes.Array[ctypes.c_char], int, int], N
     """https://gcc.gnu.org/onlinedocs/libgomp/Implementing-PARALLEL-construct.html."""
     function = ctypes.CDLL(str(LIBRARY)).GOMP_parallel
     function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def run_in_team(work: int, call: bytes) -> None:

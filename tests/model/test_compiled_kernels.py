@@ -107,7 +107,7 @@ def test_rows_that_lie_apart_in_memory():
 
 def test_weights_in_huge_pages_are_the_same():
     apart, _, _ = random_layer(2, 300, 768)
-    with huge_pages.side_by_side():
+    with huge_pages.side_by_side(huge_pages.LARGE):
         first, _, _ = random_layer(2, 300, 768)
         second, _, _ = random_layer(3, 300, 768)
     x = torch.randn(3, 768)

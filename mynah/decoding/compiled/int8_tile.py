@@ -42,7 +42,8 @@ def make_tile(rows: int) -> Callable[..., None]:
 
         return types.void(*[types.intp] * 10), emit
 
-    return tile
+    found: Callable[..., None] = tile
+    return found
 
 
 class _Tile:
