@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mynah.models.adapter_base import model_folder
 from mynah.models.checkpoint_files import weight_files
+from serving.models.address import Key
 
 if TYPE_CHECKING:
     from mynah.decoding.model import Model
@@ -45,6 +46,27 @@ class MemoryUse:
     def total(self) -> int:
         """All bytes."""
         return self.bases_bytes + self.adapters_bytes
+
+
+class KnownFootprints(dict[Key, Footprint]):
+    """The memory of the versions that were loaded before, and what others are expected to take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scale = 1.0  # of memory to the size of the files, of the version that was loaded last
+
+    def expect(self, key: Key, estimated: Footprint) -> Footprint:
+        """Return what a version will take, by its files where neither it nor its base model was loaded before."""
+        if key in self:
+            return self[key]
+        base = next((each.base_bytes for each in self.values() if each.base == estimated.base), None)
+        base_bytes = int(estimated.base_bytes * self._scale) if base is None else base
+        return Footprint(estimated.own, estimated.base, base_bytes)
+
+    def record(self, key: Key, estimated: Footprint, measured: Footprint) -> None:
+        """Keep what a version takes, of which its files suggested `estimated`."""
+        self[key] = measured
+        self._scale = measured.base_bytes / max(1, estimated.base_bytes)
 
 
 def estimate(folder: Path) -> Footprint:

@@ -19,7 +19,7 @@ from mynah.core.progress import strip_control_chars
 from serving.engine.errors import ModelTooLarge, ModelUnavailable, NoRoom
 from serving.models import malloc
 from serving.models.address import Key
-from serving.models.footprint import Footprint, MemoryUse, estimate, measure, memory_use
+from serving.models.footprint import Footprint, KnownFootprints, MemoryUse, estimate, measure, memory_use
 from serving.models.load_failures import LoadFailures
 from serving.models.sources import ModelSource
 
@@ -83,7 +83,7 @@ class ModelCache:
     _entries: "OrderedDict[Key, CacheEntry]" = field(default_factory=OrderedDict)  # the least recently used first
     _leaving: "set[CacheEntry]" = field(default_factory=set)  # evicted entries that are still in use
     _failures: LoadFailures = field(default_factory=LoadFailures)
-    _sizes: dict[Key, Footprint] = field(default_factory=dict)  # of models that were loaded before
+    _sizes: KnownFootprints = field(default_factory=KnownFootprints)
     _dropped: int = 0  # bytes of evicted models since the last trim
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LOADS))
     _fetchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MAX_FETCHES, "fetch"))
@@ -218,9 +218,9 @@ class ModelCache:
         try:
             folder, estimated = await self._thread(self._fetchers, self._fetch, entry.key)
             async with self._turns:
-                self._make_room(entry, self._sizes.get(entry.key, estimated), replaced)
+                self._make_room(entry, self._sizes.expect(entry.key, estimated), replaced)
                 model = await self._thread(self._loaders, self._load_warm, folder)
-            self._sizes[entry.key] = measure(model)  # the size of the files was an estimate
+            self._sizes.record(entry.key, estimated, measure(model))
             self._make_room(entry, self._sizes[entry.key], replaced)
             entry.model = model
             if self._entries.get(entry.key) is entry:
