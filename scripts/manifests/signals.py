@@ -108,7 +108,7 @@ def exported() -> Mapping[str, frozenset[str]]:
     from serving.observability.metrics import Metrics  # needs the extra `serving`
 
     metrics = Metrics(lambda _: True)
-    metrics.register_gauges(*[lambda: 0.0] * 3, MemoryUse)
+    metrics.register_gauges(lambda: 0.0, lambda: 0.0, lambda: 0.0, MemoryUse)
     metrics.request("wren", "v2", 200, 1.0)
     metrics.rejected("busy")
     metrics.first_token("wren", 1.0)
