@@ -49,13 +49,13 @@ def bot_record(bot: Bot) -> dict[str, Any]:
 def show_history(record: dict[str, Any]) -> None:
     """Print a bot's versions and the decisions about them."""
     table = Table(title=f"{record['name']}: versions", title_justify="left")
-    for heading in ("", "Alias", "Date", "Verdict", "Loss", "Base model", "Size", "Data", "Consent", "Time", "Cost"):
-        table.add_column(heading)
+    for heading in ("", "Alias", "Date", "Verdict", "Loss", "Model", "Data", "Consent", "Time", "Cost"):
+        table.add_column(heading, no_wrap=heading in ("Model", "Consent"))
     for version in record["versions"]:
         cost, seconds = version["cost_usd"], version["seconds"]
         table.add_row(
             str(version["version"]), "\n".join(version["aliases"]), version["created_at"][:16].replace("T", " "),
-            _plain(version["verdict"]), _number(version["held_out_loss"]), _plain(_base(version)), _size(version["bytes"]),
+            _plain(version["verdict"]), _number(version["held_out_loss"]), _plain(_model(version)),
             version["data_digest"][:8], _plain(version["consent"]),
             "" if seconds is None else f"{seconds:.0f} s", "" if cost is None else f"${cost:.2f}",
         )  # fmt: skip
@@ -73,14 +73,15 @@ def show_history(record: dict[str, Any]) -> None:
     console().print(decisions)
 
 
-def _base(version: dict[str, Any]) -> str:
-    """Return a version's base model, and of an adapter its rank: what else it needs to be served."""
-    rank = version["adapter_rank"]
-    return str(version["base_model"]) + ("" if rank is None else f"\n+ adapter, rank {rank:.0f}")
-
-
-def _size(size: float | None) -> str:
-    return "" if size is None else f"{size / 1e6:,.1f} MB"
+def _model(version: dict[str, Any]) -> str:
+    """Return a version's base model, whether it is an adapter of it, and what it takes, a line each."""
+    rank, size = version["adapter_rank"], version["bytes"]
+    lines = [
+        str(version["base_model"]),
+        "" if rank is None else f"adapter, rank {rank:.0f}",
+        "" if size is None else f"{size / 1e6:,.1f} MB",
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def _what(event: dict[str, Any]) -> Text:
