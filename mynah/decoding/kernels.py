@@ -103,7 +103,9 @@ def _int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
 
 
 def _compiled_int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
-    """int8 of any width."""
+    """int8, or float32 where a matrix is so narrow that rounding costs more than it saves: both are exact."""
+    if weight.shape[1] < int8_linear.BLOCK:
+        return _onednn(FP32)(weight, bias, activation)
     layer = CompiledInt8Linear(weight, bias, activation=activation)
     return layer, layer.nbytes
 

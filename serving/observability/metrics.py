@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version as installed
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,7 +23,9 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.models.footprint import MemoryUse
+if TYPE_CHECKING:
+    from serving.models.footprint import MemoryUse
+
 
 MAX_BOTS = 100  # series per metric
 OTHER = "other"
@@ -96,7 +99,7 @@ class Metrics:
         waiting: Callable[[], float],
         running: Callable[[], float],
         bots_loaded: Callable[[], float],
-        memory_use: Callable[[], MemoryUse],
+        memory_use: "Callable[[], MemoryUse]",
     ) -> None:
         """Register the functions that give the gauges' values at each scrape.
 

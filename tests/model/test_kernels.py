@@ -232,7 +232,7 @@ def test_memory_is_counted_in_the_kernels_own_type(model):
     }
     bytes_of = {  # FBGEMM fills blocks of 512 inputs up; narrow matrices stay in float32
         "int8": lambda inputs: -(-inputs // 512) * 512 if inputs >= 512 else 4 * inputs,
-        "avx2-int8": lambda inputs: inputs + 8,  # a scale and a bias for each output
+        "avx2-int8": lambda inputs: inputs + 8 if inputs >= 512 else 4 * inputs,  # a scale and a bias for each output
         "float16": lambda inputs: min(-(-inputs // 512) * 1024, 4 * inputs),
         "bfloat16": lambda inputs: 2 * inputs,
         "float32": lambda inputs: 4 * inputs,
