@@ -55,7 +55,8 @@ def forwarded(cluster: "Cluster", target: PodPort) -> Iterator[int]:
     Raises:
         PlatformError: The cluster cannot be reached, has no such pod, or denies it.
     """
-    _connect(cluster, target).close()  # an error is told here, not to the first client
+    with _connected(cluster, target):
+        pass  # an error is told here, not to the first client
     with _Forwarder(cluster, target) as forwarder:
         thread = threading.Thread(target=forwarder.serve_forever, args=(0.05,), daemon=True, name="port-forward")
         thread.start()
@@ -81,7 +82,7 @@ class _Connection(socketserver.BaseRequestHandler):
         from websocket import WebSocketException
 
         try:
-            with contextlib.closing(_connect(self.server.cluster, self.server.target)) as remote:
+            with _connected(self.server.cluster, self.server.target) as remote:
                 _relay(self.request, remote)
         except PlatformError as error:
             notify(error.problem, "warning")
@@ -89,8 +90,15 @@ class _Connection(socketserver.BaseRequestHandler):
             notify(f"the connection to pod {self.server.target.pod} broke: {' '.join(str(error).split())[:200]}", "warning")
 
 
-def _connect(cluster: "Cluster", target: PodPort) -> Any:  # noqa: ANN401 - websocket-client has no complete types
-    return cluster.web_socket(target.path, (("ports", str(target.port)),), RULE)
+@contextlib.contextmanager
+def _connected(cluster: "Cluster", target: PodPort) -> Iterator[Any]:
+    """Yield a WebSocket (websocket-client has no complete types), and close it."""
+    remote = cluster.web_socket(target.path, (("ports", str(target.port)),), RULE)
+    try:
+        yield remote
+    finally:
+        remote.close()
+        remote.shutdown()  # after a close of the other side, `close` leaves the socket open
 
 
 def _relay(local: socket.socket, remote: Any) -> None:  # noqa: ANN401 - see above
