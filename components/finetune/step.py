@@ -46,8 +46,8 @@ from mynah.training.state_store import States, state_folders
 from mynah.training.training_record import STEPS_FILE, CanariesRecord, TrainingRecord
 
 if TYPE_CHECKING:
+    from components.finetune.trainer import Trainer
     from components.finetune.training_progress import TrainingResult
-    from mynah.training.state_store import States
 
 
 def finetune(
@@ -82,17 +82,14 @@ def finetune(
     require_memory(base, settings.recipe)
     require_space(out.parent, _needed_bytes(base, settings.recipe), "writing the fine-tuned model")
     with waiting(f"Loading {base.name}"):
-        from components.finetune.adapters import read_start, start_digest
+        from components.finetune.adapters import read_start
         from components.finetune.process_group import ProcessGroup
         from components.finetune.trainer import Trainer  # imports torch (2 s): after every check that needs no torch
 
         loaded, group = checkpoint.load(base.folder), ProcessGroup.join()
     start = read_start(Path(settings.adapter), base, loaded.architecture, settings.recipe) if settings.adapter else None
     training = Trainer(loaded, train, held_out, settings.recipe, group, out.parent, settings.parent_authors, start)
-    inputs = replace(
-        _inputs(data, base, loaded, training.recipe, sum(map(len, train.values()))),
-        start=start_digest(Path(settings.adapter)) if settings.adapter else "",
-    )
+    inputs = _inputs(data, base, loaded, training.recipe, sum(map(len, train.values())), settings.adapter)
     states = States(settings.checkpoints, inputs.identity()) if settings.checkpoints else None
     result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)
     record = _record(inputs, result)
@@ -100,10 +97,7 @@ def finetune(
         return record
     _notify_result(result)
     with atomic_folder(out, folders, around) as folder:
-        if training.adapters:
-            training.adapters.write(folder, base, record.base_model)
-        else:
-            save(loaded, folder)
+        _write_weights(folder, base, loaded, training, record.base_model)
         _write_beside(folder, base, record, [text for texts in train.values() for text in texts])
         write_lines(folder / STEPS_FILE, training.log)
     if states:
@@ -132,7 +126,7 @@ def require_apart(out: Path, settings: FinetuneSettings, *read: Path) -> tuple[l
     return folders, around
 
 
-def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, posts: int) -> "_Inputs":
+def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, posts: int, adapter: str) -> "_Inputs":
     """Return what a training run starts from, for its record and the identity of its states.
 
     Args:
@@ -141,7 +135,10 @@ def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, pos
         loaded: the same, loaded.
         recipe: with all derived settings filled in.
         posts: the number of training posts.
+        adapter: the folder of the adapter that training goes on from; "" for none.
     """
+    from components.finetune.adapters import start_digest  # imports torch, as training does
+
     return _Inputs(
         recipe=recipe,
         base_model=BaseModelRecord(base.name, base.weights_digest, base.revision, base.license, loaded.architecture.family),
@@ -150,7 +147,24 @@ def _inputs(data: Path, base: BaseModel, loaded: Checkpoint, recipe: Recipe, pos
         posts=posts,
         canaries=CanariesRecord(recipe.canaries, recipe.seed),
         versions={name: importlib.metadata.version(name) for name in ("mynah", "torch", "transformers")},
+        start=start_digest(Path(adapter)) if adapter else "",
     )
+
+
+def _write_weights(folder: Path, base: BaseModel, loaded: Checkpoint, training: "Trainer", record: BaseModelRecord) -> None:
+    """Write what was trained: the adapter where it is kept by itself, else the model.
+
+    Args:
+        folder: the folder to write into.
+        base: the base model.
+        loaded: the trained model.
+        training: the training run, for its adapter.
+        record: the base model by digest.
+    """
+    if training.adapters:
+        training.adapters.write(folder, base, record)
+    else:
+        save(loaded, folder)
 
 
 def _write_beside(folder: Path, base: BaseModel, record: TrainingRecord, texts: Sequence[str]) -> None:

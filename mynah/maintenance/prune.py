@@ -20,7 +20,7 @@ from mynah.maintenance.handed_on import HandedOn, find_handed_on
 from mynah.maintenance.kubeflow_records import KubeflowRecords
 from mynah.maintenance.submissions import unused_submissions
 from mynah.maintenance.training_states import KeptStates, find_states
-from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.client import all_pages, client, experiment, store_errors
 from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.registry.base_store import remove_unused
 from mynah.registry.locks import alias_lock
@@ -187,7 +187,7 @@ def _orphans(registry: Registry, endpoints: "Sequence[Endpoint]") -> Iterator[An
     api, used = registry.client, _models_in_use(registry)
     with store_errors(registry.store.tracking_uri):
         before = (datetime.now(UTC) - GRACE_PERIOD).timestamp() * 1000
-        for model in _all(lambda token: api.search_logged_models([experiment(registry.store)], page_token=token)):
+        for model in all_pages(lambda token: api.search_logged_models([experiment(registry.store)], page_token=token)):
             address = _address(registry, model.artifact_location)
             free = not {model.model_id, address} & used
             served = any(endpoint.refers_to(direct_uri(address)) for endpoint in endpoints)
@@ -204,7 +204,7 @@ def _models_in_use(registry: Registry) -> set[str]:
 
     api, used = registry.client, set[str]()
     with store_errors(registry.store.tracking_uri):
-        for version in _all(lambda token: api.search_model_versions(max_results=1000, page_token=token)):
+        for version in all_pages(lambda token: api.search_model_versions(max_results=1000, page_token=token)):
             source = str(version.source)
             used |= {source.removeprefix("models:/"), _address(registry, source), str(version.model_id or "")}
             if not source.startswith("models:/m-"):
@@ -226,7 +226,7 @@ def _old_runs(registry: Registry, settings: PruneSettings, names: Sequence[str])
     api, store = registry.client, registry.store
     with store_errors(store.tracking_uri):
         bots = {bot.name: {version.run_id for version in bot.versions} for bot in registry.bots()}
-        runs = list(_all(lambda token: api.search_runs([experiment(store)], max_results=500, page_token=token)))
+        runs = list(all_pages(lambda token: api.search_runs([experiment(store)], max_results=500, page_token=token)))
     children: dict[str, set[str]] = {}
     for run in runs:
         children.setdefault(run.data.tags.get(PARENT_TAG, run.info.run_id), set()).add(run.info.run_id)
@@ -286,14 +286,3 @@ def _remove_run(store: Store, run: Any) -> None:  # noqa: ANN401 - MLflow's enti
     for folder in (store.folder / "runs").glob("*") if store.folder else ():
         if folder.name == run.data.tags.get(FOLDER_TAG) and folder.is_dir() and (folder / "order.json").is_file():
             erase(folder, [store.folder] if store.folder else [])
-
-
-def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Yield every item of a paginated MLflow search."""
-    token = None
-    while True:
-        page = fetch(token)
-        yield from page
-        token = page.token
-        if not token:
-            return

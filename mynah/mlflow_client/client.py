@@ -5,9 +5,9 @@ import functools
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mynah.core.errors import PlatformError
 from mynah.core.settings import (
@@ -138,3 +138,14 @@ def _check_sqlite(path: Path) -> None:
                 raise PlatformError(
                     f"{path} has been locked by another process for {SECONDS_TO_OPEN:.0f} s", "Stop that process, or wait for it."
                 ) from error
+
+
+def all_pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield every item of a paginated MLflow search; `fetch`: the search by the token of a page, None for the first."""
+    token = None
+    while True:
+        page = fetch(token)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -10,15 +10,14 @@ creation on, so that a base model is in use as soon as an adapter of it is being
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mynah.core.errors import InputError
 from mynah.core.files import write_json
 from mynah.core.json_reader import JsonField
 from mynah.core.lock_types import StillHeld
-from mynah.mlflow_client.client import client, experiment, store_errors
+from mynah.mlflow_client.client import all_pages, client, experiment, store_errors
 from mynah.mlflow_client.store import Store
 from mynah.registry.base_names import ADAPTER_CONFIG, BASE_RECORD, BASE_TAG, BASES_FOLDER, DIGEST, MODEL
 from mynah.registry.locks import alias_lock
@@ -171,20 +170,10 @@ def used_bases(store: Store) -> dict[str, int]:
     api, used = client(store.tracking_uri), dict[str, int]()
     with store_errors(store.tracking_uri):
         where, tagged = [experiment(store)], f"tags.`{BASE_TAG}` != ''"
-        for model in _all(lambda token: api.search_logged_models(where, tagged, page_token=token)):
+        for model in all_pages(lambda token: api.search_logged_models(where, tagged, page_token=token)):
             if str(model.status) != "FAILED":
                 used[model.tags[BASE_TAG]] = used.get(model.tags[BASE_TAG], 0) + 1
     return used
-
-
-def _all(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
-    token = None
-    while True:
-        page = fetch(token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def remove_unused(store: Store, base_digest: str) -> None:

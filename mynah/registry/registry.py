@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynah.core.names import BOT_NAME, bot_name
-from mynah.mlflow_client.client import client, store_errors
+from mynah.mlflow_client.client import all_pages, client, store_errors
 from mynah.mlflow_client.compat import registry_client
 from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.registry.base_store import version_faults
@@ -104,15 +104,11 @@ class Registry:
         return local_checkpoint(self.store, version, self.files(version))
 
     def _models(self) -> list["RegisteredModel"]:
-        models: list[RegisteredModel] = []
-        token = None
+        def page(token: str | None) -> Any:  # noqa: ANN401 - MLflow's
+            return self.client.search_registered_models(max_results=100, order_by=["name ASC"], page_token=token)
+
         with store_errors(self.store.tracking_uri):
-            while True:
-                page = self.client.search_registered_models(max_results=100, order_by=["name ASC"], page_token=token)
-                models += [model for model in page if BOT_TAG in model.tags and BOT_NAME.fullmatch(model.name)]
-                token = page.token
-                if not token:
-                    return models
+            return [model for model in all_pages(page) if BOT_TAG in model.tags and BOT_NAME.fullmatch(model.name)]
 
     def _model(self, name: str) -> "RegisteredModel":
         from mlflow.exceptions import MlflowException

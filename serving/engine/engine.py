@@ -11,8 +11,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mynah.decoding.body import Body
 from mynah.decoding.model import Model
@@ -20,32 +19,13 @@ from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
 from mynah.decoding.threads import use_all_cores, use_free_cores
 from serving.engine.errors import EngineError, EngineStopped, GenerationFailed, QueueFull
+from serving.engine.observer import Observer
 from serving.engine.scheduler import Group, QueuedRequest, by_prompt, choose
 from serving.engine.stream import Stream
 
 LONG_PREFILL = 0.05  # seconds of prefills that running samples wait for; they are then decoded for the same time before the next
 FIRST_PREFILLS = 0.15  # the same, where all samples that run began in these prefills
 log = logging.getLogger("mynah.engine")
-
-
-class Observer(Protocol):
-    """Receives the engine's measurements, on the engine's thread; its methods must return quickly."""
-
-    def step(self, labels: Collection[str], batch: int, seconds: float) -> None:
-        """Record one decoding step.
-
-        Args:
-            labels: The names of the bots in the batch.
-            batch: The number of samples, each of which got a token.
-            seconds: The step's duration.
-        """
-
-    def prefill(self, tokens: Mapping[str, int]) -> None:
-        """Record a prefill.
-
-        Args:
-            tokens: The number of tokens of a bot's prompts, by its name.
-        """
 
 
 class Engine:
