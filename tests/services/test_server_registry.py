@@ -128,7 +128,9 @@ def test_files_that_vanish_or_change_are_never_served(on_server, outputs, tmp_pa
         weights = place.prefix + "model/model.safetensors"
         body = client.get_object(Bucket=place.bucket, Key=weights)["Body"].read()
         client.put_object(Bucket=place.bucket, Key=weights, Body=bytes(len(body)))
-        assert mynah("doctor", "--workdir", workdir).returncode == 0  # of the same size: only a deep look sees it
+        told = [line for line in mynah("doctor", "--workdir", workdir).stdout.splitlines() if name in line]
+        assert told, "every bot of the server is told of, those of other tests too"
+        assert all(line.startswith("ok") for line in told), told  # of the same size: only a deep look sees it
         deep = mynah("doctor", "--deep", "--workdir", workdir)
         assert (deep.returncode, "its digest differs" in deep.stdout) == (3, True)
         changed = mynah("generate", name, "--workdir", workdir)
