@@ -19,7 +19,7 @@ from mynah.decoding.team import run_here, run_in_team
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
-CALL, QUANTISE = struct.Struct("9q"), struct.Struct("10q")  # compiled.adapter_product.CALL, QUANTISE
+CALL, QUANTISE = struct.Struct("9q"), struct.Struct("3q")  # compiled.adapter_product.CALL, QUANTISE
 SHARED = 1 << 17  # products of an adapter's numbers from which on the team is faster than one thread
 
 
@@ -47,28 +47,27 @@ class CompiledAdapter:
         self._weights = np.empty(int(ends[-1]), np.int8)
         self._places = np.where(sizes, ends - sizes, -1).astype(np.int64)
         self._factors = np.zeros((len(sizes), self.rank), np.float32)
+        tasks: list[tuple[int, ...]] = []
+        kept: list[Tensor] = []  # what the tasks' addresses point to
         for place in np.flatnonzero(sizes).tolist():
             number, part = divmod(place, len(parts))
             layer, of = body.layers[number], parts[part]
-            self._round(place, of, _norm_within(layer, of), matrices[f"{number}.{of.name}"])
-            self._factors[place] *= scale * of.factor
+            a, b = _numbers(matrices[f"{number}.{of.name}"])
+            kept += a, b
+            tasks += self._tasks(place, of, _norm_within(layer, of), a, b)
+            self._factors[place] = scale * of.factor
+        _quantise(tasks, max(max(part.inputs, part.outputs) for part in parts))
         self.nbytes = self._weights.nbytes + self._places.nbytes + self._factors.nbytes
         self.row = (self._weights.ctypes.data, self._places.ctypes.data, self._factors.ctypes.data, self.rank)
 
-    def _round(self, place: int, part: Part, norm: Tensor | None, matrices: tuple[Tensor, Tensor]) -> None:
-        """Write one part's matrices, and its scales into the factors."""
-        _, quantise = functions()
-        is_bf16 = all(each.dtype == torch.bfloat16 for each in matrices)
-        a, b = (each.contiguous() if is_bf16 else each.float().contiguous() for each in matrices)
-        at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors[place]
-        scales[:] = 1.0
-        ones = _ones(max(part.inputs, part.outputs))
-        room = torch.empty(len(ones))
-        rest = scales.ctypes.data, is_bf16, room.data_ptr()
-        of_a = self.rank, part.inputs, part.inputs, 1, (ones if norm is None else norm).data_ptr(), at
-        run_here(quantise, QUANTISE.pack(a.data_ptr(), *of_a, *rest))
-        of_b = self.rank, part.outputs, 1, self.rank, ones.data_ptr(), at + self.rank * part.inputs
-        run_here(quantise, QUANTISE.pack(b.data_ptr() + b.itemsize * part.skipped * self.rank, *of_b, *rest))
+    def _tasks(self, place: int, part: Part, norm: Tensor | None, a: Tensor, b: Tensor) -> list[tuple[int, ...]]:
+        """What rounds one part's matrices into its place among the weights, and their scales into the factors: TASKs."""
+        at, scales = self._weights.ctypes.data + int(self._places[place]), self._factors.ctypes.data + 4 * place * self.rank
+        ones, is_bf16 = _ones(max(part.inputs, part.outputs)), a.dtype == torch.bfloat16
+        of_a = a.data_ptr(), self.rank, part.inputs, part.inputs, 1, (ones if norm is None else norm).data_ptr(), at
+        skipped, first = b.itemsize * part.skipped * self.rank, at + self.rank * part.inputs
+        of_b = b.data_ptr() + skipped, self.rank, part.outputs, 1, self.rank, ones.data_ptr(), first
+        return [(*of_a, scales, is_bf16), (*of_b, scales, is_bf16)]
 
 
 class CompiledRows:
@@ -103,6 +102,20 @@ class CompiledRows:
         run, about = self._calls[product]
         run(self._add, CALL.pack(rows.data_ptr(), found.data_ptr(), *about, number * self._per_block))
         return found.to(y.dtype)
+
+
+def _numbers(matrices: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Both matrices as the function reads them: bf16, or fp32."""
+    is_bf16 = all(each.dtype == torch.bfloat16 for each in matrices)
+    a, b = (each.contiguous() if is_bf16 else each.float().contiguous() for each in matrices)
+    return a, b
+
+
+def _quantise(tasks: Sequence[tuple[int, ...]], longest: int) -> None:
+    """Run TASKs; `longest`: of a row, in numbers. In one call: a call for each of 420 matrices takes as long as the work."""
+    _, quantise = functions()
+    table, room = np.array(tasks, np.int64), torch.empty(longest)
+    run_here(quantise, QUANTISE.pack(table.ctypes.data, len(table), room.data_ptr()))
 
 
 def _norm_within(layer: Layer, part: Part) -> Tensor | None:

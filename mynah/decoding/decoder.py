@@ -19,7 +19,7 @@ from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
 from mynah.decoding.body import Body, Layer
-from mynah.decoding.compiled_attention import CompiledStepAttention
+from mynah.decoding.compiled_attention import CompiledAttention
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 
@@ -72,16 +72,7 @@ class KVCacheBatch:
         self._reserve()
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=body.device)
         places = torch.tensor([place for length in lengths for place in range(length)], device=body.device)
-        begins = [0, *accumulate(lengths)]
-        groups = _alike(lengths, begins, body.device)
-        sources, slots = _spread(lengths, begins, copies, start, body.device)
-        places_of_keys = self._rows(slots, places[sources])
-        attention = PromptAttention(body.architecture, groups)
-
-        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
-            self._write(number, added[sources], places_of_keys)
-            return attention(query, added, body.layers[number].window)
-
+        attend = self._prompt_attention(lengths, copies, start, places)
         return self._last(self._layers(ids, places, attend, adapter_rows(_repeated(adapters, lengths), body)))
 
     @torch.inference_mode()
@@ -109,10 +100,30 @@ class KVCacheBatch:
         return attend
 
     def _compiled_attention(self, places: Tensor) -> Attend:
-        attention = CompiledStepAttention(self.body.architecture, places)
+        """The same by compiled functions."""
+        attention = CompiledAttention(self.body.architecture, torch.arange(self.size), places)
 
         def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
-            return attention(query, added, self._caches[number], self.body.layers[number].window)
+            return attention(query, self._caches[number], self.body.layers[number].window, added)
+
+        return attend
+
+    def _prompt_attention(self, lengths: Sequence[int], copies: Sequence[int], start: int, places: Tensor) -> Attend:
+        """A prefill's attention, over prompts of `lengths` whose sequences take the slots from `start` on; `places`: int64 [tokens]."""
+        body, begins = self.body, [0, *accumulate(lengths)]
+        sources, slots = _spread(lengths, begins, copies, start, body.device)
+        places_of_keys = self._rows(slots, places[sources])
+        if body.kernels.is_compiled:
+            first_slots = torch.tensor(_repeated([*accumulate([start, *copies[:-1]])], lengths))
+            over_cache = CompiledAttention(body.architecture, first_slots, places)
+        else:
+            within_prompts = PromptAttention(body.architecture, _alike(lengths, begins, body.device))
+
+        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
+            self._write(number, added[sources], places_of_keys)
+            if body.kernels.is_compiled:
+                return over_cache(query, self._caches[number], body.layers[number].window)
+            return within_prompts(query, added, body.layers[number].window)
 
         return attend
 

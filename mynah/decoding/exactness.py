@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mynah.decoding.attention import BLOCK, StepAttention
-from mynah.decoding.compiled_attention import CompiledStepAttention
+from mynah.decoding.compiled_attention import CompiledAttention
 from mynah.decoding.kernels import THREADS, Kernels
 from mynah.models.architecture import Architecture
 
@@ -105,8 +105,7 @@ def _attend(kernels: Kernels, of: Architecture, places: Tensor, queries: Tensor,
     """Attention as a step has it; the arguments as of `StepAttention`."""
     if not kernels.is_compiled:
         return StepAttention(of, places, cache.shape[3])(queries, cache, 0)
-    newest = cache[:, torch.arange(len(places)), :, places]  # [slots, 2, kv_heads, head]
-    return CompiledStepAttention(of, places)(queries, newest, cache, 0)
+    return CompiledAttention(of, torch.arange(len(places)), places)(queries, cache, 0)
 
 
 def _padded(length: int) -> int:

@@ -198,7 +198,7 @@ def integers(tensors):
         (not_finite(torch.inf), "numbers that are not finite"),
         (rename, "belongs to no matrix of its base model"),
         (another_block, "belongs to no matrix of its base model"),
-        (integers, "has the type torch.int8"),
+        (integers, "has the type I8"),
         (lambda tensors: tensors.pop(first(tensors)), "has only its matrix B"),
         (lambda tensors: tensors.clear(), "holds no matrices"),
     ],

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mynah.decoding import huge_pages
-from mynah.decoding.attention import StepAttention
-from mynah.decoding.compiled_attention import CompiledStepAttention
+from mynah.decoding.attention import PromptAttention, StepAttention
+from mynah.decoding import compiled_attention
+from mynah.decoding.compiled_attention import CompiledAttention
 from mynah.decoding.compiled_int8 import CompiledInt8Linear
 from mynah.decoding.compiled_sampling import draw, weigh
 from mynah.models.architecture import read_architecture
@@ -138,15 +139,48 @@ def test_attention_is_that_of_torch_and_each_sequences_own(seed, heads, places, 
         expected_cache[:, slot, :, place] = added[slot]
     expected = StepAttention(of, torch.tensor(places), keys)(query, expected_cache[:, :slots], window)
     alone = [
-        CompiledStepAttention(of, torch.tensor(places[slot : slot + 1]))(
-            query[slot : slot + 1], added[slot : slot + 1], cache[:, slot : slot + 1].contiguous(), window
+        CompiledAttention(of, torch.tensor([0]), torch.tensor(places[slot : slot + 1]))(
+            query[slot : slot + 1], cache[:, slot : slot + 1].contiguous(), window, added[slot : slot + 1]
         )
         for slot in range(slots)
     ]
-    found = CompiledStepAttention(of, torch.tensor(places))(query, added, cache, window)
+    found = CompiledAttention(of, torch.arange(slots), torch.tensor(places))(query, cache, window, added)
     assert torch.equal(cache, expected_cache)
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.equal(found, torch.cat(alone))
+
+
+@MANY
+@given(SEEDS, st.sampled_from([(6, 6, 24), (6, 2, 64), (9, 3, 64)]), st.lists(st.integers(1, 40), min_size=1, max_size=5),
+       st.sampled_from([0, 1, 7, 64]), st.sampled_from([1, 2]), st.sampled_from([1, 700, 1 << 20]))  # fmt: skip
+def test_attention_of_prompts_is_that_of_torch_however_many_threads_and_rows_at_once(
+    seed, heads, lengths, window, threads, scores
+):
+    count, kv_heads, head = heads
+    config = {"model_type": "llama", "hidden_size": 192, "num_attention_heads": count, "num_key_value_heads": kv_heads}
+    sizes = {"head_dim": head, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 64}
+    of = read_architecture(config | sizes, Path("a model"))
+    generator = torch.Generator().manual_seed(seed)
+    slots = torch.tensor([slot for slot, length in enumerate(lengths) for _ in range(length)])
+    places = torch.tensor([place for length in lengths for place in range(length)])
+    query = torch.randn(len(slots), count, head, generator=generator)
+    added = torch.randn(len(slots), 2, kv_heads, head, generator=generator)
+    cache = torch.randn(2, len(lengths) + 1, kv_heads, 64, head, generator=generator)  # what is beyond a token must not count
+    cache[:, slots, :, places] = added
+    rows = torch.arange(len(slots))
+    expected = PromptAttention(of, [rows[slots == slot][None] for slot in range(len(lengths))])(query, added, window)
+    attention = CompiledAttention(of, slots, places)
+    before, ours = torch.get_num_threads(), compiled_attention.SCORES
+    plain = attention(query, cache, window)
+    try:
+        torch.set_num_threads(threads)
+        compiled_attention.SCORES = scores
+        found = attention(query, cache, window)
+    finally:
+        torch.set_num_threads(before)
+        compiled_attention.SCORES = ours
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(found, plain)
 
 
 # Sampling

@@ -12,6 +12,7 @@ from numba import carray, njit, types
 
 from mynah.decoding.compiled.primitives import (
     BYTE,
+    as_pointer,
     call_type,
     compiled,
     float_of,
@@ -27,9 +28,11 @@ from mynah.decoding.compiled.primitives import (
 CALL = call_type(("x", "y", "inputs", "outputs", "rows", "count", "parts", "part_count", "first_part"))
 ROW = 5  # of a row that has an adapter: its number; the addresses of the adapter's weights, of their places, of the factors; the rank
 PART = 3  # of a part of a product: its number in the block, the first output, outputs
-QUANTISE = call_type(
-    ("source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales", "is_bf16", "values")
-)
+QUANTISE = call_type(("tasks", "count", "values"))
+TASK = np.dtype([
+    (name, np.int64)
+    for name in ("source", "rows", "columns", "row_stride", "column_stride", "column_factors", "digits", "scales", "is_bf16")
+])  # fmt: skip
 LEVELS, TINY = np.float32(127), np.float32(1e-30)
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up a sum in the order that is fastest, always the same for its length
 load8, store8 = loader(types.int8, BYTE), storer(types.int8, BYTE)
@@ -97,11 +100,11 @@ def add(data: Any) -> None:
 
 
 @njit(error_model="numpy", fastmath=ADDS | {"nnan"})
-def _widen(call: Any, row: Any, values: Any) -> None:
+def _widen(task: Any, row: Any, values: Any) -> None:
     """Write a row's numbers by its columns' factors, float32, to an address."""
-    source, columns, step, factors = call.source, call.columns, call.column_stride, call.column_factors
-    start = row * call.row_stride
-    if call.is_bf16:
+    source, columns, step, factors = task.source, task.columns, task.column_stride, task.column_factors
+    start = row * task.row_stride
+    if task.is_bf16:
         for column in range(columns):
             number = float_of(np.int32(load_bf16(source, start + column * step)) << np.int32(16))
             store32(values, column, number * load32(factors, column))
@@ -111,10 +114,10 @@ def _widen(call: Any, row: Any, values: Any) -> None:
 
 
 @njit(error_model="numpy", fastmath=ADDS | {"nnan"})
-def _quantise(call: Any) -> None:
-    columns, values, digits, scales = call.columns, call.values, call.digits, call.scales
-    for row in range(call.rows):
-        _widen(call, row, values)
+def _quantise(task: Any, values: Any) -> None:
+    columns, digits, scales = task.columns, task.digits, task.scales
+    for row in range(task.rows):
+        _widen(task, row, values)
         largest = np.float32(0)
         for column in range(columns):
             largest = max(largest, abs(load32(values, column)))
@@ -127,8 +130,12 @@ def _quantise(call: Any) -> None:
 
 @compiled
 def quantise(data: Any) -> None:
-    """Round the rows of a matrix to int8, each by its largest number; `data`: the address of a QUANTISE. Strides are in numbers, float32 or bf16.
+    """Round the rows of matrices to int8, each by its largest number; `data`: the address of a QUANTISE.
 
-    Scales are multiplied by what each row's largest number over 127 is. `values`: room for a row, float32.
+    `tasks`: TASKs, one for each matrix, with strides in numbers, float32 or bf16. Scales are multiplied by what each row's largest number
+    over 127 is. `values`: room for a row, float32.
     """
-    _quantise(carray(data, 1, dtype=QUANTISE)[0])
+    call = carray(data, 1, dtype=QUANTISE)[0]
+    tasks = carray(as_pointer(call.tasks), call.count, dtype=TASK)
+    for number in range(call.count):
+        _quantise(tasks[number], call.values)

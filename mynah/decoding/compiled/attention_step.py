@@ -1,7 +1,7 @@
-"""The compiled functions of attention over the cache for one new token of each sequence: a task for each sequence and key head.
+"""The compiled functions of attention over the cache: a task for each new token and key head.
 
-A task reads its own sequence's keys alone, as many as it has: its bits depend on nothing beside it, and the padding of shorter sequences
-costs nothing.
+A task reads the keys of its own sequence alone, as many as there are up to its token: its bits depend on nothing beside it nor on the number of
+threads, and the padding of shorter sequences costs nothing.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from mynah.decoding.compiled.primitives import call_type, compiled, exp32, load3
 
 # What a call is given, all int64: addresses, sizes, bytes between two rows.
 CALL = call_type((
-    "slots", "heads", "kv_heads", "head", "keys", "cache_slots", "window", "query", "query_stride", "added", "added_stride", "cache",
-    "places", "scores", "out",
+    "rows", "heads", "kv_heads", "head", "keys", "cache_slots", "window", "query", "query_stride", "added", "added_stride", "cache",
+    "slots", "places", "scores", "out",
 ))  # fmt: skip
 AT_ONCE = 4  # keys whose values are added up together
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up the products of one score in the order that is fastest, always the same
@@ -71,25 +71,26 @@ def _mix(weights: Any, values: Any, count: Any, out: Any, length: Any) -> None:
 
 @njit(error_model="numpy")
 def _attend(call: Any, task: Any) -> None:
-    """Put a sequence's new key and value of one key head into the cache, and attend with the query heads that share it."""
-    slot, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
-    place = load64(call.places, slot)
-    keys = call.cache + task * call.keys * row
+    """Put a token's key and value of one key head into the cache, unless they are there, and attend with the query heads that share it."""
+    token, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
+    place = load64(call.places, token)
+    keys = call.cache + (load64(call.slots, token) * call.kv_heads + kv_head) * call.keys * row
     values = keys + call.cache_slots * call.kv_heads * call.keys * row
-    new = call.added + slot * call.added_stride + kv_head * row
-    for n in range(call.head):
-        store32(keys + place * row, n, load32(new, n))
-        store32(values + place * row, n, load32(new + call.kv_heads * row, n))
+    if call.added:
+        new = call.added + token * call.added_stride + kv_head * row
+        for n in range(call.head):
+            store32(keys + place * row, n, load32(new, n))
+            store32(values + place * row, n, load32(new + call.kv_heads * row, n))
     first = max(0, place - call.window + 1) if call.window else 0
     count = place + 1 - first
     group = call.heads // call.kv_heads
     scores = call.scores + 4 * task * call.keys
     for head in range(kv_head * group, (kv_head + 1) * group):
-        query = call.query + slot * call.query_stride + head * row
+        query = call.query + token * call.query_stride + head * row
         for n in range(count):
             store32(scores, n, _score(query, keys + (first + n) * row, call.head))
         _weigh(scores, count)
-        _mix(scores, values + first * row, count, call.out + (slot * call.heads + head) * row, call.head)
+        _mix(scores, values + first * row, count, call.out + (token * call.heads + head) * row, call.head)
 
 
 @compiled
@@ -98,6 +99,6 @@ def attend(data: Any) -> None:
     call = carray(data, 1, dtype=CALL)[0]
     while True:
         task = take_ticket(data)
-        if task >= call.slots * call.kv_heads:
+        if task >= call.rows * call.kv_heads:
             return
         _attend(call, task)

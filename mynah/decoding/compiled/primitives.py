@@ -91,6 +91,16 @@ def take_ticket(context: Any, pointer: Any) -> Codegen:
 
 
 @intrinsic
+def as_pointer(context: Any, address: Any) -> Codegen:
+    """An address as a pointer, such as `numba.carray` takes."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], BYTE.as_pointer())
+
+    return types.voidptr(types.intp), emit
+
+
+@intrinsic
 def float_of(context: Any, bits: Any) -> Codegen:
     """The float32 whose bits an int32 has."""
 
