@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mynah.decoding import huge_pages
+from mynah.decoding.compiled_program import Operation
 from mynah.decoding.team import run_here, run_in_team
 
 LEVELS = 127  # of a weight, on either side of 0
@@ -50,23 +51,47 @@ class CompiledInt8Linear:
         )  # fmt: skip
         self._quantise, self._multiply = compiled.quantise.address, compiled.multiply.address
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its outputs fill all panels, so that results have no padding."""
+        return self._out * 4 == self._row_bytes
+
+    def scratch_bytes(self, rows: int) -> int:
+        """Return what digits and scales of so many rows take."""
+        return _whole_lines(4 * rows) + 2 * rows * self._length
+
     def __call__(self, x: Tensor) -> Tensor:
         """fp32 [rows, in] -> fp32 [rows, out]."""
         rows = len(x)
-        assert x.dtype == torch.float32
-        assert x.shape[1] == self._in
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)
-        scales = -(-4 * rows // 64) * 64
-        scratch = torch.empty(scales + 2 * rows * self._length, dtype=torch.uint8)
+        scratch = torch.empty(self.scratch_bytes(rows), dtype=torch.uint8)  # which the call points to
+        for function, call, in_team in self.operations(x, y, scratch):
+            (run_in_team if in_team else run_here)(function, call)
+        return y if self.is_whole else y[:, : self._out].contiguous()
+
+    def operations(self, x: Tensor, y: Tensor, scratch: Tensor) -> list[Operation]:
+        """Return what computes a product.
+
+        Args:
+            x: fp32 [rows, in], the numbers of a row side by side.
+            y: fp32 [rows, out], with its padding, contiguous, which is written.
+            scratch: Room, uint8 [`scratch_bytes`].
+        """
+        rows = len(x)
+        assert x.dtype == y.dtype == torch.float32
+        assert (x.shape[1], x.stride(1)) == (self._in, 1)
+        assert y.shape == (rows, self._row_bytes // 4)
+        assert len(scratch) >= self.scratch_bytes(rows)
         row_scales = scratch.data_ptr()
-        call = CALL.pack(
-            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, row_scales + scales, row_scales
-        )
-        (run_in_team if rows > ALONE else run_here)(self._quantise, call)
-        run_in_team(self._multiply, call)
-        return y if y.shape[1] == self._out else y[:, : self._out].contiguous()
+        digits = row_scales + _whole_lines(4 * rows)
+        call = CALL.pack(rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, digits, row_scales)
+        return [Operation(self._quantise, call, rows > ALONE), Operation(self._multiply, call, in_team=True)]
+
+
+def _whole_lines(nbytes: int) -> int:
+    return -(-nbytes // huge_pages.LINE) * huge_pages.LINE
 
 
 def _pack(weight: Tensor, scale: Tensor, packed: Tensor) -> None:

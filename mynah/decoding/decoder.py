@@ -19,7 +19,9 @@ from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
 from mynah.decoding.body import Body, Layer
+from mynah.decoding.compiled_adapter import CompiledRows
 from mynah.decoding.compiled_attention import CompiledStepAttention
+from mynah.decoding.compiled_step import CompiledStep, runs_as_program
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 
@@ -41,6 +43,8 @@ class KVCacheBatch:
         self._adapters: list[Adapter | None] = []  # of each slot
         self._adapter_rows: AdapterRows | None = None  # for a step, until a sequence joins or leaves
         self._has_changed = False
+        self._is_program = runs_as_program(body)
+        self._program: CompiledStep | None = None  # for a step, until a sequence joins or leaves or the caches move
         self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, kv_heads, keys, head]
         self._slots = self._keys = 0
 
@@ -82,7 +86,8 @@ class KVCacheBatch:
             self._write(number, added[sources], places_of_keys)
             return attention(query, added, body.layers[number].window)
 
-        return self._last(self._layers(ids, places, attend, adapter_rows(_repeated(adapters, lengths), body)))
+        hidden = self._embedded(ids, places)
+        return self._last(self._layers(hidden, places, attend, adapter_rows(_repeated(adapters, lengths), body)))
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -92,9 +97,18 @@ class KVCacheBatch:
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
         if self._has_changed:
-            self._adapter_rows, self._has_changed = adapter_rows(self._adapters, body), False
+            self._adapter_rows, self._has_changed, self._program = adapter_rows(self._adapters, body), False, None
+        hidden = self._embedded(torch.tensor(tokens, device=body.device), places)
+        if self._is_program:
+            return self._compiled_step()(hidden, places)
         attend = self._compiled_attention(places) if body.kernels.is_compiled else self._attention(places)
-        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend, self._adapter_rows))
+        return self._last(self._layers(hidden, places, attend, self._adapter_rows))
+
+    def _compiled_step(self) -> CompiledStep:
+        if self._program is None:
+            assert self._adapter_rows is None or isinstance(self._adapter_rows, CompiledRows)
+            self._program = CompiledStep(self.body, self._caches, self.size, self._adapter_rows)
+        return self._program
 
     def _attention(self, places: Tensor) -> Attend:
         """A step's attention by torch's operations; `places`: int64 [size]."""
@@ -137,14 +151,26 @@ class KVCacheBatch:
             found = torch.where(found.isinf(), found, capped(found, cap))
         return found
 
-    def _layers(self, ids: Tensor, places: Tensor, attend: Attend, adapters: AdapterRows | None) -> Tensor:
-        """The hidden states of tokens after all blocks, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
-        body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
+    def _embedded(self, ids: Tensor, places: Tensor) -> Tensor:
+        """Tokens before the first block, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
+        body = self.body
         hidden = body.tokens[ids].float()
         if (scale := body.architecture.embedding_scale) != 1.0:
             hidden *= scale
         if body.positions is not None:
             hidden += body.positions[places]
+        return hidden
+
+    def _layers(self, hidden: Tensor, places: Tensor, attend: Attend, adapters: AdapterRows | None) -> Tensor:
+        """Tokens after all blocks, fp32 [rows, width].
+
+        Args:
+            hidden: `_embedded`, changed in place.
+            places: Their positions, int64 [rows].
+            attend: Computes attention.
+            adapters: Of the rows.
+        """
+        body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
         turns: dict[int, Turn] = {}
         for number, layer in enumerate(body.layers):
             multiply = partial(_multiply, adapters, number)
@@ -185,6 +211,7 @@ class KVCacheBatch:
         keys = needed if needed > self._keys or needed < self._keys // 2 else self._keys
         if (slots, keys) == (self._slots, self._keys):
             return
+        self._program = None
         for number in range(of.layers):
             # Zeros: a masked value is multiplied by nothing, and nothing times a NaN that memory happened to hold is NaN.
             grown = torch.zeros(2, slots, of.kv_heads, keys, of.head, dtype=self.body.kernels.dtype, device=self.body.device)
