@@ -44,7 +44,9 @@ def bots(request, tmp_path_factory):
     """Adapters of several ranks, and their base model itself."""
     folder = tmp_path_factory.mktemp("wide")
     base = make_checkpoint(MODELS[request.param], folder / "base")
-    return [load_model(make_adapter(folder / str(rank), base, rank, rank), KERNELS) for rank in (1, 4, 7, 16)] + [load_model(base, KERNELS)]
+    return [load_model(make_adapter(folder / str(rank), base, rank, rank), KERNELS) for rank in (1, 4, 7, 16)] + [
+        load_model(base, KERNELS)
+    ]
 
 
 @pytest.fixture(scope="module")
