@@ -25,9 +25,9 @@ DIGITS_AT_ONCE = (
 
 
 class CompiledInt8Linear:
-    """`x @ weight.T + bias` for fp32 rows [rows, in], with GPT-2's GELU after it when `activation`: fp32 [rows, out]."""
+    """`x @ weight.T + bias` for fp32 rows [rows, in]: fp32 [rows, out]."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, activation: bool = False) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         """`weight`: fp32 [out, in]; `bias`: fp32 [out], which may hold -inf."""
         from mynah.decoding.compiled import int8_product as compiled
         from mynah.decoding.compiled.int8_tile import MAX_ROWS, PANEL
@@ -46,7 +46,13 @@ class CompiledInt8Linear:
         self._panels, self._row_bytes = panels, 4 * panels * PANEL
         rows_at_once = max(1, DIGITS_AT_ONCE // (2 * self._length * MAX_ROWS)) * MAX_ROWS
         self._about = (
-            panels, self._weights.data_ptr(), self._scales[0].data_ptr(), self._scales[1].data_ptr(), int(activation), blocks, pairs,
+            panels,
+            self._weights.data_ptr(),
+            self._scales[0].data_ptr(),
+            self._scales[1].data_ptr(),
+        )
+        self._blocks = (
+            blocks, pairs,
             max(1, min(panels // SHARES, BYTES_AT_ONCE // (PANEL * self._length))), rows_at_once,
         )  # fmt: skip
         self._quantise, self._multiply = compiled.quantise.address, compiled.multiply.address
@@ -60,24 +66,25 @@ class CompiledInt8Linear:
         """Return what digits and scales of so many rows take."""
         return _whole_lines(4 * rows) + 2 * rows * self._length
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """fp32 [rows, in] -> fp32 [rows, out]."""
+    def __call__(self, x: Tensor, *, activation: bool = False) -> Tensor:
+        """fp32 [rows, in] -> fp32 [rows, out], with GPT-2's GELU after it when `activation`."""
         rows = len(x)
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)
         scratch = torch.empty(self.scratch_bytes(rows), dtype=torch.uint8)  # which the call points to
-        for function, call, in_team in self.operations(x, y, scratch):
+        for function, call, in_team in self.operations(x, y, scratch, activation=activation):
             (run_in_team if in_team else run_here)(function, call)
         return y if self.is_whole else y[:, : self._out].contiguous()
 
-    def operations(self, x: Tensor, y: Tensor, scratch: Tensor) -> list[Operation]:
+    def operations(self, x: Tensor, y: Tensor, scratch: Tensor, *, activation: bool = False) -> list[Operation]:
         """Return what computes a product.
 
         Args:
             x: fp32 [rows, in], the numbers of a row side by side.
             y: fp32 [rows, out], with its padding, contiguous, which is written.
             scratch: Room, uint8 [`scratch_bytes`].
+            activation: Whether GPT-2's GELU follows.
         """
         rows = len(x)
         assert x.dtype == y.dtype == torch.float32
@@ -86,7 +93,10 @@ class CompiledInt8Linear:
         assert len(scratch) >= self.scratch_bytes(rows)
         row_scales = scratch.data_ptr()
         digits = row_scales + _whole_lines(4 * rows)
-        call = CALL.pack(rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, digits, row_scales)
+        call = CALL.pack(
+            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, int(activation), *self._blocks,
+            digits, row_scales,
+        )  # fmt: skip
         return [Operation(self._quantise, call, rows > ALONE), Operation(self._multiply, call, in_team=True)]
 
 

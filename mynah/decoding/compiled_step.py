@@ -92,7 +92,7 @@ class CompiledStep:
             self._attend(number),
             *self._multiply(number, OUT, layer.out, self._mixed, self._added),
             self._normalise(self._added, layer.post_norm_1, layer.norm_2),
-            *self._multiply(number, UP, layer.up, self._normed, self._up),
+            *self._multiply(number, UP, layer.up, self._normed, self._up, activation=layer.has_gelu),
             *self._activate(layer),
             *self._multiply(number, DOWN, layer.down, self._up if layer.has_gelu else self._inner, self._added),
         ]
@@ -110,10 +110,12 @@ class CompiledStep:
         )  # fmt: skip
         return self._operation(self._functions.normalise.address, call)
 
-    def _multiply(self, number: int, product: int, linear: Linear, x: Tensor, y: Tensor) -> list[Operation]:
+    def _multiply(
+        self, number: int, product: int, linear: Linear, x: Tensor, y: Tensor, *, activation: bool = False
+    ) -> list[Operation]:
         """A product of a block, with what the adapters add."""
         assert isinstance(linear, CompiledInt8Linear)
-        found = linear.operations(x, y, self._scratch)
+        found = linear.operations(x, y, self._scratch, activation=activation)
         return [*found, self._adapters.operation(number, product, x, y)] if self._adapters else found
 
     def _turn(self, layer: Layer) -> list[Operation]:

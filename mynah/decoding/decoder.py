@@ -178,9 +178,12 @@ class KVCacheBatch:
             query, added = split_heads(qkv, body.architecture, layer, _turn(turns, layer, places))
             found = multiply(OUT, layer.out, attend(number, query, added))
             hidden += found if layer.post_norm_1 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_1
-            found = multiply(UP, layer.up, normalised(hidden, layer.norm_2, epsilon).to(dtype))
-            if not layer.has_gelu:
-                found = activated(found, body.architecture)
+            normed = normalised(hidden, layer.norm_2, epsilon).to(dtype)
+            found = (
+                layer.up(normed, activation=True)
+                if layer.has_gelu
+                else activated(multiply(UP, layer.up, normed), body.architecture)
+            )
             found = multiply(DOWN, layer.down, found)
             hidden += found if layer.post_norm_2 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_2
         return hidden

@@ -118,10 +118,10 @@ def _padded(length: int) -> int:
 def _try(kernels: Kernels, outputs: int, inputs: int, activation: bool) -> bool:
     counts = [count for count in ROWS if count * outputs <= MAX_RESULTS]
     weight, rows = _cancelling(outputs, inputs, counts[-1])
-    layer, _ = kernels.make_linear(weight.to(kernels.device), torch.zeros(outputs, device=kernels.device), activation)
+    layer, _ = kernels.make_linear(weight.to(kernels.device), torch.zeros(outputs, device=kernels.device))
     rows = rows.to(kernels.device, kernels.dtype)
-    results = layer(rows)
-    return all(torch.equal(layer(rows[:count]), results[:count]) for count in counts)
+    results = layer(rows, activation=activation)
+    return all(torch.equal(layer(rows[:count], activation=activation), results[:count]) for count in counts)
 
 
 def _cancelling(outputs: int, inputs: int, count: int) -> tuple[Tensor, Tensor]:

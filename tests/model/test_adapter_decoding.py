@@ -20,6 +20,7 @@ from mynah.models.adapter_weights import merge, read_adapter
 from serving.engine.engine import Engine
 from tests.model.adapters import WEIGHTS_FILE, is_the_same_in_a_crowd, make_adapter
 from tests.model.engine_requests import ask, texts
+from tests.model.runnable_kernels import RUNNABLE
 from tests.model.small_models import MODELS, logits, make_small
 
 RANKS = (1, 3, 4, 7, 16, 33)
@@ -101,6 +102,26 @@ def test_one_body_is_in_memory_for_all_its_bots_and_leaves_with_the_last(base, t
     del one, other
     gc.collect()
     assert body() is None
+
+
+@pytest.mark.parametrize("kernels", [each for each in RUNNABLE if each.device == "cpu"], ids=lambda each: each.name)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_gpt2_and_its_adapters_have_the_same_weights_in_memory(kernels, is_first, tmp_path):
+    """Whichever is loaded first; what each computes is what it does alone."""
+    base = make_small("gpt2", tmp_path / "base")
+    folders = [base, make_adapter(tmp_path / "adapter", base, 4)]
+    ids = [5, 6, 7, 8]
+    alone = []
+    for folder in folders:
+        alone.append(logits(load_model(folder, kernels), ids))
+        gc.collect()
+    one, other = (load_model(folder, kernels) for folder in (folders if is_first else folders[::-1]))
+    assert one.body is not other.body, "GELU is in another place"
+    for layer, same in zip(one.body.layers, other.body.layers, strict=True):
+        assert all(getattr(layer, name) is getattr(same, name) for name in ("qkv", "out", "up", "down"))
+    assert all(getattr(one.body, name) is getattr(other.body, name) for name in ("head", "tokens", "positions", "tokenizer"))
+    found = [logits(model, ids) for model in ((one, other) if is_first else (other, one))]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, alone, strict=True))
 
 
 def test_an_adapter_keeps_no_more_than_half_of_its_file(base, tmp_path):

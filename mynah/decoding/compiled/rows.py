@@ -84,7 +84,7 @@ def _normalise_row(call: Any, row: Any) -> None:
 
 @njit(error_model="numpy")
 def _turn_head(x: Any, head: Any, cos: Any, sin: Any) -> None:
-    """Turn a query or key by its position, in place; `cos` and `sin`: addresses, as of `body.rotary_tables`."""
+    """Turn a query or key by its position, in place; `cos` and `sin`: addresses, as of `shared_body.rotary_tables`."""
     half = head // 2
     for n in range(half):
         first, second = load32(x, n), load32(x, n + half)
