@@ -12,7 +12,7 @@ from torch import Tensor
 from components.finetune.adapters import ADAPTER
 from components.finetune.cpu_adapter_functions import Frozen, adapted_gated_linear, adapted_linear, adapted_norm_linear
 from components.finetune.cpu_functions import Turn, attention, gated_linear, group_mask, linear, norm_linear
-from mynah.decoding.body import rotary_tables
+from mynah.decoding.shared_body import rotary_tables
 from mynah.models.architecture import Architecture
 from mynah.models.rotary import Rotary
 

@@ -17,7 +17,9 @@ from torch.nn.functional import gelu, silu
 from mynah.decoding.compat import softmax_gradient
 
 Context = Any  # torch's FunctionCtx, whose attributes have no types
-Turn = tuple[Tensor, Tensor]  # cosines and signed sines of the positions, fp32 [T, 1, D]: mynah.decoding.body.rotary_tables
+Turn = tuple[
+    Tensor, Tensor
+]  # cosines and signed sines of the positions, fp32 [T, 1, D]: mynah.decoding.shared_body.rotary_tables
 
 
 def norm_linear(hidden: Tensor, scale: Tensor, epsilon: float, dtype: torch.dtype, biases: int, *matrices: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 
 from filelock import FileLock, Timeout
 
+from components.forget.bases import locked_bases, without_used_bases
 from components.forget.inventory import Inventory, find
 from components.forget.journal import default_receipt, journal_file, journals_folder, now, read_journal, union
 from components.forget.known import require_known
@@ -197,7 +198,10 @@ def _erase(
     with contextlib.ExitStack() as locks:
         for bot in sorted(filter(BOT_NAME.fullmatch, {*inventory.bots, *(run.bot for run in inventory.runs)})):
             locks.enter_context(alias_lock(bot, store))  # no promotion chooses what is about to be erased
-        items = union(to_erase, find(subject, store, database, reach).items)
+        bases = locks.enter_context(locked_bases(to_erase, store))
+        found = find(subject, store, database, reach)
+        models = [model for run in found.runs for model in run.models]
+        items = without_used_bases(union(to_erase, found.items), bases, models, database)
         erased = _erase_all(Eraser(store, database, reach.cluster, erasable_places(store), reach.kubeflow), items)
     _remove_locks([*inventory.bots, *([] if subject.is_author else [subject.name])], store)
     database.vacuum()

@@ -7,7 +7,7 @@ from torch.nn.functional import gelu, layer_norm, silu
 from mynah.decoding.body import Layer, LayerNorm
 from mynah.models.architecture import Architecture
 
-Turn = tuple[Tensor, Tensor]  # cosines and signed sines, fp32 [rows, 1, head] each: see model.rotary_tables
+Turn = tuple[Tensor, Tensor]  # cosines and signed sines, fp32 [rows, 1, head] each: see shared_body.rotary_tables
 # torch computes up to so many numbers in one thread, and a vector at a time from the first one; where threads share them, a share may
 # end in mid-vector, and the exponentials of its last numbers are other functions' than those of the vectors.
 ONE_THREAD = 32_768

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mynah.decoding.adapter_parts import QKV, UP, Part, parts_of, product_sizes
 from mynah.decoding.body import Body, Layer
-from mynah.decoding.team import run_here, run_in_team
+from mynah.decoding.compiled_program import Operation
+from mynah.decoding.team import run_here
 from mynah.models.adapter_weights import Matrices
 from mynah.models.architecture import Architecture
 
@@ -83,7 +84,7 @@ class CompiledRows:
         numbers = sum(rank for *_, rank, _ in rows)
         self._calls = [
             (
-                run_in_team if numbers * (inputs + outputs) >= SHARED else run_here,
+                numbers * (inputs + outputs) >= SHARED,
                 (inputs, outputs, self._rows.ctypes.data, len(rows), parts.ctypes.data, len(parts)),
             )
             for parts, (outputs, inputs) in _products(of)
@@ -99,9 +100,13 @@ class CompiledRows:
             y: [rows, out], its product with the base model's matrix; changed in place where it is fp32.
         """
         rows, found = x.float().contiguous(), y.float().contiguous()  # themselves, where they are so already
-        run, about = self._calls[product]
-        run(self._add, CALL.pack(rows.data_ptr(), found.data_ptr(), *about, number * self._per_block))
+        self.operation(number, product, rows, found).run()
         return found.to(y.dtype)
+
+    def operation(self, number: int, product: int, x: Tensor, y: Tensor) -> Operation:
+        """As `add`, of fp32 rows that are contiguous; `y` is changed in place."""
+        in_team, about = self._calls[product]
+        return Operation(self._add, CALL.pack(x.data_ptr(), y.data_ptr(), *about, number * self._per_block), in_team)
 
 
 def _numbers(matrices: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

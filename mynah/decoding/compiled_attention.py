@@ -1,63 +1,102 @@
 """Attention over the cache by compiled functions, instead of `attention` on a CPU: of one new token of each sequence, and of prompts."""
 
 import struct
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mynah.decoding.team import run_here, run_in_team
+from mynah.decoding.compiled_program import Operation
 from mynah.models.architecture import Architecture
 
-CALL = struct.Struct("16q")  # compiled.attention_step.CALL
+ATTEND, PUT = struct.Struct("16q"), struct.Struct("11q")  # compiled.attention_step's
 SHARED = 1 << 17  # numbers of keys from which on the team is faster than one thread
 SCORES = 1 << 20  # numbers that the scores of rows which are computed at once may take
 
 
-class CompiledAttention:
-    """Attends with tokens over the cache of their sequences, each up to itself."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The tokens that attend: where in the cache each belongs.
 
-    def __init__(self, of: Architecture, slots: Tensor, places: Tensor) -> None:
-        """Attend with the tokens at `places` of the sequences in `slots`, int64 [rows] both."""
-        from mynah.decoding.compiled import attention_step as compiled
+    Attributes:
+        slots: Of each token's sequence, int64 [rows].
+        places: Of each token in its sequence, int64 [rows].
+        copies: int64 [3, copies]: rows whose keys and values are put into the cache before any row attends, and the slots and places that they
+            are put to. None where each row puts its own, and no row attends to another: a token of each sequence.
+    """
 
-        self._of, self._slots, self._places, self._work = of, slots.contiguous(), places.contiguous(), compiled.attend.address
+    slots: Tensor
+    places: Tensor
+    copies: Tensor | None = None
 
-    def __call__(self, query: Tensor, cache: Tensor, window: int, added: Tensor | None = None) -> Tensor:
-        """Attend.
 
-        Args:
-            query: fp32 [rows, heads, head], scaled.
-            cache: Keys and values, fp32 [2, slots, kv_heads, keys, head], contiguous.
-            window: Tokens attended to; 0: all.
-            added: Keys and values of the rows to write into the cache first, fp32 [rows, 2, kv_heads, head], where no row attends to another.
-                None: they are there.
+def attention_calls(
+    of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window: int, rows: Rows, out: Tensor
+) -> list[Operation]:
+    """Return the operations that write new keys and values, and attend with each row up to itself.
 
-        Returns:
-            fp32 [rows, heads * head].
-        """
-        of, rows = self._of, len(query)
-        assert query.dtype == cache.dtype == torch.float32
-        assert len(self._slots) == len(self._places) == rows
-        query = query if query.stride()[1:] == (of.head, 1) else query.contiguous()
-        if added is not None:
-            assert added.dtype == torch.float32
-            assert added.shape == (rows, 2, of.kv_heads, of.head)
-            added = added if added.stride()[1:] == (of.kv_heads * of.head, of.head, 1) else added.contiguous()
-        out = torch.empty(rows, of.heads * of.head)
-        at_once = max(1, SCORES // (of.kv_heads * cache.shape[3]))
-        scores = torch.empty(min(rows, at_once) * of.kv_heads, cache.shape[3])
-        for first in range(0, rows, at_once):
-            self._attend(first, min(at_once, rows - first), query, cache, window, added, scores, out)
-        return out
+    Args:
+        of: The heads.
+        query: fp32 [rows, heads * head], scaled; the numbers of a row side by side.
+        added: The new keys and values, fp32 [rows, 2 * kv_heads * head], as `query`.
+        cache: Keys and values, fp32 [2, slots, kv_heads, keys, head], contiguous; `added` is written into it.
+        window: Tokens attended to; 0: all.
+        rows: The tokens.
+        out: fp32 [rows, heads * head], which is written.
+    """
+    from mynah.decoding.compiled import attention_step as compiled
 
-    def _attend(
-        self, first: int, rows: int, query: Tensor, cache: Tensor, window: int, added: Tensor | None, scores: Tensor, out: Tensor
-    ) -> None:
-        """Attend with some of the rows: `rows` from `first` on."""
-        of, keys = self._of, cache.shape[3]
-        call = CALL.pack(
-            rows, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query[first].data_ptr(), 4 * query.stride(0),
-            0 if added is None else added[first].data_ptr(), 0 if added is None else 4 * added.stride(0), cache.data_ptr(),
-            self._slots[first].data_ptr(), self._places[first].data_ptr(), scores.data_ptr(), out[first].data_ptr(),
+    count, keys = len(query), cache.shape[3]
+    assert query.dtype == added.dtype == cache.dtype == torch.float32
+    assert (query.shape[1], added.shape[1]) == (of.heads * of.head, 2 * of.kv_heads * of.head)
+    assert query.stride(1) == added.stride(1) == 1
+    assert len(rows.slots) == len(rows.places) == count
+    at_once = max(1, SCORES // (of.kv_heads * keys))
+    scores = torch.empty(min(count, at_once) * of.kv_heads, keys)
+    found = [] if rows.copies is None else [_put(of, added, cache, rows.copies)]
+    for first in range(0, count, at_once):
+        some = min(at_once, count - first)
+        own = (0, 0) if rows.copies is not None else (added[first].data_ptr(), 4 * added.stride(0))
+        call = ATTEND.pack(
+            some, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query[first].data_ptr(), 4 * query.stride(0), *own,
+            cache.data_ptr(), rows.slots[first].data_ptr(), rows.places[first].data_ptr(), scores.data_ptr(), out[first].data_ptr(),
         )  # fmt: skip
-        (run_in_team if rows * of.heads * of.head * keys >= SHARED else run_here)(self._work, call)
+        found.append(Operation(compiled.attend.address, call, some * of.heads * of.head * keys >= SHARED, (scores,)))
+    return found
+
+
+def _put(of: Architecture, added: Tensor, cache: Tensor, copies: Tensor) -> Operation:
+    """Return the operation that writes keys and values of rows into the cache."""
+    from mynah.decoding.compiled import attention_step as compiled
+
+    call = PUT.pack(
+        copies.shape[1], of.kv_heads, of.head, cache.shape[3], cache.shape[1], added.data_ptr(), 4 * added.stride(0),
+        *(each.data_ptr() for each in copies), cache.data_ptr(),
+    )  # fmt: skip
+    return Operation(compiled.put.address, call, copies.shape[1] * of.kv_heads * of.head >= SHARED)
+
+
+def attend(of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window: int, rows: Rows) -> Tensor:
+    """Write new keys and values, and attend, at once.
+
+    Args:
+        of: The heads.
+        query: fp32 [rows, heads, head], scaled.
+        added: The new keys and values, fp32 [rows, 2, kv_heads, head].
+        cache: As of `attention_calls`.
+        window: Tokens attended to; 0: all.
+        rows: The tokens.
+
+    Returns:
+        fp32 [rows, heads * head].
+    """
+    out, queries, new = torch.empty(len(query), of.heads * of.head), _flat(query), _flat(added)
+    for operation in attention_calls(of, queries, new, cache, window, rows, out):
+        operation.run()
+    return out
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Rows whose numbers lie side by side: the same memory where they do so already."""
+    rows = x.flatten(1)
+    return rows if rows.stride(1) == 1 else rows.contiguous()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mynah.decoding import huge_pages
-from mynah.decoding.team import run_here, run_in_team
+from mynah.decoding.compiled_program import Operation
 
 LEVELS = 127  # of a weight, on either side of 0
 TINY = 1e-30  # a matrix's row of zeros stays one
@@ -24,9 +24,9 @@ DIGITS_AT_ONCE = (
 
 
 class CompiledInt8Linear:
-    """`x @ weight.T + bias` for fp32 rows [rows, in], with GPT-2's GELU after it when `activation`: fp32 [rows, out]."""
+    """`x @ weight.T + bias` for fp32 rows [rows, in]: fp32 [rows, out]."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, activation: bool = False) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         """`weight`: fp32 [out, in]; `bias`: fp32 [out], which may hold -inf."""
         from mynah.decoding.compiled import int8_product as compiled
         from mynah.decoding.compiled.int8_tile import MAX_ROWS, PANEL
@@ -45,28 +45,62 @@ class CompiledInt8Linear:
         self._panels, self._row_bytes = panels, 4 * panels * PANEL
         rows_at_once = max(1, DIGITS_AT_ONCE // (2 * self._length * MAX_ROWS)) * MAX_ROWS
         self._about = (
-            panels, self._weights.data_ptr(), self._scales[0].data_ptr(), self._scales[1].data_ptr(), int(activation), blocks, pairs,
+            panels,
+            self._weights.data_ptr(),
+            self._scales[0].data_ptr(),
+            self._scales[1].data_ptr(),
+        )
+        self._blocks = (
+            blocks, pairs,
             max(1, min(panels // SHARES, BYTES_AT_ONCE // (PANEL * self._length))), rows_at_once,
         )  # fmt: skip
         self._quantise, self._multiply = compiled.quantise.address, compiled.multiply.address
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """fp32 [rows, in] -> fp32 [rows, out]."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether its outputs fill all panels, so that results have no padding."""
+        return self._out * 4 == self._row_bytes
+
+    def scratch_bytes(self, rows: int) -> int:
+        """Return what digits and scales of so many rows take."""
+        return _whole_lines(4 * rows) + 2 * rows * self._length
+
+    def __call__(self, x: Tensor, *, activation: bool = False) -> Tensor:
+        """fp32 [rows, in] -> fp32 [rows, out], with GPT-2's GELU after it when `activation`."""
         rows = len(x)
-        assert x.dtype == torch.float32
-        assert x.shape[1] == self._in
         if x.stride(1) != 1:
             x = x.contiguous()
         y = torch.empty(rows, self._row_bytes // 4)
-        scales = -(-4 * rows // 64) * 64
-        scratch = torch.empty(scales + 2 * rows * self._length, dtype=torch.uint8)
+        scratch = torch.empty(self.scratch_bytes(rows), dtype=torch.uint8)  # which the call points to
+        for operation in self.operations(x, y, scratch, activation=activation):
+            operation.run()
+        return y if self.is_whole else y[:, : self._out].contiguous()
+
+    def operations(self, x: Tensor, y: Tensor, scratch: Tensor, *, activation: bool = False) -> list[Operation]:
+        """Return what computes a product.
+
+        Args:
+            x: fp32 [rows, in], the numbers of a row side by side.
+            y: fp32 [rows, out], with its padding, contiguous, which is written.
+            scratch: Room, uint8 [`scratch_bytes`].
+            activation: Whether GPT-2's GELU follows.
+        """
+        rows = len(x)
+        assert x.dtype == y.dtype == torch.float32
+        assert (x.shape[1], x.stride(1)) == (self._in, 1)
+        assert y.shape == (rows, self._row_bytes // 4)
+        assert len(scratch) >= self.scratch_bytes(rows)
         row_scales = scratch.data_ptr()
+        digits = row_scales + _whole_lines(4 * rows)
         call = CALL.pack(
-            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, row_scales + scales, row_scales
-        )
-        (run_in_team if rows > ALONE else run_here)(self._quantise, call)
-        run_in_team(self._multiply, call)
-        return y if y.shape[1] == self._out else y[:, : self._out].contiguous()
+            rows, self._in, x.data_ptr(), 4 * x.stride(0), y.data_ptr(), *self._about, int(activation), *self._blocks,
+            digits, row_scales,
+        )  # fmt: skip
+        return [Operation(self._quantise, call, rows > ALONE), Operation(self._multiply, call, in_team=True)]
+
+
+def _whole_lines(nbytes: int) -> int:
+    return -(-nbytes // huge_pages.LINE) * huge_pages.LINE
 
 
 def _pack(weight: Tensor, scale: Tensor, packed: Tensor) -> None:

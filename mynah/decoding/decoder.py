@@ -14,12 +14,15 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from mynah.decoding import compiled_attention
 from mynah.decoding.adapter import AdapterRows, adapter_rows
 from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
 from mynah.decoding.attention import BLOCK, PromptAttention, StepAttention
 from mynah.decoding.block import Turn, activated, capped, normalised, rms_normalised, split_heads
 from mynah.decoding.body import Body, Layer
-from mynah.decoding.compiled_attention import CompiledAttention
+from mynah.decoding.compiled_adapter import CompiledRows
+from mynah.decoding.compiled_attention import Rows
+from mynah.decoding.compiled_step import CompiledStep, runs_as_program
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 
@@ -41,6 +44,8 @@ class KVCacheBatch:
         self._adapters: list[Adapter | None] = []  # of each slot
         self._adapter_rows: AdapterRows | None = None  # for a step, until a sequence joins or leaves
         self._has_changed = False
+        self._is_program = runs_as_program(body)
+        self._program: CompiledStep | None = None  # for a step, until a sequence joins or leaves or the caches move
         self._caches: list[Tensor] = []  # a layer's keys and values: [2, slots, kv_heads, keys, head]
         self._slots = self._keys = 0
 
@@ -72,8 +77,15 @@ class KVCacheBatch:
         self._reserve()
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=body.device)
         places = torch.tensor([place for length in lengths for place in range(length)], device=body.device)
-        attend = self._prompt_attention(lengths, copies, start, places)
-        return self._last(self._layers(ids, places, attend, adapter_rows(_repeated(adapters, lengths), body)))
+        hidden, rows = self._embedded(ids, places), adapter_rows(_repeated(adapters, lengths), body)
+        begins = [0, *accumulate(lengths)]
+        sources, slots = _spread(lengths, begins, copies, start, body.device)
+        if not body.kernels.is_compiled:
+            return self._last(self._layers(hidden, places, self._prompt_attention(lengths, begins, sources, slots, places), rows))
+        first_slots = _repeated([*accumulate([start, *copies[:-1]])], lengths)  # of each prompt's sequences
+        return self._compiled(
+            hidden, Rows(torch.tensor(first_slots), places, torch.stack((sources, slots, places[sources]))), rows
+        )
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -83,9 +95,31 @@ class KVCacheBatch:
         self._lengths = [length + 1 for length in self._lengths]
         self._reserve()
         if self._has_changed:
-            self._adapter_rows, self._has_changed = adapter_rows(self._adapters, body), False
-        attend = self._compiled_attention(places) if body.kernels.is_compiled else self._attention(places)
-        return self._last(self._layers(torch.tensor(tokens, device=body.device), places, attend, self._adapter_rows))
+            self._adapter_rows, self._has_changed, self._program = adapter_rows(self._adapters, body), False, None
+        hidden = self._embedded(torch.tensor(tokens, device=body.device), places)
+        if not body.kernels.is_compiled:
+            return self._last(self._layers(hidden, places, self._attention(places), self._adapter_rows))
+        rows = Rows(torch.arange(self.size), places)
+        if not self._is_program:
+            return self._compiled(hidden, rows, self._adapter_rows)
+        if self._program is None:
+            self._program = self._compiled_step(rows, self._adapter_rows)
+        return self._program(hidden, places)
+
+    def _compiled(self, hidden: Tensor, rows: Rows, adapters: AdapterRows | None) -> Tensor:
+        """The hidden states of rows after the last norm, fp32 [rows, width], by compiled functions as far as the body has them."""
+        if self._is_program:
+            return self._compiled_step(rows, adapters)(hidden, rows.places)
+        of = self.body.architecture
+
+        def over_cache(number: int, query: Tensor, added: Tensor) -> Tensor:
+            return compiled_attention.attend(of, query, added, self._caches[number], self.body.layers[number].window, rows)
+
+        return self._last(self._layers(hidden, rows.places, over_cache, adapters))
+
+    def _compiled_step(self, rows: Rows, adapters: AdapterRows | None) -> CompiledStep:
+        assert adapters is None or isinstance(adapters, CompiledRows)
+        return CompiledStep(self.body, self._caches, rows, adapters)
 
     def _attention(self, places: Tensor) -> Attend:
         """A step's attention by torch's operations; `places`: int64 [size]."""
@@ -99,31 +133,16 @@ class KVCacheBatch:
 
         return attend
 
-    def _compiled_attention(self, places: Tensor) -> Attend:
-        """The same by compiled functions."""
-        attention = CompiledAttention(self.body.architecture, torch.arange(self.size), places)
-
-        def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
-            return attention(query, self._caches[number], self.body.layers[number].window, added)
-
-        return attend
-
-    def _prompt_attention(self, lengths: Sequence[int], copies: Sequence[int], start: int, places: Tensor) -> Attend:
-        """A prefill's attention, over prompts of `lengths` whose sequences take the slots from `start` on; `places`: int64 [tokens]."""
-        body, begins = self.body, [0, *accumulate(lengths)]
-        sources, slots = _spread(lengths, begins, copies, start, body.device)
-        places_of_keys = self._rows(slots, places[sources])
-        if body.kernels.is_compiled:
-            first_slots = torch.tensor(_repeated([*accumulate([start, *copies[:-1]])], lengths))
-            over_cache = CompiledAttention(body.architecture, first_slots, places)
-        else:
-            within_prompts = PromptAttention(body.architecture, _alike(lengths, begins, body.device))
+    def _prompt_attention(
+        self, lengths: Sequence[int], begins: Sequence[int], sources: Tensor, slots: Tensor, places: Tensor
+    ) -> Attend:
+        """A prefill's attention by torch's operations; the prompts' lengths and first rows, and as of `_spread`; `places`: int64 [tokens]."""
+        body, places_of_keys = self.body, self._rows(slots, places[sources])
+        attention = PromptAttention(body.architecture, _alike(lengths, begins, body.device))
 
         def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
             self._write(number, added[sources], places_of_keys)
-            if body.kernels.is_compiled:
-                return over_cache(query, self._caches[number], body.layers[number].window)
-            return within_prompts(query, added, body.layers[number].window)
+            return attention(query, added, body.layers[number].window)
 
         return attend
 
@@ -148,14 +167,26 @@ class KVCacheBatch:
             found = torch.where(found.isinf(), found, capped(found, cap))
         return found
 
-    def _layers(self, ids: Tensor, places: Tensor, attend: Attend, adapters: AdapterRows | None) -> Tensor:
-        """The hidden states of tokens after all blocks, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
-        body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
+    def _embedded(self, ids: Tensor, places: Tensor) -> Tensor:
+        """Tokens before the first block, fp32 [rows, width]; `ids` and `places`: int64 [rows]."""
+        body = self.body
         hidden = body.tokens[ids].float()
         if (scale := body.architecture.embedding_scale) != 1.0:
             hidden *= scale
         if body.positions is not None:
             hidden += body.positions[places]
+        return hidden
+
+    def _layers(self, hidden: Tensor, places: Tensor, attend: Attend, adapters: AdapterRows | None) -> Tensor:
+        """Tokens after all blocks, fp32 [rows, width].
+
+        Args:
+            hidden: `_embedded`, changed in place.
+            places: Their positions, int64 [rows].
+            attend: Computes attention.
+            adapters: Of the rows.
+        """
+        body, dtype, epsilon = self.body, self.body.kernels.dtype, self.body.architecture.epsilon
         turns: dict[int, Turn] = {}
         for number, layer in enumerate(body.layers):
             multiply = partial(_multiply, adapters, number)
@@ -163,9 +194,12 @@ class KVCacheBatch:
             query, added = split_heads(qkv, body.architecture, layer, _turn(turns, layer, places))
             found = multiply(OUT, layer.out, attend(number, query, added))
             hidden += found if layer.post_norm_1 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_1
-            found = multiply(UP, layer.up, normalised(hidden, layer.norm_2, epsilon).to(dtype))
-            if not layer.has_gelu:
-                found = activated(found, body.architecture)
+            normed = normalised(hidden, layer.norm_2, epsilon).to(dtype)
+            found = (
+                layer.up(normed, activation=True)
+                if layer.has_gelu
+                else activated(multiply(UP, layer.up, normed), body.architecture)
+            )
             found = multiply(DOWN, layer.down, found)
             hidden += found if layer.post_norm_2 is None else rms_normalised(found.float(), epsilon) * layer.post_norm_2
         return hidden
@@ -196,6 +230,7 @@ class KVCacheBatch:
         keys = needed if needed > self._keys or needed < self._keys // 2 else self._keys
         if (slots, keys) == (self._slots, self._keys):
             return
+        self._program = None
         for number in range(of.layers):
             # Zeros: a masked value is multiplied by nothing, and nothing times a NaN that memory happened to hold is NaN.
             grown = torch.zeros(2, slots, of.kv_heads, keys, of.head, dtype=self.body.kernels.dtype, device=self.body.device)

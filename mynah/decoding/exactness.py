@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mynah.decoding.attention import BLOCK, StepAttention
-from mynah.decoding.compiled_attention import CompiledAttention
+from mynah.decoding.compiled_attention import Rows, attend
 from mynah.decoding.kernels import THREADS, Kernels
 from mynah.models.architecture import Architecture
 
@@ -105,7 +105,8 @@ def _attend(kernels: Kernels, of: Architecture, places: Tensor, queries: Tensor,
     """Attention as a step has it; the arguments as of `StepAttention`."""
     if not kernels.is_compiled:
         return StepAttention(of, places, cache.shape[3])(queries, cache, 0)
-    return CompiledAttention(of, torch.arange(len(places)), places)(queries, cache, 0)
+    newest = cache[:, torch.arange(len(places)), :, places]  # [slots, 2, kv_heads, head]
+    return attend(of, queries, newest, cache, 0, Rows(torch.arange(len(places)), places))
 
 
 def _padded(length: int) -> int:
@@ -117,10 +118,10 @@ def _padded(length: int) -> int:
 def _try(kernels: Kernels, outputs: int, inputs: int, activation: bool) -> bool:
     counts = [count for count in ROWS if count * outputs <= MAX_RESULTS]
     weight, rows = _cancelling(outputs, inputs, counts[-1])
-    layer, _ = kernels.make_linear(weight.to(kernels.device), torch.zeros(outputs, device=kernels.device), activation)
+    layer, _ = kernels.make_linear(weight.to(kernels.device), torch.zeros(outputs, device=kernels.device))
     rows = rows.to(kernels.device, kernels.dtype)
-    results = layer(rows)
-    return all(torch.equal(layer(rows[:count]), results[:count]) for count in counts)
+    results = layer(rows, activation=activation)
+    return all(torch.equal(layer(rows[:count], activation=activation), results[:count]) for count in counts)
 
 
 def _cancelling(outputs: int, inputs: int, count: int) -> tuple[Tensor, Tensor]:

@@ -16,22 +16,21 @@ BLOCK = 512  # inputs: FBGEMM keeps a matrix in blocks of so many, the last one 
 
 
 class HalfLinear:
-    """`x @ weight.T + bias` for fp32 rows [rows, in], with GPT-2's GELU after it when `activation`: fp32 [rows, out]."""
+    """`x @ weight.T + bias` for fp32 rows [rows, in]: fp32 [rows, out]."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, activation: bool = False) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         """`weight`: fp32 [out, in], of numbers that float16 holds (up to 65,504); `bias`: fp32 [out], which may hold -inf."""
         self._packed = compat.fbgemm_fp16_packed(weight.contiguous(), bias)
         self._linear = compat.fbgemm_fp16_linear()
-        self._activation = activation
         self.nbytes = 2 * len(weight) * padded(weight.shape[1]) + bias.nbytes
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """fp32 [rows, in] -> fp32 [rows, out]."""
+    def __call__(self, x: Tensor, *, activation: bool = False) -> Tensor:
+        """fp32 [rows, in] -> fp32 [rows, out], with GPT-2's GELU after it when `activation`."""
         rows = len(x)
         if missing := -rows % ROWS:
             x = pad(x, (0, 0, 0, missing))
         found = self._linear(x, self._packed)[:rows]
-        return gelu(found, approximate="tanh") if self._activation else found
+        return gelu(found, approximate="tanh") if activation else found
 
 
 def padded(inputs: int) -> int:

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,8 +27,16 @@ from mynah.decoding.int8_linear import Int8Linear
 THREADS = cores_to_use(torch.get_num_threads())  # as the machine, the container or OMP_NUM_THREADS has it
 FREE_CORES = FreeCores(THREADS)
 SPLIT_INPUTS = 1024  # from so many on, oneDNN adds up a single row's products in parts, and those of more rows in one go
-Linear = Callable[[Tensor], Tensor]
-MakeLinear = Callable[[Tensor, Tensor, bool], tuple[Linear, int]]
+
+
+class Linear(Protocol):
+    """A layer of a model."""
+
+    def __call__(self, x: Tensor, *, activation: bool = False) -> Tensor:
+        """[rows, in] -> [rows, out], of the kernels' dtype, with GPT-2's GELU after it when `activation`."""
+
+
+MakeLinear = Callable[[Tensor, Tensor], tuple[Linear, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,7 @@ class Kernels:
         weights: What is kept of a matrix, for people.
         is_exact: Whether a row's result is meant to be the same to the bit whatever the other rows are. `exactness` tries whether it is,
             on this processor and for a model's sizes.
-        make_linear: (weight [out, in] fp32, bias [out] fp32, whether GPT-2's GELU follows), on the device, to a layer that maps
-            [rows, in] of `dtype` to [rows, out] of `dtype`, and the bytes that it keeps.
+        make_linear: (weight [out, in] fp32, bias [out] fp32), on the device, to a layer of `dtype`, and the bytes that it keeps.
         any_threads: Whether a step's result is the same to the bit with any number of threads, so that it may change as the machine
             gets busy. That of a prompt is not.
         lacks: What this machine lacks for them; "" where it can run them.
@@ -65,11 +73,14 @@ class Kernels:
 def _plain(dtype: torch.dtype) -> MakeLinear:
     """torch's own matrix product: cuBLAS, MPS, Accelerate, MKL or OpenBLAS."""
 
-    def make(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+    def make(weight: Tensor, bias: Tensor) -> tuple[Linear, int]:
         weight, bias = weight.to(dtype, copy=True), bias.to(dtype, copy=True)
-        if activation:
-            return lambda x: gelu(linear(x, weight, bias), approximate="tanh"), weight.nbytes + bias.nbytes
-        return lambda x: linear(x, weight, bias), weight.nbytes + bias.nbytes
+
+        def layer(x: Tensor, *, activation: bool = False) -> Tensor:
+            found = linear(x, weight, bias)
+            return gelu(found, approximate="tanh") if activation else found
+
+        return layer, weight.nbytes + bias.nbytes
 
     return make
 
@@ -77,44 +88,44 @@ def _plain(dtype: torch.dtype) -> MakeLinear:
 def _onednn(dtype: torch.dtype) -> MakeLinear:
     """In the order that oneDNN's kernels read: up to twice as fast as torch's own product for few rows."""
 
-    def make(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+    def make(weight: Tensor, bias: Tensor) -> tuple[Linear, int]:
         weight, bias = weight.to(dtype), bias.to(dtype, copy=True)
         packed = compat.onednn_packed(weight)
         run = compat.onednn_linear()
-        kind, algorithm = ("gelu", "tanh") if activation else ("none", "")
 
-        def layer(x: Tensor) -> Tensor:
+        def layer(x: Tensor, *, activation: bool = False) -> Tensor:
+            kind, algorithm = ("gelu", "tanh") if activation else ("none", "")
             return run(x, packed, bias, kind, [], algorithm)
 
-        def never_one_row(x: Tensor) -> Tensor:
-            return layer(pad(x, (0, 0, 0, 1)))[:1] if len(x) == 1 else layer(x)
+        def never_one_row(x: Tensor, *, activation: bool = False) -> Tensor:
+            return layer(pad(x, (0, 0, 0, 1)), activation=activation)[:1] if len(x) == 1 else layer(x, activation=activation)
 
         return never_one_row if weight.shape[1] >= SPLIT_INPUTS else layer, weight.nbytes + bias.nbytes
 
     return make
 
 
-def _int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+def _int8(weight: Tensor, bias: Tensor) -> tuple[Linear, int]:
     """int8, or float32 where a matrix is so narrow that two digits in FBGEMM's blocks take longer: both are exact."""
     if weight.shape[1] < int8_linear.BLOCK:
-        return _onednn(FP32)(weight, bias, activation)
-    layer = Int8Linear(weight, bias, activation=activation)
+        return _onednn(FP32)(weight, bias)
+    layer = Int8Linear(weight, bias)
     return layer, layer.nbytes
 
 
-def _compiled_int8(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+def _compiled_int8(weight: Tensor, bias: Tensor) -> tuple[Linear, int]:
     """int8, or float32 where a matrix is so narrow that rounding costs more than it saves: both are exact."""
     if weight.shape[1] < int8_linear.BLOCK:
-        return _onednn(FP32)(weight, bias, activation)
-    layer = CompiledInt8Linear(weight, bias, activation=activation)
+        return _onednn(FP32)(weight, bias)
+    layer = CompiledInt8Linear(weight, bias)
     return layer, layer.nbytes
 
 
-def _half(weight: Tensor, bias: Tensor, activation: bool) -> tuple[Linear, int]:
+def _half(weight: Tensor, bias: Tensor) -> tuple[Linear, int]:
     """float16, or float32 where a matrix is so narrow that FBGEMM's blocks would take more: both are exact."""
     if 2 * fp16_linear.padded(weight.shape[1]) >= 4 * weight.shape[1]:
-        return _onednn(FP32)(weight, bias, activation)
-    layer = HalfLinear(weight, bias, activation=activation)
+        return _onednn(FP32)(weight, bias)
+    layer = HalfLinear(weight, bias)
     return layer, layer.nbytes
 
 

@@ -9,8 +9,9 @@ import torch
 from mynah.data.scripts import read_scripts
 from mynah.data.verbatim_filter import Bloom, read_bloom
 from mynah.decoding.adapter import load_adapter
-from mynah.decoding.body import Body, shared_body
+from mynah.decoding.body import Body
 from mynah.decoding.kernels import Kernels, chosen
+from mynah.decoding.shared_body import shared_body
 from mynah.decoding.tokenizer import Tokenizer
 from mynah.models.adapter import is_adapter
 from mynah.models.adapter_base import base_folder

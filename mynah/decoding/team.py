@@ -24,6 +24,12 @@ def _gomp_parallel() -> Callable[[int, ctypes.Array[ctypes.c_char], int, int], N
     return function
 
 
+@functools.cache
+def parallel_address() -> int:
+    """Return the address of GOMP_parallel, for compiled functions that begin others in the team."""
+    return ctypes.cast(_gomp_parallel(), ctypes.c_void_p).value or 0  # type: ignore[arg-type]  # a function of a library
+
+
 def run_in_team(work: int, call: bytes) -> None:
     """Run a compiled function in every thread, and wait for all.
 

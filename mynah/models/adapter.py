@@ -19,6 +19,11 @@ from mynah.models.checkpoint_files import weight_files
 CONFIG_FILE, WEIGHTS_FILE, BASE_FILE = "adapter_config.json", "adapter_model.safetensors", "base_model.json"
 MAX_RANK = 1024
 PREFIX = "base_model.model."  # that peft puts before the names of the model
+# Options of peft's LoraConfig with which the same matrices mean something else (https://huggingface.co/docs/peft, "LoraConfig").
+OTHER_COMPUTATIONS = (
+    "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "fan_in_fan_out_patterns", "layer_replication",
+    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "lora_bias",
+)  # fmt: skip
 AGAIN = "Train it again, or use another version."
 
 
@@ -66,14 +71,7 @@ def check_adapter(folder: Path) -> AdapterConfig:
     config = JsonField.read(folder / CONFIG_FILE, "finetune")
     if config["peft_type"].text() != "LORA":
         raise InputError(f"{folder} holds an adapter of type {config['peft_type'].text()[:40]!r}", "Only LoRA is supported.")
-    for name in (
-        "use_dora",
-        "rank_pattern",
-        "alpha_pattern",
-        "modules_to_save",
-        "layers_to_transform",
-        "fan_in_fan_out_patterns",
-    ):
+    for name in OTHER_COMPUTATIONS:
         if config.get(name).value:
             raise InputError(f"{folder}/{CONFIG_FILE}: {name} is not supported", "Train the adapter without it.")
     if config.get("bias").value not in (None, "none"):
@@ -81,8 +79,12 @@ def check_adapter(folder: Path) -> AdapterConfig:
     rank = config["r"].count()
     if not 0 < rank <= MAX_RANK:
         raise InputError(f"{folder}/{CONFIG_FILE}: the rank is {rank}, and must be from 1 to {MAX_RANK}", AGAIN)
+    rank_stabilised = config.get("use_rslora")
     return AdapterConfig(
-        rank, config["lora_alpha"].number(), bool(config.get("use_rslora").value), config.get("base_model_name_or_path").text()
+        rank,
+        config["lora_alpha"].number(),
+        rank_stabilised.value is not None and rank_stabilised.flag(),
+        config.get("base_model_name_or_path").text(),
     )
 
 

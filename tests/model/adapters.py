@@ -1,17 +1,19 @@
 """Adapters with random matrices, as peft writes them."""
 
 import json
+import random
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from mynah.decoding.decoder import KVCacheBatch
 from mynah.models.adapter import BASE_FILE, CONFIG_FILE, WEIGHTS_FILE, block_prefix, matrix_sizes, write_base
 from mynah.models.architecture import read_architecture
 from mynah.models.base_model_record import BaseModelRecord
 from mynah.models.base_models import BaseModel
 
-__all__ = ["BASE_FILE", "CONFIG_FILE", "WEIGHTS_FILE", "make_adapter"]
+__all__ = ["BASE_FILE", "CONFIG_FILE", "WEIGHTS_FILE", "is_the_same_in_a_crowd", "make_adapter"]
 
 
 def make_adapter(
@@ -39,3 +41,29 @@ def make_adapter(
         folder, BaseModelRecord(name=base.name, digest=BaseModel(base.name, base).weights_digest, revision="", license="unknown")
     )
     return folder
+
+
+def is_the_same_in_a_crowd(bots, seed):
+    """Whether one bot's sequence is the same to the bit alone and in a crowd of bots that changes between any two steps."""
+    rng = random.Random(seed)
+    bot = rng.choice(bots)
+    prompt, tokens = [bot.begin, *rng.sample(range(300), rng.randint(1, 9))], [rng.randrange(300) for _ in range(5)]
+    alone = KVCacheBatch(bot.body)
+    expected = [alone.add([prompt], [1], [bot.adapter])[-1], *(alone.step([token])[0] for token in tokens)]
+    crowd = KVCacheBatch(bot.body)
+    _join(crowd, rng, bots, rng.randint(0, 20))
+    place = crowd.size
+    found = [crowd.add([prompt], [1], [bot.adapter])[-1]]
+    for token in tokens:
+        _join(crowd, rng, bots, rng.randint(0, 6))
+        while crowd.size > place + 1 and rng.random() < 0.7:
+            crowd.remove(rng.randrange(place + 1, crowd.size))
+        found.append(crowd.step([token if slot == place else rng.randrange(300) for slot in range(crowd.size)])[place])
+    return all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def _join(crowd, rng, bots, count):
+    others = [rng.choice(bots) for _ in range(count)]
+    if others:
+        prompts = [[other.begin, *rng.sample(range(300), rng.randint(0, 9))] for other in others]
+        crowd.add(prompts, [1] * count, [other.adapter for other in others])

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 import weakref
 from dataclasses import replace
 
@@ -14,14 +13,14 @@ from transformers import AutoModelForCausalLM
 
 import mynah.decoding.adapter
 from mynah.core.errors import InputError
-from mynah.decoding.decoder import KVCacheBatch
 from mynah.decoding.kernels import TABLE
 from mynah.decoding.model import load_model
 from mynah.models.adapter import check_adapter
 from mynah.models.adapter_weights import merge, read_adapter
 from serving.engine.engine import Engine
-from tests.model.adapters import WEIGHTS_FILE, make_adapter
+from tests.model.adapters import WEIGHTS_FILE, is_the_same_in_a_crowd, make_adapter
 from tests.model.engine_requests import ask, texts
+from tests.model.runnable_kernels import RUNNABLE
 from tests.model.small_models import MODELS, logits, make_small
 
 RANKS = (1, 3, 4, 7, 16, 33)
@@ -62,29 +61,7 @@ def test_what_an_adapter_computes_is_what_the_merged_model_does(family, compiled
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_sequence_is_the_same_to_the_bit_whatever_joins_and_leaves_beside_it(bots, seed):
-    """One bot's sequence, in a crowd of bots of all ranks that changes between any two steps."""
-    rng = random.Random(seed)
-    bot = rng.choice(bots)
-    prompt, tokens = [bot.begin, *rng.sample(range(300), rng.randint(1, 9))], [rng.randrange(300) for _ in range(5)]
-    alone = KVCacheBatch(bot.body)
-    expected = [alone.add([prompt], [1], [bot.adapter])[-1], *(alone.step([token])[0] for token in tokens)]
-    crowd = KVCacheBatch(bot.body)
-    join(crowd, rng, bots, rng.randint(0, 20))
-    place = crowd.size
-    found = [crowd.add([prompt], [1], [bot.adapter])[-1]]
-    for token in tokens:
-        join(crowd, rng, bots, rng.randint(0, 6))
-        while crowd.size > place + 1 and rng.random() < 0.7:
-            crowd.remove(rng.randrange(place + 1, crowd.size))
-        found.append(crowd.step([token if slot == place else rng.randrange(300) for slot in range(crowd.size)])[place])
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
-
-
-def join(crowd, rng, bots, count):
-    others = [rng.choice(bots) for _ in range(count)]
-    if others:
-        prompts = [[other.begin, *rng.sample(range(300), rng.randint(0, 9))] for other in others]
-        crowd.add(prompts, [1] * count, [other.adapter for other in others])
+    assert is_the_same_in_a_crowd(bots, seed)
 
 
 def test_requests_of_many_bots_run_in_one_batch_and_get_the_texts_that_they_get_alone(bots):
@@ -125,6 +102,26 @@ def test_one_body_is_in_memory_for_all_its_bots_and_leaves_with_the_last(base, t
     del one, other
     gc.collect()
     assert body() is None
+
+
+@pytest.mark.parametrize("kernels", [each for each in RUNNABLE if each.device == "cpu"], ids=lambda each: each.name)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_gpt2_and_its_adapters_have_the_same_weights_in_memory(kernels, is_first, tmp_path):
+    """Whichever is loaded first; what each computes is what it does alone."""
+    base = make_small("gpt2", tmp_path / "base")
+    folders = [base, make_adapter(tmp_path / "adapter", base, 4)]
+    ids = [5, 6, 7, 8]
+    alone = []
+    for folder in folders:
+        alone.append(logits(load_model(folder, kernels), ids))
+        gc.collect()
+    one, other = (load_model(folder, kernels) for folder in (folders if is_first else folders[::-1]))
+    assert one.body is not other.body, "GELU is in another place"
+    for layer, same in zip(one.body.layers, other.body.layers, strict=True):
+        assert all(getattr(layer, name) is getattr(same, name) for name in ("qkv", "out", "up", "down"))
+    assert all(getattr(one.body, name) is getattr(other.body, name) for name in ("head", "tokens", "positions", "tokenizer"))
+    found = [logits(model, ids) for model in ((one, other) if is_first else (other, one))]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, alone, strict=True))
 
 
 def test_an_adapter_keeps_no_more_than_half_of_its_file(base, tmp_path):

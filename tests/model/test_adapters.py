@@ -222,6 +222,13 @@ def set_config(folder, file, **values):
         (lambda folder: set_config(folder, CONFIG_FILE, r=8), r"\[8, \d+\] belongs to rank 8"),
         (lambda folder: set_config(folder, CONFIG_FILE, peft_type="IA3"), "type 'IA3'"),
         (lambda folder: set_config(folder, CONFIG_FILE, use_dora=True), "use_dora is not supported"),
+        (lambda folder: set_config(folder, CONFIG_FILE, alora_invocation_tokens=[5]), "alora_invocation_tokens is not supported"),
+        (
+            lambda folder: set_config(folder, CONFIG_FILE, layer_replication=[[0, 1], [0, 1]]),
+            "layer_replication is not supported",
+        ),
+        (lambda folder: set_config(folder, CONFIG_FILE, use_rslora="false"), "'use_rslora'"),
+        (lambda folder: set_config(folder, CONFIG_FILE, lora_alpha=float("nan")), "a finite number belongs"),
         (lambda folder: set_config(folder, BASE_FILE, digest="0" * 32), "not on this machine"),
         (lambda folder: (folder / BASE_FILE).unlink(), "without base_model.json"),
         (lambda folder: (folder / WEIGHTS_FILE).unlink(), "without adapter_model.safetensors"),

@@ -12,10 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mynah.decoding import huge_pages
+from mynah.decoding import compiled_attention, huge_pages
 from mynah.decoding.attention import PromptAttention, StepAttention
-from mynah.decoding import compiled_attention
-from mynah.decoding.compiled_attention import CompiledAttention
+from mynah.decoding.compiled_attention import Rows, attend
 from mynah.decoding.compiled_int8 import CompiledInt8Linear
 from mynah.decoding.compiled_sampling import draw, weigh
 from mynah.models.architecture import read_architecture
@@ -27,14 +26,14 @@ SEEDS = st.integers(0, 2**32 - 1)
 MANY = settings(max_examples=60, deadline=None)
 
 
-def random_layer(seed, outputs, inputs, activation=False):
+def random_layer(seed, outputs, inputs):
     """A layer of weights of all sizes, and the weights that it keeps, fp64."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, inputs, generator=generator) * torch.logspace(-3, 1, outputs)[:, None]
     bias = torch.randn(outputs, generator=generator)
     scale = weight.abs().amax(1).clamp_min(1e-30) / 127
     kept = (weight / scale[:, None]).round().double() * scale.double()[:, None]
-    return CompiledInt8Linear(weight, bias, activation=activation), kept, bias
+    return CompiledInt8Linear(weight, bias), kept, bias
 
 
 # int8
@@ -45,16 +44,16 @@ def random_layer(seed, outputs, inputs, activation=False):
     SEEDS, st.integers(1, 70), st.sampled_from([1, 2, 31, 192, 576, 2048, 2049, 3072, 4500]), st.integers(1, 40), st.booleans()
 )
 def test_a_rows_result_is_the_same_to_the_bit_beside_any_others_with_any_threads(seed, outputs, inputs, rows, activation):
-    layer, _, _ = random_layer(seed, outputs, inputs, activation)
+    layer, _, _ = random_layer(seed, outputs, inputs)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, inputs, generator=generator) * torch.logspace(-30, 30, rows)[:, None]
-    together = layer(x)
+    together = layer(x, activation=activation)
     before = torch.get_num_threads()
     try:
         for threads, row in itertools.product((1, 2, 3), {0, rows // 2, rows - 1}):
             torch.set_num_threads(threads)
-            assert torch.equal(layer(x[row : row + 1])[0], together[row])
-            assert torch.equal(layer(x[row:])[0], together[row])
+            assert torch.equal(layer(x[row : row + 1], activation=activation)[0], together[row])
+            assert torch.equal(layer(x[row:], activation=activation)[0], together[row])
     finally:
         torch.set_num_threads(before)
 
@@ -94,9 +93,8 @@ def test_zeros_infinities_and_what_is_no_number():
 
 def test_gelu_is_that_of_gpt2():
     layer, _, _ = random_layer(0, 64, 64)
-    curved, _, _ = random_layer(0, 64, 64, activation=True)
     x = torch.randn(30, 64)
-    assert torch.allclose(curved(x), torch.nn.functional.gelu(layer(x), approximate="tanh"), atol=1e-6, rtol=1e-5)
+    assert torch.allclose(layer(x, activation=True), torch.nn.functional.gelu(layer(x), approximate="tanh"), atol=1e-6, rtol=1e-5)
 
 
 def test_rows_that_lie_apart_in_memory():
@@ -139,12 +137,17 @@ def test_attention_is_that_of_torch_and_each_sequences_own(seed, heads, places, 
         expected_cache[:, slot, :, place] = added[slot]
     expected = StepAttention(of, torch.tensor(places), keys)(query, expected_cache[:, :slots], window)
     alone = [
-        CompiledAttention(of, torch.tensor([0]), torch.tensor(places[slot : slot + 1]))(
-            query[slot : slot + 1], cache[:, slot : slot + 1].contiguous(), window, added[slot : slot + 1]
+        attend(
+            of,
+            query[slot : slot + 1],
+            added[slot : slot + 1],
+            cache[:, slot : slot + 1].contiguous(),
+            window,
+            Rows(torch.tensor([0]), torch.tensor(places[slot : slot + 1])),
         )
         for slot in range(slots)
     ]
-    found = CompiledAttention(of, torch.arange(slots), torch.tensor(places))(query, cache, window, added)
+    found = attend(of, query, added, cache, window, Rows(torch.arange(slots), torch.tensor(places)))
     assert torch.equal(cache, expected_cache)
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.equal(found, torch.cat(alone))
@@ -166,21 +169,25 @@ def test_attention_of_prompts_is_that_of_torch_however_many_threads_and_rows_at_
     query = torch.randn(len(slots), count, head, generator=generator)
     added = torch.randn(len(slots), 2, kv_heads, head, generator=generator)
     cache = torch.randn(2, len(lengths) + 1, kv_heads, 64, head, generator=generator)  # what is beyond a token must not count
-    cache[:, slots, :, places] = added
-    rows = torch.arange(len(slots))
-    expected = PromptAttention(of, [rows[slots == slot][None] for slot in range(len(lengths))])(query, added, window)
-    attention = CompiledAttention(of, slots, places)
+    numbers = torch.arange(len(slots))
+    last = numbers[slots == len(lengths) - 1]  # the last prompt has two sequences
+    rows = Rows(slots, places, torch.stack([torch.cat(pair) for pair in (
+        (numbers, last), (slots, torch.full_like(last, len(lengths))), (places, places[last])
+    )]))  # fmt: skip
+    expected = PromptAttention(of, [numbers[slots == slot][None] for slot in range(len(lengths))])(query, added, window)
     before, ours = torch.get_num_threads(), compiled_attention.SCORES
-    plain = attention(query, cache, window)
+    plain = attend(of, query, added, cache, window, rows)
     try:
         torch.set_num_threads(threads)
         compiled_attention.SCORES = scores
-        found = attention(query, cache, window)
+        found = attend(of, query, added, cache, window, rows)
     finally:
         torch.set_num_threads(before)
         compiled_attention.SCORES = ours
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.equal(found, plain)
+    assert torch.equal(cache[:, slots, :, places], added)
+    assert torch.equal(cache[:, -1, :, : lengths[-1]], cache[:, -2, :, : lengths[-1]])
 
 
 # Sampling

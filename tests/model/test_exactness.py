@@ -18,8 +18,8 @@ SIZES = (384, 192, False)
 
 
 def kernels_of(multiply, dtype=torch.float32):
-    def make(weight, _bias, _activation):
-        return (lambda rows: multiply(rows.float(), weight).to(dtype)), weight.nbytes
+    def make(weight, _bias):
+        return (lambda rows, *, activation: multiply(rows.float(), weight).to(dtype)), weight.nbytes
 
     return dataclasses.replace(PLAIN, name=multiply.__name__, make_linear=make, dtype=dtype)
 

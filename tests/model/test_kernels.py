@@ -28,8 +28,10 @@ from tests.model.runnable_kernels import RUNNABLE
 # Logits of fledgling against transformers in fp32, each row less its mean: on average, and the largest difference.
 NEAR = {"float32": (2e-3, 2e-2), "float16": (2e-3, 2e-2), "bfloat16": (1e-2, 0.2), "int8": (2e-2, 0.3)}
 STEPS = 40
-WIDE = "wide"  # FBGEMM's kernels leave fledgling's narrow matrices to oneDNN: random weights, 512 wide, for theirs
-CASES = [(each, FLEDGLING) for each in RUNNABLE] + [(each, WIDE) for each in RUNNABLE if each.name.startswith("fbgemm")]
+WIDE = "wide"  # these kernels leave fledgling's narrow matrices to oneDNN: random weights, 512 wide, for theirs
+CASES = [(each, FLEDGLING) for each in RUNNABLE] + [
+    (each, WIDE) for each in RUNNABLE if each.name.startswith("fbgemm") or each.is_compiled
+]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0].name}-{case[1]}")

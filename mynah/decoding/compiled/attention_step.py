@@ -12,9 +12,12 @@ from numba import carray, njit
 from mynah.decoding.compiled.primitives import call_type, compiled, exp32, load32, load64, store32, take_ticket
 
 # What a call is given, all int64: addresses, sizes, bytes between two rows.
-CALL = call_type((
+ATTEND = call_type((
     "rows", "heads", "kv_heads", "head", "keys", "cache_slots", "window", "query", "query_stride", "added", "added_stride", "cache",
     "slots", "places", "scores", "out",
+))  # fmt: skip
+PUT = call_type((
+    "copies", "kv_heads", "head", "keys", "cache_slots", "added", "added_stride", "rows", "slots", "places", "cache",
 ))  # fmt: skip
 AT_ONCE = 4  # keys whose values are added up together
 ADDS = {"reassoc", "contract", "nsz"}  # LLVM adds up the products of one score in the order that is fastest, always the same
@@ -70,6 +73,15 @@ def _mix(weights: Any, values: Any, count: Any, out: Any, length: Any) -> None:
 
 
 @njit(error_model="numpy")
+def _write(new: Any, kv_heads: Any, keys: Any, values: Any, place: Any, head: Any) -> None:
+    """Put a token's key of one head, from the address `new`, and its value, `kv_heads` heads further, in their places; all addresses."""
+    row = 4 * head
+    for n in range(head):
+        store32(keys + place * row, n, load32(new, n))
+        store32(values + place * row, n, load32(new + kv_heads * row, n))
+
+
+@njit(error_model="numpy")
 def _attend(call: Any, task: Any) -> None:
     """Put a token's key and value of one key head into the cache, unless they are there, and attend with the query heads that share it."""
     token, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
@@ -77,10 +89,7 @@ def _attend(call: Any, task: Any) -> None:
     keys = call.cache + (load64(call.slots, token) * call.kv_heads + kv_head) * call.keys * row
     values = keys + call.cache_slots * call.kv_heads * call.keys * row
     if call.added:
-        new = call.added + token * call.added_stride + kv_head * row
-        for n in range(call.head):
-            store32(keys + place * row, n, load32(new, n))
-            store32(values + place * row, n, load32(new + call.kv_heads * row, n))
+        _write(call.added + token * call.added_stride + kv_head * row, call.kv_heads, keys, values, place, call.head)
     first = max(0, place - call.window + 1) if call.window else 0
     count = place + 1 - first
     group = call.heads // call.kv_heads
@@ -96,9 +105,29 @@ def _attend(call: Any, task: Any) -> None:
 @compiled
 def attend(data: Any) -> None:
     """Take tasks until none is left."""
-    call = carray(data, 1, dtype=CALL)[0]
+    call = carray(data, 1, dtype=ATTEND)[0]
     while True:
         task = take_ticket(data)
         if task >= call.rows * call.kv_heads:
             return
         _attend(call, task)
+
+
+@njit(error_model="numpy")
+def _put(call: Any, task: Any) -> None:
+    copy, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
+    keys = call.cache + (load64(call.slots, copy) * call.kv_heads + kv_head) * call.keys * row
+    values = keys + call.cache_slots * call.kv_heads * call.keys * row
+    new = call.added + load64(call.rows, copy) * call.added_stride + kv_head * row
+    _write(new, call.kv_heads, keys, values, load64(call.places, copy), call.head)
+
+
+@compiled
+def put(data: Any) -> None:
+    """Put the keys and values of rows into the cache, until none is left."""
+    call = carray(data, 1, dtype=PUT)[0]
+    while True:
+        task = take_ticket(data)
+        if task >= call.copies * call.kv_heads:
+            return
+        _put(call, task)

@@ -11,8 +11,8 @@ from mynah.decoding.compiled.primitives import (
     bits_of,
     call_type,
     compiled,
-    exp32,
     float_of,
+    gelu32,
     load32,
     store16,
     store32,
@@ -29,7 +29,6 @@ SHARE = np.float32(
 )  # of a row's largest number: a digit of 1. The largest is 8,127, of which 2,048 products with a weight's 127 are less than 2 ** 31
 LARGEST_BLOCK = 2048  # inputs
 TINY = np.float32(1e-30)  # a row of zeros stays one
-CUBIC, ROOT = np.float32(0.044715), np.float32(-2 * 0.7978845608028654)  # https://arxiv.org/abs/1606.08415; sqrt(2 / pi)
 
 _one, _two, _four, _six = (make_tile(rows) for rows in (1, 2, 4, MAX_ROWS))
 
@@ -72,12 +71,11 @@ def _quantise_row(call: Any, row: Any) -> None:
 
 @njit(error_model="numpy")
 def _gelu(y: Any, call: Any, row: Any, rows: Any, panel: Any) -> None:
-    """GPT-2's GELU of a tile's results, in place: x / (1 + exp(-2 u)) is x / 2 * (1 + tanh(u))."""
+    """GPT-2's GELU of a tile's results, in place."""
     for place in range(row, row + rows):
         out = y + 4 * PANEL * (place * call.panels + panel)
         for n in range(PANEL):
-            x = load32(out, n)
-            store32(out, n, x / (ONE + exp32(ROOT * (x + CUBIC * x * x * x))))
+            store32(out, n, gelu32(load32(out, n)))
 
 
 @compiled

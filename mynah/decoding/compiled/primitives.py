@@ -139,3 +139,12 @@ def exp32(x: Any) -> Any:
     r = x - n * LN2_HIGH - n * LN2_LOW
     p = ((((C0 * r + C1) * r + C2) * r + C3) * r + C4) * r + C5
     return (p * r * r + r + ONE) * float_of((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+CUBIC, ROOT = np.float32(0.044715), np.float32(-2 * 0.7978845608028654)  # https://arxiv.org/abs/1606.08415; sqrt(2 / pi)
+
+
+@njit(inline="always", error_model="numpy")
+def gelu32(x: Any) -> Any:
+    """GPT-2's GELU of a float32: x / (1 + exp(-2 u)) is x / 2 * (1 + tanh(u))."""
+    return x / (ONE + exp32(ROOT * (x + CUBIC * x * x * x)))

@@ -2,15 +2,17 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
-from registry_inputs import register_all
+from pipeline_runs import wait_until
+from registry_inputs import FOLDERS, command, register_all
 
 from mynah.maintenance.bases import examine_bases
 from mynah.mlflow_client.client import experiment
 from mynah.models.base_models import BaseModel
 from mynah.registry.base_names import BASE_TAG
-from mynah.registry.base_store import base_lock, open_base, remove_unused, stored_bases
+from mynah.registry.base_store import base_faults, base_lock, open_base, remove_unused, stored_bases
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
 from tests.services.adapters.adapter_inputs import make_adapter_outputs
@@ -107,3 +109,33 @@ def test_forgetting_a_bot_leaves_a_base_model_that_others_use_and_takes_the_last
     assert done.returncode == 0, done.stderr
     assert stored_bases(store) == {}
     assert not cached.exists()
+
+
+def test_a_base_model_stays_for_an_adapter_that_is_registered_while_another_is_forgotten(workdir, base, tmp_path):
+    """`forget` has seen no other adapter, waits for the base model's lock, and looks again; and both at once, for real."""
+    store, digest = open_store(workdir), digest_of(base)
+    with base_lock(store, digest):  # as `register` holds it
+        forgetting = subprocess.Popen(command("forget", "--yes", "wren", "--workdir", workdir), stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: any((workdir / ".forgetting").glob("*.json")), 60)  # the journal: written before anything is erased
+        logged = Registry(store).client.create_logged_model(experiment(store), "model", tags={BASE_TAG: digest})
+        assert forgetting.poll() is None
+        assert list(stored_bases(store)) == [digest]
+    _, said = forgetting.communicate(timeout=120)
+    assert forgetting.returncode == 0, said
+    assert Registry(store).bots() == []
+    assert list(stored_bases(store)) == [digest]
+    assert base_faults(open_base(store, digest), digest) == []
+    Registry(store).client.finalize_logged_model(logged.model_id, "FAILED")
+
+
+def test_forgetting_one_adapter_and_registering_another_of_its_base_model_at_once(workdir, base, tmp_path, mynah):
+    outputs = make_adapter_outputs(tmp_path / "heron", base, "bob", seed=3)
+    folders = [outputs / each for each in FOLDERS]
+    both = [
+        subprocess.Popen(command(*arguments, "--workdir", workdir), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for arguments in (("register", "--name", "heron", *folders), ("forget", "--yes", "wren"))
+    ]
+    ends = [(each.communicate(timeout=180)[1], each.returncode) for each in both]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert problems(workdir, deep=True) == [("", "")]
+    assert mynah("promote", "heron", "--workdir", workdir).returncode == 0
