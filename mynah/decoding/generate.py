@@ -13,7 +13,7 @@ from mynah.core.names import is_unicode
 from mynah.decoding.model import Model
 from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
-from mynah.decoding.threads import decode_with, use_all_cores, use_free_cores
+from mynah.decoding.threads import decode_with, use_free_cores, use_free_cores_for_prompts
 from mynah.models.sampling import Sampling
 
 MAX_RUNNING = 64  # samples; on two cores more of them write no faster
@@ -87,7 +87,7 @@ def _decode(
     while waiting or batch.size:
         joining = _take_joining(batch, waiting)
         if joining:
-            use_all_cores()
+            use_free_cores_for_prompts(model.body)
             groups = [list(several) for _, several in groupby(joining, key=lambda sample: sample.prompt)]
             yield from batch.add([ids[group[0].prompt] for group in groups], groups)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 import torch
 
 from mynah.decoding.body import Body
+from mynah.decoding.compiled_step import runs_as_program
 from mynah.decoding.kernels import FREE_CORES, THREADS
 
 
@@ -22,11 +23,15 @@ def decode_with(threads: int) -> None:
 def use_free_cores(bodies: Collection[Body]) -> None:
     """For steps of these models, use no more threads than find a core: on a busy one a thread keeps the others of each operation waiting.
 
-    Does nothing where a step's bits depend on the number of threads. Prompts are read by all cores: the bits of their attention change
-    with the number of threads where MKL multiplies for AVX2.
+    Does nothing where a step's bits depend on the number of threads.
     """
     if bodies and all(body.kernels.any_threads for body in bodies):
         decode_with(FREE_CORES.threads())
+
+
+def use_free_cores_for_prompts(body: Body) -> None:
+    """The same for prompts, which are otherwise read by all cores: the bits of torch's attention change with the number of threads."""
+    decode_with(FREE_CORES.threads() if runs_as_program(body) else THREADS)
 
 
 def use_one_core() -> None:

@@ -17,7 +17,7 @@ from mynah.decoding.body import Body
 from mynah.decoding.model import Model
 from mynah.decoding.request import GenerationRequest, TextChunk, encode_prompt
 from mynah.decoding.running_batch import MAX_CACHE_BYTES, RunningBatch, RunningSample
-from mynah.decoding.threads import use_all_cores, use_free_cores
+from mynah.decoding.threads import use_all_cores, use_free_cores, use_free_cores_for_prompts
 from serving.engine.errors import EngineError, EngineStopped, GenerationFailed, QueueFull
 from serving.engine.observer import Observer
 from serving.engine.scheduler import Group, QueuedRequest, by_prompt, choose
@@ -156,7 +156,6 @@ class Engine:
 
     def _run_once(self) -> None:
         self._drop_cancelled()
-        use_all_cores()
         self._start_queued()
         use_free_cores(self._batches)
         woken: set[Stream] = set()
@@ -216,6 +215,7 @@ class Engine:
         for group in chosen:
             by_body.setdefault(group.queued.model.body, []).append(group)
         for body, groups in by_body.items():
+            use_free_cores_for_prompts(body)
             try:
                 # Wake the readers before the next step, so that first tokens do not wait for it.
                 self._wake(self._prefill(body, groups))

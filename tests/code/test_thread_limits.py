@@ -12,7 +12,8 @@ def speeds(*values):
     return {f"{CORES}/cpu{number}/cpu_capacity": f"{value}\n" for number, value in enumerate(values)}
 
 
-def test_threads_give_way_to_other_processes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("niced", [0, 0.5, 1])
+def test_threads_give_way_to_other_processes_also_to_niced_ones(tmp_path, monkeypatch, niced):
     stat, clock = tmp_path / "proc/stat", [0.0]
     stat.parent.mkdir()
     monkeypatch.setattr("mynah.core.threads.time.monotonic", lambda: clock[0])
@@ -20,7 +21,8 @@ def test_threads_give_way_to_other_processes(tmp_path, monkeypatch):
     monkeypatch.setattr("mynah.core.threads.os.cpu_count", lambda: 4)
 
     def busy(seconds):
-        stat.write_text(f"cpu  {int(100 * seconds)} 777 0 9000 0 0 0 0 0 0\ncpu0 1 2 3\n")
+        user, nice = int(100 * seconds * (1 - niced)), int(100 * seconds * niced)
+        stat.write_text(f"cpu  {user} {nice} 0 9000 0 0 0 0 0 0\ncpu0 1 2 3\n")
 
     busy(0)
     free = FreeCores(3, tmp_path)
