@@ -72,7 +72,13 @@ class CompiledAdapter:
 
 
 class CompiledRows:
-    """The adapters of the rows that are computed together."""
+    """The adapters of the rows that are computed together.
+
+    Attributes:
+        count: Rows that have one.
+        address: Of what the functions read about these.
+        in_team: Whether every thread adds to a product, for each of a block's.
+    """
 
     def __init__(self, adapters: Sequence[CompiledAdapter | None], of: Architecture) -> None:
         """`adapters`: of each row."""
@@ -82,11 +88,10 @@ class CompiledRows:
         self._add, _ = functions()
         self._per_block = len(parts_of(of))
         numbers = sum(rank for *_, rank, _ in rows)
-        self._calls = [
-            (
-                numbers * (inputs + outputs) >= SHARED,
-                (inputs, outputs, self._rows.ctypes.data, len(rows), parts.ctypes.data, len(parts)),
-            )
+        self.count, self.address = len(rows), self._rows.ctypes.data
+        self.in_team = [numbers * (inputs + outputs) >= SHARED for _, (outputs, inputs) in _products(of)]  # of each product
+        self._abouts = [
+            (inputs, outputs, self.address, self.count, parts.ctypes.data, len(parts))
             for parts, (outputs, inputs) in _products(of)
         ]
 
@@ -105,8 +110,8 @@ class CompiledRows:
 
     def operation(self, number: int, product: int, x: Tensor, y: Tensor) -> Operation:
         """As `add`, of fp32 rows that are contiguous; `y` is changed in place."""
-        in_team, about = self._calls[product]
-        return Operation(self._add, CALL.pack(x.data_ptr(), y.data_ptr(), *about, number * self._per_block), in_team)
+        call = CALL.pack(x.data_ptr(), y.data_ptr(), *self._abouts[product], number * self._per_block)
+        return Operation(self._add, call, self.in_team[product])
 
 
 def _numbers(matrices: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from mynah.decoding.compiled_program import Operation
+from mynah.decoding.kernels import THREADS
 from mynah.models.architecture import Architecture
 
-ATTEND, PUT = struct.Struct("16q"), struct.Struct("11q")  # compiled.attention_step's
+ATTEND, PUT = struct.Struct("17q"), struct.Struct("11q")  # compiled.attention_step's
 SHARED = 1 << 17  # numbers of keys from which on the team is faster than one thread
-SCORES = 1 << 20  # numbers that the scores of rows which are computed at once may take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +31,9 @@ class Rows:
 
 
 def attention_calls(
-    of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window: int, rows: Rows, out: Tensor
+    of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window: int, rows: Rows, scores: Tensor, out: Tensor
 ) -> list[Operation]:
-    """Return the operations that write new keys and values, and attend with each row up to itself.
+    """Return the operations that write new keys and values, and attend with each row up to itself: "put" where rows have copies, and "attend".
 
     Args:
         of: The heads.
@@ -42,6 +42,7 @@ def attention_calls(
         cache: Keys and values, fp32 [2, slots, kv_heads, keys, head], contiguous; `added` is written into it.
         window: Tokens attended to; 0: all.
         rows: The tokens.
+        scores: Room, fp32 [workers, keys]; no more threads than that attend.
         out: fp32 [rows, heads * head], which is written.
     """
     from mynah.decoding.compiled import attention_step as compiled
@@ -51,18 +52,23 @@ def attention_calls(
     assert (query.shape[1], added.shape[1]) == (of.heads * of.head, 2 * of.kv_heads * of.head)
     assert query.stride(1) == added.stride(1) == 1
     assert len(rows.slots) == len(rows.places) == count
-    at_once = max(1, SCORES // (of.kv_heads * keys))
-    scores = torch.empty(min(count, at_once) * of.kv_heads, keys)
-    found = [] if rows.copies is None else [_put(of, added, cache, rows.copies)]
-    for first in range(0, count, at_once):
-        some = min(at_once, count - first)
-        own = (0, 0) if rows.copies is not None else (added[first].data_ptr(), 4 * added.stride(0))
-        call = ATTEND.pack(
-            some, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query[first].data_ptr(), 4 * query.stride(0), *own,
-            cache.data_ptr(), rows.slots[first].data_ptr(), rows.places[first].data_ptr(), scores.data_ptr(), out[first].data_ptr(),
-        )  # fmt: skip
-        found.append(Operation(compiled.attend.address, call, some * of.heads * of.head * keys >= SHARED, (scores,)))
-    return found
+    own = (added.data_ptr(), 4 * added.stride(0)) if rows.copies is None else (0, 0)
+    call = ATTEND.pack(
+        count, of.heads, of.kv_heads, of.head, keys, cache.shape[1], window, query.data_ptr(), 4 * query.stride(0), *own,
+        cache.data_ptr(), rows.slots.data_ptr(), rows.places.data_ptr(), scores.data_ptr(), len(scores), out.data_ptr(),
+    )  # fmt: skip
+    attends = Operation(compiled.attend.address, call, is_shared(of, count, keys))
+    return [attends] if rows.copies is None else [_put(of, added, cache, rows.copies), attends]
+
+
+def is_shared(of: Architecture, rows: int, keys: int) -> bool:
+    """Return whether the team attends with so many rows over so many keys, or one thread, which is faster for few."""
+    return rows * of.heads * of.head * keys >= SHARED
+
+
+def is_shared_put(of: Architecture, copies: int) -> bool:
+    """Return whether the team puts so many keys and values into the cache."""
+    return copies * of.kv_heads * of.head >= SHARED
 
 
 def _put(of: Architecture, added: Tensor, cache: Tensor, copies: Tensor) -> Operation:
@@ -73,7 +79,12 @@ def _put(of: Architecture, added: Tensor, cache: Tensor, copies: Tensor) -> Oper
         copies.shape[1], of.kv_heads, of.head, cache.shape[3], cache.shape[1], added.data_ptr(), 4 * added.stride(0),
         *(each.data_ptr() for each in copies), cache.data_ptr(),
     )  # fmt: skip
-    return Operation(compiled.put.address, call, copies.shape[1] * of.kv_heads * of.head >= SHARED)
+    return Operation(compiled.put.address, call, is_shared_put(of, copies.shape[1]))
+
+
+def room_for_scores(cache: Tensor) -> Tensor:
+    """Return what the threads of this process keep scores in: fp32 [workers, keys]."""
+    return torch.empty(max(THREADS, torch.get_num_threads()), cache.shape[3])
 
 
 def attend(of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window: int, rows: Rows) -> Tensor:
@@ -90,8 +101,9 @@ def attend(of: Architecture, query: Tensor, added: Tensor, cache: Tensor, window
     Returns:
         fp32 [rows, heads * head].
     """
-    out, queries, new = torch.empty(len(query), of.heads * of.head), _flat(query), _flat(added)
-    for operation in attention_calls(of, queries, new, cache, window, rows, out):
+    out, scores = torch.empty(len(query), of.heads * of.head), room_for_scores(cache)
+    queries, new = _flat(query), _flat(added)
+    for operation in attention_calls(of, queries, new, cache, window, rows, scores, out):
         operation.run()
     return out
 

@@ -2,15 +2,19 @@
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from mynah.decoding.team import TICKET, parallel_address, run_here, run_in_team
 
 CALL = struct.Struct("3q")  # compiled.program.CALL
 LINE = 64  # bytes of a cache line: each call begins with one of its own, which threads take their tickets from
+FUNCTION, ARGUMENT, IN_TEAM = range(3)  # numbers of an operation, as compiled.program reads them
+Numbers = npt.NDArray[np.int64]
 
 
 class Operation(NamedTuple):
@@ -18,15 +22,13 @@ class Operation(NamedTuple):
 
     Attributes:
         function: Its address.
-        call: Its numbers, int64. What they point to beyond `keeps` must stay in memory as long as the program.
+        call: Its numbers, int64. What they point to must stay in memory as long as the program.
         in_team: Whether every thread runs it, or the calling one alone.
-        keeps: What its numbers point to, if nothing else keeps it in memory.
     """
 
     function: int
     call: bytes
     in_team: bool
-    keeps: tuple[torch.Tensor, ...] = ()
 
     def run(self) -> None:
         """Run it by itself."""
@@ -34,22 +36,63 @@ class Operation(NamedTuple):
 
 
 class Program:
-    """Operations in their order."""
+    """Operations in their order. Calls can be changed between two runs."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        from mynah.decoding.compiled import program as compiled
-
-        self._kept = [each.keeps for each in operations]
         calls = [TICKET + each.call for each in operations]
         padded = [each.ljust(-(-len(each) // LINE) * LINE, b"\0") for each in calls]
-        self._calls = torch.frombuffer(
-            bytearray(b"".join(padded)), dtype=torch.uint8
-        ).clone()  # torch's memory begins with a cache line
-        starts = accumulate(map(len, padded), initial=self._calls.data_ptr())
-        numbers = [(each.function, start, int(each.in_team)) for each, start in zip(operations, starts, strict=False)]
-        self._operations = torch.tensor(numbers)
-        self._call = CALL.pack(parallel_address(), self._operations.data_ptr(), len(operations))
+        self._starts = np.cumsum([0, *map(len, padded[:-1])]) // 8  # of the calls among the numbers
+        self._take(np.frombuffer(b"".join(padded), np.int64))
+        self._operations = np.array([(each.function, 0, int(each.in_team)) for each in operations], np.int64)
+        self._point()
+
+    def _take(self, numbers: Numbers) -> None:
+        """Copy calls to memory of its own, which begins with a cache line, as torch's does."""
+        self._memory = torch.empty(numbers.nbytes, dtype=torch.uint8)
+        self._numbers: Numbers = self._memory.numpy().view(np.int64)
+        self._numbers[:] = numbers
+
+    def _point(self) -> None:
+        from mynah.decoding.compiled import program as compiled
+
+        self._operations[:, ARGUMENT] = self._memory.data_ptr() + 8 * self._starts
+        self._call = CALL.pack(parallel_address(), self._operations.ctypes.data, len(self._operations))
         self._run = compiled.run.address
+
+    def copy(self) -> "Program":
+        """Return the same program with calls of its own."""
+        copied = Program.__new__(Program)
+        copied._starts = self._starts
+        copied._take(self._numbers)
+        copied._operations = self._operations.copy()
+        copied._point()
+        return copied
+
+    def places_within(self, memory: Tensor) -> Numbers:
+        """Return which numbers are addresses within a tensor's memory."""
+        first = memory.data_ptr()
+        return np.flatnonzero((self._numbers >= first) & (self._numbers < first + memory.nbytes))
+
+    def move(self, places: Numbers, distance: int) -> None:
+        """Add a number of bytes to the numbers at `places`, which are addresses."""
+        self._numbers[places] += distance
+
+    def set(self, operations: Sequence[int], kind: np.dtype[Any], **values: int | Sequence[int]) -> None:
+        """Change calls.
+
+        Args:
+            operations: Which.
+            kind: Of the calls, as `compiled.primitives.call_type` makes it.
+            values: Numbers by their names in `kind`: one for all, or one each.
+        """
+        starts = self._starts[list(operations)]
+        for name, value in values.items():
+            assert kind.fields
+            self._numbers[starts + kind.fields[name][1] // 8] = value
+
+    def run_in_team(self, operations: Sequence[int], in_team: bool) -> None:
+        """Say whether every thread runs these operations."""
+        self._operations[list(operations), IN_TEAM] = in_team
 
     def run(self) -> None:
         """Run all operations, and wait for the last. Not thread-safe."""

@@ -4,38 +4,59 @@ Called one by one from Python they left the cores idle for a fifth of a step of 
 rows are computed either all by programs or none, however many there are: what a row is to the bit depends on nothing beside it.
 """
 
-import struct
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor
 
-from mynah.decoding.adapter_parts import DOWN, OUT, QKV, UP
-from mynah.decoding.body import Body, Layer, LayerNorm
+from mynah.decoding.body import Body
 from mynah.decoding.compiled_adapter import CompiledRows
-from mynah.decoding.compiled_attention import Rows, attention_calls
-from mynah.decoding.compiled_int8 import ALONE, CompiledInt8Linear
-from mynah.decoding.compiled_program import Operation, Program
-from mynah.decoding.kernels import Linear
+from mynah.decoding.compiled_attention import Rows, is_shared, is_shared_put, room_for_scores
+from mynah.decoding.compiled_blocks import Places, Workspace, operations_of
+from mynah.decoding.compiled_program import Numbers, Program
 
-NORMALISE, TURN, ACTIVATE = struct.Struct("9q"), struct.Struct("10q"), struct.Struct("5q")  # those of compiled.rows
-
-PRODUCTS = 4  # of a block
+KEPT = 96  # templates of a body, of some 100 kB each: a step of each number of rows up to 64, and prompts
 
 
-def runs_as_program(body: Body) -> bool:
-    """Return whether a body's steps are programs: its kernels are compiled, its matrices wide, and nothing else stands in its blocks."""
-    return body.kernels.is_compiled and all(_is_simple(layer) for layer in body.layers)
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A program for a number of rows, whose copies are given the memory, the caches and the adapters of others.
+
+    To write one takes 8 ms for SmolLM2, to change a copy 0.4 ms. Sequences join and leave all the time.
+
+    Attributes:
+        program: The operations.
+        address: Of the workspace that they were written for, which is gone.
+        moving: Which of the program's numbers are addresses in it.
+        places: Which operations are to be changed.
+    """
+
+    program: Program
+    address: int
+    moving: Numbers
+    places: Places
 
 
-def _is_simple(layer: Layer) -> bool:
-    found = _products(layer)
-    return len(found) == PRODUCTS and all(each.is_whole for each in found)
+_templates: "WeakKeyDictionary[Body, OrderedDict[tuple[int, bool, bool], _Template]]" = WeakKeyDictionary()
 
 
-def _products(layer: Layer) -> list[CompiledInt8Linear]:
-    """Those of a block's products that are compiled."""
-    return [each for each in (layer.qkv, layer.out, layer.up, layer.down) if isinstance(each, CompiledInt8Linear)]
+def _template(body: Body, caches: Sequence[Tensor], rows: Rows, adapters: CompiledRows | None) -> _Template:
+    """The template for rows like these."""
+    own = _templates.setdefault(body, OrderedDict())
+    key = len(rows.slots), rows.copies is not None, adapters is not None
+    found = own.get(key)
+    if found is None:
+        workspace = Workspace(body, len(rows.slots))
+        own_rows = Rows(workspace.slots, workspace.places, rows.copies)
+        operations, places = operations_of(body, workspace, caches, own_rows, adapters)
+        program = Program(operations)
+        found = _Template(program, workspace.memory.data_ptr(), program.places_within(workspace.memory), places)
+        own[key] = found
+        while len(own) > KEPT:
+            own.popitem(last=False)
+    return found
 
 
 class CompiledStep:
@@ -50,21 +71,36 @@ class CompiledStep:
             rows: The tokens; their places are set at each call.
             adapters: Of the rows; None where none has one.
         """
-        from mynah.decoding.compiled import rows as compiled
+        self._kept = body, caches, rows, adapters  # which the program points to
+        template = _template(body, caches, rows, adapters)
+        self._workspace, self._scores = Workspace(body, len(rows.slots)), room_for_scores(caches[0])
+        self._workspace.slots.copy_(rows.slots)
+        self._program = template.program.copy()
+        self._program.move(template.moving, self._workspace.memory.data_ptr() - template.address)
+        self._set_attention(template.places, body, caches, rows)
+        if adapters:
+            self._set_adapters(template.places, adapters)
 
-        of = body.architecture
-        self._body, self._caches, self._rows, self._adapters = body, caches, rows, adapters  # which the program points to
-        self._count = count = len(rows.slots)
-        self._functions = compiled
-        self._epsilon = struct.unpack("i", struct.pack("f", of.epsilon))[0]
-        inside, inner = of.heads * of.head, of.inner * (2 if of.is_gated else 1)
-        sizes = of.width, of.width, inside + 2 * of.kv_heads * of.head, inside, of.width, inner, of.inner
-        self._hidden, self._normed, self._qkv, self._mixed, self._added, self._up, self._inner = (
-            torch.empty(count, size) for size in sizes
-        )
-        self._scratch = torch.empty(max(each.scratch_bytes(count) for each in _products(body.layers[0])), dtype=torch.uint8)
-        operations = [each for number in range(of.layers) for each in self._block(number)]
-        self._program = Program([*operations, self._normalise(self._added, body.layers[-1].post_norm_2, body.norm)])
+    def _set_attention(self, which: Places, body: Body, caches: Sequence[Tensor], rows: Rows) -> None:
+        from mynah.decoding.compiled.attention_step import ATTEND, PUT
+
+        of, count, addresses = body.architecture, len(rows.slots), [each.data_ptr() for each in caches]
+        sizes = {"cache_slots": caches[0].shape[1], "keys": caches[0].shape[3]}
+        room = {"scores": self._scores.data_ptr(), "workers": len(self._scores)}
+        self._program.set(which.attends, ATTEND, cache=addresses, **sizes, **room)
+        self._program.run_in_team(which.attends, is_shared(of, count, sizes["keys"]))
+        if rows.copies is not None:
+            copied, slots, places = (each.data_ptr() for each in rows.copies)
+            copies = {"copies": rows.copies.shape[1], "rows": copied, "slots": slots, "places": places}
+            self._program.set(which.puts, PUT, cache=addresses, **sizes, **copies)
+            self._program.run_in_team(which.puts, is_shared_put(of, rows.copies.shape[1]))
+
+    def _set_adapters(self, which: Places, adapters: CompiledRows) -> None:
+        from mynah.decoding.compiled.adapter_product import CALL
+
+        for product, operations in enumerate(which.adds):
+            self._program.set(operations, CALL, rows=adapters.address, count=adapters.count)
+            self._program.run_in_team(operations, adapters.in_team[product])
 
     def __call__(self, hidden: Tensor, places: Tensor) -> Tensor:
         """Compute the rows.
@@ -76,70 +112,7 @@ class CompiledStep:
         Returns:
             fp32 [rows, width], after the last norm.
         """
-        self._hidden.copy_(hidden)
-        self._rows.places.copy_(places)
+        self._workspace.hidden.copy_(hidden)
+        self._workspace.places.copy_(places)
         self._program.run()
-        return self._normed.clone()
-
-    def _block(self, number: int) -> list[Operation]:
-        layer = self._body.layers[number]
-        added, added_norm = (self._added, self._body.layers[number - 1].post_norm_2) if number else (None, None)
-        return [
-            self._normalise(added, added_norm, layer.norm_1),
-            *self._multiply(number, QKV, layer.qkv, self._normed, self._qkv),
-            *self._turn(layer),
-            *self._attend(number),
-            *self._multiply(number, OUT, layer.out, self._mixed, self._added),
-            self._normalise(self._added, layer.post_norm_1, layer.norm_2),
-            *self._multiply(number, UP, layer.up, self._normed, self._up, activation=layer.has_gelu),
-            *self._activate(layer),
-            *self._multiply(number, DOWN, layer.down, self._up if layer.has_gelu else self._inner, self._added),
-        ]
-
-    def _operation(self, function: int, call: bytes) -> Operation:
-        """On rows, of which a few are done before the team has begun."""
-        return Operation(function, call, self._count > ALONE)
-
-    def _normalise(self, added: Tensor | None, added_norm: Tensor | None, norm: LayerNorm) -> Operation:
-        """Of hidden states, with what a product adds to them after its own norm."""
-        weight, bias = norm or (None, None)
-        call = NORMALISE.pack(
-            self._count, self._body.architecture.width, self._hidden.data_ptr(), _address(added), _address(added_norm),
-            _address(weight), _address(bias), self._epsilon, self._normed.data_ptr(),
-        )  # fmt: skip
-        return self._operation(self._functions.normalise.address, call)
-
-    def _multiply(
-        self, number: int, product: int, linear: Linear, x: Tensor, y: Tensor, *, activation: bool = False
-    ) -> list[Operation]:
-        """A product of a block, with what the adapters add."""
-        assert isinstance(linear, CompiledInt8Linear)
-        found = linear.operations(x, y, self._scratch, activation=activation)
-        return [*found, self._adapters.operation(number, product, x, y)] if self._adapters else found
-
-    def _turn(self, layer: Layer) -> list[Operation]:
-        if layer.rotary is None:
-            return []
-        of = self._body.architecture
-        call = TURN.pack(
-            self._count, of.heads + of.kv_heads, of.head, self._qkv.data_ptr(), 4 * self._qkv.stride(0), _address(layer.qk_norm), self._epsilon,
-            *(table.data_ptr() for table in layer.rotary), self._rows.places.data_ptr(),
-        )  # fmt: skip
-        return [self._operation(self._functions.turn.address, call)]
-
-    def _attend(self, number: int) -> list[Operation]:
-        of, window = self._body.architecture, self._body.layers[number].window
-        query, added = torch.split(self._qkv, [of.heads * of.head, 2 * of.kv_heads * of.head], 1)
-        return attention_calls(of, query, added, self._caches[number], window, self._rows, self._mixed)
-
-    def _activate(self, layer: Layer) -> list[Operation]:
-        if layer.has_gelu:
-            return []
-        of, compiled = self._body.architecture, self._functions
-        kind = compiled.GELU if not of.is_gated else compiled.GATED_SILU if of.activation == "silu" else compiled.GATED_GELU
-        call = ACTIVATE.pack(self._count, of.inner, self._up.data_ptr(), kind, self._inner.data_ptr())
-        return [self._operation(compiled.activate.address, call)]
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+        return self._workspace.normed.clone()

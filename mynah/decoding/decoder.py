@@ -22,7 +22,8 @@ from mynah.decoding.block import Turn, activated, capped, normalised, rms_normal
 from mynah.decoding.body import Body, Layer
 from mynah.decoding.compiled_adapter import CompiledRows
 from mynah.decoding.compiled_attention import Rows
-from mynah.decoding.compiled_step import CompiledStep, runs_as_program
+from mynah.decoding.compiled_blocks import runs_as_program
+from mynah.decoding.compiled_step import CompiledStep
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
 

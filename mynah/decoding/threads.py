@@ -5,7 +5,7 @@ from collections.abc import Collection
 import torch
 
 from mynah.decoding.body import Body
-from mynah.decoding.compiled_step import runs_as_program
+from mynah.decoding.compiled_blocks import runs_as_program
 from mynah.decoding.kernels import FREE_CORES, THREADS
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mynah.decoding import compiled_attention, huge_pages
+from mynah.decoding import huge_pages
 from mynah.decoding.attention import PromptAttention, StepAttention
 from mynah.decoding.compiled_attention import Rows, attend
 from mynah.decoding.compiled_int8 import CompiledInt8Linear
@@ -155,10 +155,8 @@ def test_attention_is_that_of_torch_and_each_sequences_own(seed, heads, places, 
 
 @MANY
 @given(SEEDS, st.sampled_from([(6, 6, 24), (6, 2, 64), (9, 3, 64)]), st.lists(st.integers(1, 40), min_size=1, max_size=5),
-       st.sampled_from([0, 1, 7, 64]), st.sampled_from([1, 2]), st.sampled_from([1, 700, 1 << 20]))  # fmt: skip
-def test_attention_of_prompts_is_that_of_torch_however_many_threads_and_rows_at_once(
-    seed, heads, lengths, window, threads, scores
-):
+       st.sampled_from([0, 1, 7, 64]), st.sampled_from([1, 2, 3]))  # fmt: skip
+def test_attention_of_prompts_is_that_of_torch_however_many_threads(seed, heads, lengths, window, threads):
     count, kv_heads, head = heads
     config = {"model_type": "llama", "hidden_size": 192, "num_attention_heads": count, "num_key_value_heads": kv_heads}
     sizes = {"head_dim": head, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 64}
@@ -175,15 +173,13 @@ def test_attention_of_prompts_is_that_of_torch_however_many_threads_and_rows_at_
         (numbers, last), (slots, torch.full_like(last, len(lengths))), (places, places[last])
     )]))  # fmt: skip
     expected = PromptAttention(of, [numbers[slots == slot][None] for slot in range(len(lengths))])(query, added, window)
-    before, ours = torch.get_num_threads(), compiled_attention.SCORES
+    before = torch.get_num_threads()
     plain = attend(of, query, added, cache, window, rows)
     try:
         torch.set_num_threads(threads)
-        compiled_attention.SCORES = scores
         found = attend(of, query, added, cache, window, rows)
     finally:
         torch.set_num_threads(before)
-        compiled_attention.SCORES = ours
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.equal(found, plain)
     assert torch.equal(cache[:, slots, :, places], added)

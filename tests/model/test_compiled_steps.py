@@ -1,5 +1,9 @@
 """Steps that are one program of compiled functions: they compute what prompts do, and a sequence's is its own to the bit."""
 
+import gc
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +19,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from mynah.decoding.compiled_step import runs_as_program
+from mynah.decoding.compiled_blocks import runs_as_program
 from mynah.decoding.decoder import KVCacheBatch
 from mynah.decoding.model import load_model
 from tests.model.adapters import is_the_same_in_a_crowd, make_adapter
@@ -70,8 +74,7 @@ def test_steps_compute_what_prompts_do(bots):
         expected = whole.add([[*one, *other] for one, other in zip(prompts, later, strict=True)], [1] * len(prompts), adapters)
         rows = torch.split(expected, [len(one) + len(other) for one, other in zip(prompts, later, strict=True)])
         for place, row in enumerate(rows):
-            ours = torch.stack([each[place] for each in found])
-            assert torch.allclose(ours, row[-len(found) :], atol=0.01 * float(row.abs().max()))
+            assert torch.equal(torch.stack([each[place] for each in found]), row[-len(found) :])
 
 
 @settings(max_examples=12, deadline=None)
@@ -105,3 +108,32 @@ def test_weights_that_are_broken_show(bots):
     with torch.inference_mode():
         cache[:] = torch.nan
     assert not torch.isfinite(batch.step([5])).any()
+
+
+def test_programs_compute_what_torchs_operations_do(bots):
+    for bot in (bots[0], bots[-1]):
+        batches = KVCacheBatch(bot.body), KVCacheBatch(bot.body)
+        batches[1]._is_program = False
+        prompts, adapters, copies = PROMPTS[:3], [bot.adapter] * 3, [1, 3, 2]
+        found, expected = (batch.add(prompts, copies, adapters) for batch in batches)
+        assert torch.allclose(found, expected, atol=0.01 * float(expected.abs().max()))
+        for tokens in ([1, 2, 3, 4, 5, 6], [9, 9, 9, 8, 8, 8]):
+            found, expected = (batch.step(tokens) for batch in batches)
+            assert torch.allclose(found, expected, atol=0.01 * float(expected.abs().max()))
+
+
+def test_programs_are_copies_that_keep_no_body_in_memory(bots):
+    """Templates of programs are kept for each body, and a batch's program is another's with the addresses of its own memory."""
+    loaded = load_model(bots[-1].folder, KERNELS)
+    own = replace(loaded.body)
+
+    def steps(body):
+        batch = KVCacheBatch(body)
+        first = batch.add([[END, 3, 4], [END]], [2, 1])
+        return torch.cat([first, batch.step([5, 6, 7]), batch.step([8, 9, 10])])
+
+    assert torch.equal(steps(own), steps(own))
+    gone = weakref.ref(own)
+    del own, loaded
+    gc.collect()
+    assert gone() is None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from mynah.decoding.compiled.primitives import call_type, compiled, exp32, load32, load64, store32, take_ticket
+from mynah.decoding.compiled.primitives import call_type, compiled, exp32, load32, load64, store32, take_number, take_ticket
 
 # What a call is given, all int64: addresses, sizes, bytes between two rows.
 ATTEND = call_type((
     "rows", "heads", "kv_heads", "head", "keys", "cache_slots", "window", "query", "query_stride", "added", "added_stride", "cache",
-    "slots", "places", "scores", "out",
+    "slots", "places", "scores", "workers", "out",
 ))  # fmt: skip
 PUT = call_type((
     "copies", "kv_heads", "head", "keys", "cache_slots", "added", "added_stride", "rows", "slots", "places", "cache",
@@ -82,7 +82,7 @@ def _write(new: Any, kv_heads: Any, keys: Any, values: Any, place: Any, head: An
 
 
 @njit(error_model="numpy")
-def _attend(call: Any, task: Any) -> None:
+def _attend(call: Any, task: Any, scores: Any) -> None:
     """Put a token's key and value of one key head into the cache, unless they are there, and attend with the query heads that share it."""
     token, kv_head, row = task // call.kv_heads, task % call.kv_heads, 4 * call.head
     place = load64(call.places, token)
@@ -93,7 +93,6 @@ def _attend(call: Any, task: Any) -> None:
     first = max(0, place - call.window + 1) if call.window else 0
     count = place + 1 - first
     group = call.heads // call.kv_heads
-    scores = call.scores + 4 * task * call.keys
     for head in range(kv_head * group, (kv_head + 1) * group):
         query = call.query + token * call.query_stride + head * row
         for n in range(count):
@@ -104,13 +103,14 @@ def _attend(call: Any, task: Any) -> None:
 
 @compiled
 def attend(data: Any) -> None:
-    """Take tasks until none is left."""
+    """Take tasks until none is left. There is room for the scores of so many `workers`; further threads do nothing."""
     call = carray(data, 1, dtype=ATTEND)[0]
-    while True:
+    worker = take_number(data)
+    while worker < call.workers:
         task = take_ticket(data)
         if task >= call.rows * call.kv_heads:
             return
-        _attend(call, task)
+        _attend(call, task, call.scores + 4 * worker * call.keys)
 
 
 @njit(error_model="numpy")

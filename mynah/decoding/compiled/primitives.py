@@ -91,6 +91,17 @@ def take_ticket(context: Any, pointer: Any) -> Codegen:
 
 
 @intrinsic
+def take_number(context: Any, pointer: Any) -> Codegen:
+    """The number of a thread among those that run a call, from 0 on: as `take_ticket`, of the int64 behind the ticket."""
+
+    def emit(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        behind = builder.gep(builder.bitcast(args[0], INT64.as_pointer()), [INT32(1)])
+        return builder.atomic_rmw("add", behind, INT64(1), "monotonic")
+
+    return types.intp(types.voidptr), emit
+
+
+@intrinsic
 def as_pointer(context: Any, address: Any) -> Codegen:
     """An address as a pointer, such as `numba.carray` takes."""
 

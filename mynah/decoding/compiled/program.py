@@ -50,7 +50,8 @@ def run(data: Any) -> None:
     for number in range(call.count):
         operation = call.operations + 8 * OPERATION * number
         function, argument = load64(operation, 0), load64(operation, 1)
-        store64(argument, 0, np.int64(0))
+        store64(argument, 0, np.int64(0))  # the ticket
+        store64(argument, 1, np.int64(0))  # the number of the next thread
         if load64(operation, 2):
             _run_in_team(call.parallel, function, argument)
         else:
