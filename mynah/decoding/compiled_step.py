@@ -84,9 +84,9 @@ class CompiledStep:
 
     def _block(self, number: int) -> list[Operation]:
         layer = self._body.layers[number]
-        before = (self._added, self._body.layers[number - 1].post_norm_2) if number else (None, None)
+        added, added_norm = (self._added, self._body.layers[number - 1].post_norm_2) if number else (None, None)
         return [
-            self._normalise(*before, layer.norm_1),
+            self._normalise(added, added_norm, layer.norm_1),
             *self._multiply(number, QKV, layer.qkv, self._normed, self._qkv),
             *self._turn(layer),
             self._attend(number),
@@ -130,7 +130,7 @@ class CompiledStep:
 
     def _attend(self, number: int) -> Operation:
         of, window = self._body.architecture, self._body.layers[number].window
-        query, added = self._qkv.split([of.heads * of.head, 2 * of.kv_heads * of.head], 1)
+        query, added = torch.split(self._qkv, [of.heads * of.head, 2 * of.kv_heads * of.head], 1)
         return attention_call(of, query, added, self._caches[number], window, self._places, self._scores, self._mixed)
 
     def _activate(self, layer: Layer) -> list[Operation]:
