@@ -1,6 +1,6 @@
 """A step of a body's sequences as one program of compiled functions: all blocks, from the embeddings to the last norm.
 
-Called one by one from Python they left the cores idle for a fifth of a step of GPT-2 with one sequence, and half of one of SmolLM2. A body's
+Called one by one from Python they left the cores idle for a third of a step of GPT-2 with one sequence, and two thirds of one of SmolLM2. A body's
 steps are computed either all by a program or none, whatever the number of sequences: what a row is to the bit depends on nothing beside it.
 """
 
