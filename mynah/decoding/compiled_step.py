@@ -1,6 +1,6 @@
 """All blocks of a body as one program of compiled functions, from the embeddings to the last norm: a step of its sequences, or prompts.
 
-Called one by one from Python they left the cores idle for a fifth of a step of GPT-2 with one sequence, and half of one of SmolLM2. A body's
+Called one by one from Python they left the cores idle for a third of a step of GPT-2 with one sequence, and two thirds of one of SmolLM2. A body's
 rows are computed either all by programs or none, however many there are: what a row is to the bit depends on nothing beside it.
 """
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -100,14 +101,22 @@ def test_steps_are_the_same_to_the_bit_with_any_threads(bots):
     assert all(torch.equal(first, other) for other in others)
 
 
-def test_weights_that_are_broken_show(bots):
+def test_weights_that_are_broken_show_and_touch_no_other_row(tmp_path):
     """What is no number stays so: the sampler then ends the sample."""
-    batch = KVCacheBatch(bots[-1].body)
-    batch.add([[END]], [1])
-    cache = batch._caches[0]
-    with torch.inference_mode():
-        cache[:] = torch.nan
-    assert not torch.isfinite(batch.step([5])).any()
+    folder = make_checkpoint(MODELS["gpt2"], tmp_path / "broken")
+    sound = load_model(folder, KERNELS)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["transformer.wte.weight"][7] = torch.nan
+    save_file(tensors, path, {"format": "pt"})
+    states = []
+    for body in (sound.body, load_model(folder, KERNELS).body):
+        batch = KVCacheBatch(body)
+        batch.add([[END], [END]], [1, 1])
+        states.append(batch.step([5, 7]))
+    assert torch.equal(states[0][0], states[1][0])
+    assert torch.isfinite(states[0]).all()
+    assert not torch.isfinite(states[1][1]).any()
 
 
 def test_programs_compute_what_torchs_operations_do(bots):

@@ -1,6 +1,6 @@
 """A list of compiled functions that are run one after the other without Python between them.
 
-A step of GPT-2 is some hundred of them: called from Python, which takes 10 to 20 microseconds for each, they were a fifth of its time.
+A step of GPT-2 is some hundred of them: called from Python, each of them costs some 20 microseconds more, in which the cores do nothing else.
 """
 
 from typing import Any
