@@ -128,7 +128,7 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
         InputError, PlatformError: nothing was started.
     """
     cluster = submission.cluster
-    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
+    _refuse_forgotten(submission)
     with waiting("Compiling"):
         package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
     files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]
@@ -142,9 +142,14 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
     ):  # fmt: skip
         path = Path(scratch) / "pipeline.yaml"
         path.write_text(package, encoding="utf-8")
+        _refuse_forgotten(submission)  # again: `forget` may have searched the bucket before the upload was there
         name, arguments = submission.run_name(files), submission.arguments(references)
         options = (path, name, EXPERIMENT, arguments, cluster.service_account)
         return api.schedule(*options, kubeflow_cron(cluster.schedule)) if cluster.schedule else api.submit(*options)
+
+
+def _refuse_forgotten(submission: Submission) -> None:
+    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
 
 
 @contextlib.contextmanager
