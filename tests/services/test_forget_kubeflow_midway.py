@@ -6,6 +6,9 @@ import uuid
 import pytest
 from registry_inputs import unique
 
+from mynah.core.errors import InputError
+from mynah.mlflow_client.store import Store
+from mynah.registry.forgotten_authors import mark_forgotten
 from tests.services.kubeflow_commands import refused
 from tests.services.test_forget_kubeflow import cluster, forget, receipts  # noqa: F401 - fixtures
 
@@ -169,3 +172,16 @@ def test_the_exit_handler_writes_nothing_below_an_id_that_was_erased(cluster, fo
         finish_run.python_func(kfp_run, "", specs)
     assert cluster.object_keys(cluster.ids[wren].prefix) == []
     assert any("finish-run" in key for key in cluster.object_keys(cluster.ids[lark].prefix)) is (how == "fleet")
+
+
+def test_an_author_who_is_forgotten_between_two_steps_is_not_trained_on(cluster):  # noqa: F811
+    from components.fetch.component import fetch
+    from components.filter.component import filter_posts
+
+    bot, author, kfp_run = unique("wren"), unique("zoe").replace("-", "_"), str(uuid.uuid4())
+    cluster.put("theirs.jsonl", cluster.post(author))
+    spec = cluster.submitted(bot, [f"s3://{cluster.bucket}/theirs.jsonl"], "permission")
+    fetched = fetch.python_func(spec, kfp_run, "")
+    mark_forgotten(Store.from_environment(), author)  # `forget` searched before fetch had recorded whom it read
+    with pytest.raises(InputError, match=f"@{author} asked on 2"):
+        filter_posts.python_func(spec, kfp_run, fetched[1], raw=fetched[0])
