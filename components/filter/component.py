@@ -22,13 +22,16 @@ def filter_posts(spec: str, kfp_run: str, parent_run: str, raw: str) -> str:
     from components.filter.step import FilterSettings, filter_posts
     from components.step_runtime import step
     from mynah.core.progress import notify
-    from mynah.mlflow_client.store import Store
+    from mynah.mlflow_client.store import Store, step_store
+    from mynah.registry.forgotten_authors import refuse_forgotten_posts
     from mynah.registry.lineage import record_data
     from mynah.tracking.kfp_runs import SKIPPED_TAG
 
     with step("filter", spec, kfp_run, parent_run) as at:
         asked, data = at.inputs, at.files.new("data")
-        funnel = filter_posts(at.files.open(raw), data, FilterSettings(rules=asked.rules, seed=asked.seed))
+        posts = at.files.open(raw)
+        refuse_forgotten_posts(step_store(), posts)
+        funnel = filter_posts(posts, data, FilterSettings(rules=asked.rules, seed=asked.seed))
         at.run.params({"rules": asked.rules, "split_seed": asked.seed})
         at.run.metrics(funnel.counts(), headline=True)
         version = version_without_news(asked.name, data, Store.from_environment(), asked.start) if asked.only_news else 0

@@ -18,6 +18,10 @@ def finish_run(kfp_run: str, spec: str, specs: list[str]) -> None:
     from components.step_log import step_log
     from components.step_runtime import process
     from mynah.mlflow_client.store import Store
+    from mynah.registry.forgotten_bots import unforgotten_runs
 
-    with process("finish_run"), step_log(spec or "".join(specs[:1]), kfp_run, "finish_run"):
-        close(kfp_run, Store.from_environment(), [spec] if spec else specs)
+    with process("finish_run"):
+        store = Store.from_environment()
+        kept = unforgotten_runs(store, [spec] if spec else specs)  # nothing is written below an id that was erased
+        with step_log("".join(kept[:1]), kfp_run, "finish_run"):
+            close(kfp_run, store, kept)

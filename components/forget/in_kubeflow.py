@@ -16,12 +16,12 @@ from components.forget.run_folders import names_account
 from components.forget.subject import Subject
 from mynah.maintenance.erasers import IN_KUBEFLOW, ErasableItem, s3_item
 from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, KubeflowRecord, KubeflowRecords
+from mynah.registry.tombstones import tombstone_tag
 from mynah.storage.kubeflow_artifacts import stored_of_runs
 
 PIPELINES = ("mynah-bot", "mynah-sweep", "mynah-fleet")  # in the object store a run lies below its pipeline's name
 REQUESTS = 4  # at once to Kubeflow's API
 ADDRESS = re.compile(r"s3://([^/\s\"]+)/runs/([0-9a-f]{16})/")
-STAMP = re.compile(r"-\d{8}-\d{6}\b.*")  # ends the name of a run
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class InKubeflow:
 
     records: list[KubeflowRecord] = field(default_factory=list)  # to erase: schedules first
     busy: list[KubeflowRecord] = field(default_factory=list)  # runs that make other bots too, and have not ended
+    shared: list[KubeflowRecord] = field(default_factory=list)  # enabled schedules of other bots too, which stay
+    unknown: int = 0  # runs that MLflow records, and that this Kubeflow does not know
     buckets: set[str] = field(default_factory=set)  # where runs have their files
     without_logs: int = 0  # runs whose Workflow, and so the place of Argo's logs, is no longer known
     stored: list[ErasableItem] = field(default_factory=list)  # in Kubeflow's own object store
@@ -47,6 +49,7 @@ class Traces:
     """By what a subject's runs in Kubeflow are recognized."""
 
     ids: Collection[str]  # of its runs in Mynah's bucket
+    tombstones: Collection[str]  # all marks, with those of ids whose specification was erased while Kubeflow was not searched
     kfp_runs: Collection[str]  # that its runs in MLflow name
     uploads: Collection[str]  # the addresses of its uploads of earlier versions
 
@@ -66,15 +69,16 @@ def find_in_kubeflow(subject: Subject, kubeflow: KubeflowRecords | None, traces:
     records = kubeflow.records() if kubeflow else ()
     schedules = {each.id for each in records if each.kind == SCHEDULE and _is_theirs(subject, each, traces)}
     for record in sorted(records, key=lambda each: each.kind == RUN):
-        ids, is_theirs = _ids(record), bool(schedules & {record.id, record.schedule}) or _is_theirs(subject, record, traces)
         found.buckets |= {bucket for bucket, _ in _addresses(record)}
+        is_theirs = bool(schedules & {record.id, record.schedule}) or _is_theirs(subject, record, traces)
         if is_theirs:
             found.records.append(record)
-        makes_others = bool(ids - set(traces.ids)) or len(_bots(record)) > 1
-        if record.kind == RUN and record.is_active and makes_others and (is_theirs or ids & set(traces.ids)):
-            found.busy.append(record)
+        if record.is_active and _makes_others(record, traces) and (is_theirs or _ids(record) & set(traces.ids)):
+            (found.busy if record.kind == RUN else found.shared).append(record)
+    found.busy = [record for record in found.busy if kubeflow and kubeflow.is_active(RUN, record.id)]
     runs = [record.id for record in found.records if record.kind == RUN]
-    runs += sorted(set(traces.kfp_runs) - {record.id for record in records})  # which Kubeflow no longer has
+    unknown = sorted(set(traces.kfp_runs) - {record.id for record in records})  # which Kubeflow no longer has
+    found.unknown, runs = len(unknown) if kubeflow else 0, runs + unknown
     with ThreadPoolExecutor(REQUESTS) as pool:
         workflows = list(pool.map(kubeflow.workflow, runs)) if kubeflow else []
     found.without_logs = len(runs) - sum(map(bool, workflows))
@@ -85,21 +89,34 @@ def find_in_kubeflow(subject: Subject, kubeflow: KubeflowRecords | None, traces:
 def _is_theirs(subject: Subject, record: KubeflowRecord, traces: Traces) -> bool:
     """Return whether a run or a schedule is to be erased: a fleet of this version holds only ids, of other bots too, and stays."""
     if ids := _ids(record):
-        return ids <= set(traces.ids) or (len(ids) == 1 and record.id in traces.kfp_runs)
+        return not _others(ids, traces) or (len(ids) == 1 and record.id in traces.kfp_runs)
     if record.id in traces.kfp_runs:
         return True
     bots = _bots(record)
     if not subject.is_author:
-        return subject.name in (*(name for name, _ in bots), STAMP.sub("", record.name))
+        return subject.name in [name for name, _ in bots]
     sources = [source for _, named in bots for source in named]
     return names_account(sources, subject.name) or any(str(source).rstrip("/") in traces.uploads for source in sources)
 
 
+def _makes_others(record: KubeflowRecord, traces: Traces) -> bool:
+    """Return whether a run or a schedule also makes bots that are not forgotten."""
+    return bool(_others(_ids(record), traces)) or len(_bots(record)) > 1
+
+
+def _others(ids: set[str], traces: Traces) -> set[str]:
+    """Return the ids of runs in the bucket that are not the subject's, and were not forgotten earlier."""
+    return {each for each in ids - set(traces.ids) if tombstone_tag("run", each) not in traces.tombstones}
+
+
 def _bots(record: KubeflowRecord) -> list[tuple[str, Sequence[object]]]:
-    """Return the bots that a run of an earlier version makes, each with its sources: its own, or those of a fleet."""
+    """Return the bots that a run of an earlier version makes, each with its sources: its own, or those of a fleet.
+
+    Every such run has both parameters; one that only has a `name`, or is called like the bot, is somebody else's.
+    """
     parameters = record.parameters
-    if isinstance(parameters.get("name"), str):
-        return [(parameters["name"], _list(parameters.get("sources")))]
+    if isinstance(parameters.get("name"), str) and isinstance(parameters.get("sources"), list):
+        return [(parameters["name"], parameters["sources"])]
     bots = [each for each in _list(parameters.get("bots")) if isinstance(each, Mapping)]
     return [(str(each.get("bot")), _list(each.get("sources"))) for each in bots]
 

@@ -14,7 +14,8 @@ from components.fetch.s3_sources import UPLOADS_TAG, uploads_of
 from components.fetch.x.api_pages import pages_copy_uri, pages_file
 from components.forget.bases import addresses_of_bases, bases_of_models, cached_bases
 from components.forget.in_kubeflow import InKubeflow, Traces, find_in_kubeflow
-from components.forget.local_files import holds_author, kfp_caches
+from components.forget.known import tombstones_beside
+from components.forget.local_files import holds_author, kfp_caches, saved_posts
 from components.forget.reach import Reach, uses_kubeflow
 from components.forget.run_folders import WORKERS, folders_of_subject, read_run_folders
 from components.forget.subject import Subject
@@ -95,7 +96,8 @@ def find(subject: Subject, store: Store, database: Database, reach: Reach) -> In
     for run in runs:
         bots_of_runs.setdefault(run.kfp_run, set()).add(run.bot)
     theirs = folders_of_subject(subject, folders, bots_of_runs)
-    traces = Traces({folder.files.id for folder in theirs}, bots_of_runs.keys() - {""}, {*uploads, *artifact_uris})
+    marks = tombstones_beside(subject, store) if reach.kubeflow else ()
+    traces = Traces({folder.files.id for folder in theirs}, marks, bots_of_runs.keys() - {""}, {*uploads, *artifact_uris})
     in_kubeflow = find_in_kubeflow(subject, reach.kubeflow, traces)
     items = [
         *in_kubeflow.items(),
@@ -270,19 +272,10 @@ def _local(
     for unsent in listed(unsent_folder(store.folder)):
         if unsent.name.rpartition("-")[0] in run_ids or (subject.is_author and holds_author(unsent, subject.name)):
             yield from file_items(unsent)
-    yield from _saved_posts(subject, store.folder / ".forgetting")
+    yield from saved_posts(subject, store.folder / ".forgetting")
     if runs:  # a cache does not show whose results it holds
         for cache in kfp_caches(store.folder):
             yield from file_items(cache)
-
-
-def _saved_posts(subject: Subject, folder: Path) -> Iterator[ErasableItem]:
-    """Yield the saved posts of blends that lost an author, in the folder of `forget`'s journals."""
-    for saved in (each for each in listed(folder) if each.name.startswith("rest-")):
-        if (subject.is_author and holds_author(saved, subject.name)) or (
-            not subject.is_author and saved.name.split("-", 2)[-1] == subject.name
-        ):
-            yield from file_items(saved)
 
 
 def _is_about(folder: Path, subject: Subject) -> bool:

@@ -1,7 +1,7 @@
 """Whether anything knows the subject of an erasure, and the names that are like it: a misspelt name must not get a receipt."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from components.forget.subject import Subject
 from mynah.core.errors import InputError
@@ -10,6 +10,7 @@ from mynah.data.source_records import SOURCES_FILE, read_sources
 from mynah.mlflow_client.store import BOT_TAG, Store
 from mynah.registry.forgotten_authors import forgotten_since
 from mynah.registry.forgotten_bots import bot_forgotten_since
+from mynah.registry.tombstones import tombstones
 from mynah.tracking.database import Database
 
 MAX_NAMES = 5  # in a message
@@ -28,6 +29,15 @@ def require_known(subject: Subject, is_found: bool, store: Store, database: Data
     since = forgotten_since if subject.is_author else bot_forgotten_since
     if not is_found and not since(store, subject.name):
         raise _unknown(subject, store, database)
+
+
+def tombstones_beside(subject: Subject, store: Store) -> Mapping[str, str]:
+    """Return all tombstones where a subject was forgotten before: marked runs of it may have been left in a Kubeflow that was not searched.
+
+    Without its own tombstone there are none, since what was left of others makes no name known.
+    """
+    since = forgotten_since if subject.is_author else bot_forgotten_since
+    return tombstones(store) if since(store, subject.name) else {}
 
 
 def _unknown(subject: Subject, store: Store, database: Database) -> InputError:

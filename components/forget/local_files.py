@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.forget.subject import Subject
 from mynah.core.files import path_exists
-from mynah.core.walking import searching, walk
+from mynah.core.walking import listed, searching, walk
 from mynah.data.authors import same_author
+from mynah.maintenance.erasers import ErasableItem, file_items
 from mynah.mlflow_client.store import DATABASE
 from mynah.storage.work_folder import PARTS, is_own
 
@@ -40,6 +42,15 @@ def is_work_folder(path: Path) -> bool:
 def holds_author(folder: Path, author: str) -> bool:
     """Return whether a line of a JSONL file below `folder` names the author. Raises PlatformError when something cannot be read."""
     return any(_names(path, author) for path in walk(folder) if path.suffix == ".jsonl" and path.is_file())
+
+
+def saved_posts(subject: Subject, folder: Path) -> Iterator[ErasableItem]:
+    """Yield the saved posts of blends that lost an author, in the folder of `forget`'s journals."""
+    for saved in (each for each in listed(folder) if each.name.startswith("rest-")):
+        if (subject.is_author and holds_author(saved, subject.name)) or (
+            not subject.is_author and saved.name.split("-", 2)[-1] == subject.name
+        ):
+            yield from file_items(saved)
 
 
 def _names(path: Path, author: str) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from components.forget.run_folders import RunFolder
 from mynah.core.errors import InputError
-from mynah.maintenance.kubeflow_records import KubeflowRecords
+from mynah.maintenance.erasers import ErasableItem
+from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, KubeflowRecords
 from mynah.tracking.database import Database
 from mynah.tracking.kfp_runs import KFP_RUN_TAG, is_kfp_run
 
@@ -21,6 +22,10 @@ class Reach:
     cluster: "Cluster | None" = None  # whose inference services are searched
     kubeflow: KubeflowRecords | None = None
     without_kubeflow: bool = False  # a person said that Kubeflow is not to be searched
+
+    def leaves(self, item: ErasableItem) -> bool:
+        """Return whether an item, which an earlier attempt found, stays: a run or a schedule in a Kubeflow that is not to be searched."""
+        return self.without_kubeflow and item.kind in (RUN, SCHEDULE)
 
 
 def uses_kubeflow(database: Database, folders: Sequence[RunFolder]) -> bool:

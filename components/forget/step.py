@@ -7,12 +7,12 @@ with the rows that lead to the rest last. Running it again continues; the journa
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -68,8 +68,8 @@ def preview(subject: Subject, store: Store, reach: Reach) -> Forgotten:
     with waiting("Searching all stores"), closing(Database(store)) as database:
         inventory = _find(subject, store, database, reach)
         require_known(subject, bool(inventory.items or journal["items"]), store, database)
-        not_searched = report_unsearched(subject, store, database, inventory, reach)
-    return planned(subject, union(journal["items"], inventory.items), _blends(subject, inventory), inventory, not_searched)
+        not_searched = report_unsearched(subject, store, database, inventory, reach, journal["items"])
+    return planned(subject, _to_erase(journal, inventory, reach), _blends(subject, inventory), inventory, not_searched)
 
 
 def bar(subject: Subject, workdir: Path) -> str:
@@ -151,8 +151,8 @@ def _forget(subject: Subject, store: Store, database: Database, reach: Reach, ch
     blended = _blends(subject, inventory)
     _require_choice(subject, blended, choices.blends)
     require_no_fleet_runs(subject, inventory.kubeflow)
-    not_searched = report_unsearched(subject, store, database, inventory, reach)
-    to_erase = union(journal["items"], inventory.items)
+    not_searched = report_unsearched(subject, store, database, inventory, reach, journal["items"])
+    to_erase = _to_erase(journal, inventory, reach)
     path = choices.receipt or default_receipt(subject, store)
     require_place(path, to_erase)
     if choices.confirm:
@@ -163,7 +163,7 @@ def _forget(subject: Subject, store: Store, database: Database, reach: Reach, ch
     write_json(journal_file(subject, store), record)
     day = (mark_forgotten if subject.is_author else mark_bot_forgotten)(store, subject.name)
     mark_runs_forgotten(store, inventory.run_ids)
-    stop(inventory.kubeflow.records, reach.kubeflow)
+    _end_runs(subject, store, database, reach)
     to_erase, erased = _erase(subject, store, database, reach, inventory, to_erase)
     make_folder(path.parent)
     facts = {
@@ -175,6 +175,20 @@ def _forget(subject: Subject, store: Store, database: Database, reach: Reach, ch
     journal_file(subject, store).unlink(missing_ok=True)
     runs = [run.bot for run in inventory.runs]
     return Forgotten(subject, to_erase, blended, path, saved_remaining(subject, journals_folder(store)), runs, not_searched)
+
+
+def _to_erase(journal: Mapping[str, Any], inventory: Inventory, reach: Reach) -> list[ErasableItem]:
+    """Return what an interrupted attempt found and what was found now, without what is in a Kubeflow that is not to be searched."""
+    return [item for item in union(journal["items"], inventory.items) if not reach.leaves(item)]
+
+
+def _end_runs(subject: Subject, store: Store, database: Database, reach: Reach) -> None:
+    """End what runs in Kubeflow, also what began since the search: a person was asked meanwhile, and a schedule goes on until it is disabled."""
+    while reach.kubeflow:
+        found = find(subject, store, database, reach).kubeflow
+        require_no_fleet_runs(subject, found)
+        if not stop(found.records, reach.kubeflow):
+            return
 
 
 def _require_choice(subject: Subject, blended: Sequence[str], blends: Blends) -> None:

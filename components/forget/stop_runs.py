@@ -24,24 +24,28 @@ def require_no_fleet_runs(subject: Subject, found: InKubeflow) -> None:
         )
 
 
-def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) -> None:
+def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords) -> bool:
     """Disable schedules, terminate runs, and wait for up to SECONDS_TO_END until they have ended.
 
     Args:
         records: The subject's, with those that are over.
-        kubeflow: The connected Kubeflow; None where nothing is to be stopped.
+        kubeflow: The connected Kubeflow.
+
+    Returns:
+        Whether any of them was active.
 
     Raises:
         PlatformError: Kubeflow is unreachable or refuses, or a run does not end.
     """
-    active = [record for record in records if record.is_active] if kubeflow else []
-    if not kubeflow or not active:
-        return
+    active = [record for record in records if record.is_active and kubeflow.is_active(record.kind, record.id)]
     for record in active:  # schedules come first, so that none starts another run
         kubeflow.stop(record)
-    running = [record for record in active if record.kind == RUN]
-    if not running:
-        return
+    if running := [record for record in active if record.kind == RUN]:
+        _wait_for_end(running, kubeflow)
+    return bool(active)
+
+
+def _wait_for_end(running: list[KubeflowRecord], kubeflow: KubeflowRecords) -> None:
     notify(
         f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {SECONDS_TO_END:.0f} s"
     )
@@ -51,6 +55,6 @@ def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) ->
             if time.monotonic() > until:
                 raise PlatformError(
                     f"the run {running[0].id} in Kubeflow has not ended within {SECONDS_TO_END:.0f} s, so nothing was erased",
-                    "Run again when it has. If its Workflow is gone, delete the run on Kubeflow's page.",
+                    f"See mynah runs {running[0].id[:8]}, and run again when it has ended.",
                 )
             time.sleep(PAUSE)

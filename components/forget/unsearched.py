@@ -1,6 +1,6 @@
 """Where is searched when something is forgotten, and where it may remain: the receipt names both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from components.fetch.x.api_pages import pages_folder
@@ -13,6 +13,7 @@ from components.forget.uploads import bucket_of_uploads
 from mynah.core.progress import notify
 from mynah.core.settings import KF_PIPELINES_ARTIFACTS
 from mynah.core.walking import leads_out, listed, walk
+from mynah.maintenance.erasers import ErasableItem
 from mynah.mlflow_client.store import ARTIFACTS, Store
 from mynah.registry.base_names import BASES_FOLDER
 from mynah.storage.work_folder import file_path, path_in
@@ -74,6 +75,15 @@ def kubeflow_unsearched(inventory: Inventory, reach: Reach) -> Iterator[str]:
         return
     if not reach.kubeflow:
         yield "Kubeflow Pipelines (--without-kubeflow), with its runs, schedules, Workflows and pods: delete them on its page"
+    elif not reach.kubeflow.lists_everything:
+        yield f"other namespaces of Kubeflow Pipelines than that of {reach.kubeflow.address}: run again with --namespace"
+    if found.unknown:
+        yield (
+            f"{found.unknown:,} {'run' if found.unknown == 1 else 'runs'} that MLflow records and this Kubeflow does not know: deleted there, "
+            "or in another Kubeflow or namespace (--endpoint, --namespace)"
+        )
+    for schedule in found.shared:
+        yield f"the schedule {schedule.id} in Kubeflow, which goes on for other bots and holds only ids: submit their fleet again to leave it out"
     if not KF_PIPELINES_ARTIFACTS.get():
         yield "Kubeflow's object store, where runs of earlier versions left posts and models: set KF_PIPELINES_ARTIFACTS"
     elif found.without_logs:
@@ -85,12 +95,26 @@ def kubeflow_unsearched(inventory: Inventory, reach: Reach) -> Iterator[str]:
     yield from KEPT_BY_KUBEFLOW
 
 
-def report_unsearched(subject: Subject, store: Store, database: Database, inventory: Inventory, reach: Reach) -> list[str]:
-    """Return, and warn of, the places where something of the subject may remain. Call it before erasing: links are erased too."""
+def report_unsearched(
+    subject: Subject, store: Store, database: Database, inventory: Inventory, reach: Reach, earlier: Sequence[ErasableItem]
+) -> list[str]:
+    """Return, and warn of, the places where something of the subject may remain. Call it before erasing: links are erased too.
+
+    Args:
+        subject: The author or bot.
+        store: The tracking store.
+        database: MLflow's database.
+        inventory: What was found.
+        reach: The clusters that are searched.
+        earlier: What an interrupted attempt found.
+    """
     outside = left_behind(store, [uri for run in inventory.runs for uri in run.artifact_uris])
     for path in outside:
         notify(f"{path} is of {subject} too, but lies outside the work folder: it is not erased", "warning")
-    places = [*unsearched(store, database), *kubeflow_unsearched(inventory, reach)]
+    left = [
+        f"the {item.kind.replace('-', ' ')} {item.address}, found by an earlier attempt" for item in earlier if reach.leaves(item)
+    ]
+    places = [*unsearched(store, database), *kubeflow_unsearched(inventory, reach), *left]
     for place in places:
         notify(f"not searched, and not erased: {place}", "warning")
     return [*map(str, outside), *places]

@@ -19,7 +19,7 @@ class KubeflowRecord:
     kind: Kind
     id: str
     name: str  # shown by Kubeflow
-    is_active: bool  # a run that has not ended, or a schedule that is enabled
+    is_active: bool  # a run that has not ended as far as Kubeflow knows, or a schedule that is enabled
     schedule: str = ""  # of a run: the id of the schedule that started it
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -29,7 +29,7 @@ class KubeflowRecords(Protocol):
 
     @property
     def address(self) -> str:
-        """The address, without credentials."""
+        """The address, without credentials, and the namespace where only one is searched."""
 
     @property
     def lists_everything(self) -> bool:
@@ -45,7 +45,7 @@ class KubeflowRecords(Protocol):
         """Terminate a run, or disable a schedule; one that is over already is no error."""
 
     def is_active(self, kind: Kind, record_id: str) -> bool:
-        """Return whether a run has not ended, or a schedule is enabled; False where there is none."""
+        """Return whether a run has not ended, or a schedule is enabled; False where there is none, or the run's Workflow is gone."""
 
     def exists(self, kind: Kind, record_id: str) -> bool:
         """Return whether Kubeflow still has a run or a schedule."""

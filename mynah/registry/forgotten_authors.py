@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from mynah.core.errors import InputError
 from mynah.data.authors import author_key
+from mynah.data.source_records import SOURCES_FILE, read_sources
 from mynah.mlflow_client.store import Store
 from mynah.registry.tombstones import remove_tombstone, set_tombstone, tombstone_tag, tombstones
 
@@ -54,6 +56,17 @@ class ForgottenAuthors:
                 f"{named}@{author} asked on {day} to be forgotten, and must not be fetched again",
                 f"Leave that source out. If they agree again: mynah remember @{author}",
             )
+
+
+def refuse_forgotten_posts(store: Store | None, raw: Path) -> None:
+    """Raise InputError when an author of fetched posts asked to be forgotten meanwhile; without a store nobody knows.
+
+    Args:
+        store: The tracking store.
+        raw: The folder of posts, with the record of their sources.
+    """
+    if store and (raw / SOURCES_FILE).is_file():
+        refuse_forgotten(store, sorted({author for source in read_sources(raw) for author in source.authors}))
 
 
 def read_forgotten(store: Store | None) -> ForgottenAuthors:

@@ -1,6 +1,6 @@
 """Bots that were forgotten, and must not be trained again, for example by a recurring run, until `mynah remember`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mynah.core.errors import InputError
 from mynah.mlflow_client.store import Store
@@ -36,6 +36,12 @@ def refuse_forgotten_bot(store: Store | None, *bots: str) -> None:
 def mark_runs_forgotten(store: Store, run_ids: Iterable[str]) -> None:
     """Mark runs whose specification is erased, by their ids in the bucket, which say nothing: a fleet or a schedule may still begin one."""
     set_tombstones(store, [tombstone_tag("run", run_id) for run_id in run_ids])
+
+
+def unforgotten_runs(store: Store, specs: Sequence[str]) -> list[str]:
+    """Return the references of specifications whose runs were not forgotten. Raises PlatformError when the store cannot be reached."""
+    marks = tombstones(store)
+    return [spec for spec in specs if not (files := parse(spec)) or tombstone_tag("run", files.id) not in marks]
 
 
 def refuse_forgotten_run(store: Store | None, spec: str) -> None:

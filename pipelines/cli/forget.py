@@ -1,7 +1,7 @@
 """The commands about forgetting: forget, receipt, remember."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -224,20 +224,23 @@ def receipt(
     checked = {
         "subject": str(record["subject"]), "finished": str(record["finished"]), "key": receipts.fingerprint(record),
         "items": len(items), "back": [f"{item.kind} {item.address}" for item in back],
+        "not_searched": [str(place) for place in record.get("not_searched", ())],
     }  # fmt: skip
     if as_json:
         print_json(checked)
     elif not back:
-        print(
-            strip_control_chars(
-                f"Genuine, signed with key {checked['key']}. All {len(items)} things of {checked['subject']} are still gone."
-            )
-        )
+        print(strip_control_chars(_in_words(checked)))
     if back:
         raise PlatformError(
             f"{len(back)} of {len(items)} things are there again: {back[0].kind} {back[0].address} for one",
             "Run `mynah forget` again.",
         )
+
+
+def _in_words(checked: Mapping[str, Any]) -> str:
+    """Return what a genuine receipt says, with what it does not say: where nobody searched."""
+    gone = f"Genuine, signed with key {checked['key']}. All {checked['items']} things of {checked['subject']} are still gone."
+    return "\n".join([gone, *(f"Not searched, by this receipt: {place}" for place in checked["not_searched"])])
 
 
 def remember(

@@ -1,10 +1,10 @@
 """The commands for Kubeflow Pipelines: compile, submit, fleet, runs, cancel; logs and schedules have modules of their own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from pipelines.placement import Deadline, ImagesFile, Placement
 from pipelines.run_spec import RunSpec, optional_search, read_searched_recipe
 
 if TYPE_CHECKING:
+    from components.finish_run.step import Outcome
     from pipelines.kubeflow.api import Kubeflow
     from pipelines.kubeflow.records import KubeflowRun
     from pipelines.kubeflow.submit import Submission
@@ -172,19 +173,31 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
     try:
         run = _follow(api, run_id, cluster.placement.deadline)
     except MynahError:
-        if submission.fleet and not as_json:
-            _show_outcomes(api, run_id)
+        if submission.fleet or as_json:
+            _show_outcomes(api, run_id, as_json)
         raise
     _tell_outcome(run, as_json)
 
 
-def _show_outcomes(api: "Kubeflow", run_id: str) -> None:
+def _show_outcomes(api: "Kubeflow", run_id: str, as_json: bool) -> None:
+    """Print what became of each bot of a run that did not succeed, before the error that tells why."""
     from pipelines.cli.render import console
     from pipelines.cli.render_runs import outcomes_table
     from pipelines.kubeflow.outcomes import find_outcomes, settle, tracking_store
 
-    if outcomes := find_outcomes(settle(api, api.run(run_id), tracking_store())):
+    try:
+        run = settle(api, api.run(run_id), tracking_store())
+    except MynahError:  # Kubeflow is out of reach, as the error says
+        return
+    outcomes = find_outcomes(run)
+    if as_json:
+        print_json(_record(run_id, run.state, outcomes))
+    elif outcomes:
         console().print(outcomes_table(outcomes))
+
+
+def _record(run_id: str, state: str, outcomes: "Sequence[Outcome] | None") -> dict[str, Any]:
+    return {"run": run_id, "state": state, "bots": None if outcomes is None else [asdict(outcome) for outcome in outcomes]}
 
 
 def _tell_outcome(run: "KubeflowRun", as_json: bool) -> None:
@@ -194,9 +207,8 @@ def _tell_outcome(run: "KubeflowRun", as_json: bool) -> None:
     from pipelines.kubeflow.outcomes import find_outcomes, require_all_promoted
 
     outcomes, run_id = find_outcomes(run), run.run_id
-    bots = None if outcomes is None else [asdict(outcome) for outcome in outcomes]
     if as_json:
-        print_json({"run": run_id, "state": "SUCCEEDED", "bots": bots})
+        print_json(_record(run_id, run.state, outcomes))
     elif len(outcomes or ()) > 1:
         console().print(run_id, outcomes_table(outcomes or ()), sep="\n")
     else:

@@ -9,7 +9,7 @@ from mynah.core.errors import InputError, PlatformError
 from mynah.maintenance.kubeflow_records import RUN, SCHEDULE, Kind, KubeflowRecord
 from pipelines.kubeflow.api import PAGE, Kubeflow
 from pipelines.kubeflow.client import answers, http_status
-from pipelines.kubeflow.records import OVER
+from pipelines.kubeflow.records import OVER, run_of
 
 ENABLED = "ENABLED"  # the status of a recurring run
 
@@ -19,8 +19,8 @@ class KeptRecords(Kubeflow):
 
     @property
     def address(self) -> str:
-        """The address, without credentials."""
-        return self.host
+        """The address, without credentials, and the namespace where only one is searched."""
+        return f"{self.host} (namespace {self.namespace})" if self.namespace else self.host
 
     @property
     def lists_everything(self) -> bool:
@@ -69,9 +69,14 @@ class KeptRecords(Kubeflow):
                 raise
 
     def is_active(self, kind: Kind, record_id: str) -> bool:
-        """Return whether a run has not ended, or a schedule is enabled; False where there is none."""
+        """Return whether a run has not ended, or a schedule is enabled; False where there is none, or the run's Workflow is gone.
+
+        Such a run cannot be terminated, and Kubeflow says for ever that it runs.
+        """
         found = self._found(kind, record_id)
-        return found is not None and (_run if kind == RUN else _schedule)(found).is_active
+        if found is None or not (_run if kind == RUN else _schedule)(found).is_active:
+            return False
+        return kind == SCHEDULE or not self.is_lost(run_of(found))
 
     def exists(self, kind: Kind, record_id: str) -> bool:
         """Return whether Kubeflow still has a run or a schedule."""

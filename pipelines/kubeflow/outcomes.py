@@ -1,6 +1,7 @@
 """What became of the bots of Kubeflow's runs, as the steps recorded it in MLflow: Kubeflow itself knows neither names nor verdicts."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -52,7 +53,15 @@ def find_outcomes(run: KubeflowRun) -> list[Outcome] | None:
     except MynahError as error:
         notify(f"nothing tells the outcome: {error.problem}", "warning")
         return None
+    if run.state == "CANCELED":
+        found = [_canceled(outcome) for outcome in found]
     return found + _never_started(run, {outcome.bot for outcome in found}) if run.is_over else found
+
+
+def _canceled(outcome: Outcome) -> Outcome:
+    """Return the outcome of a bot of a canceled run, whose last step says failed and not why where the end of the run came first."""
+    is_ended = outcome.kind == "failed" and not outcome.reason
+    return replace(outcome, outcome=outcome.outcome.replace("failed", "canceled", 1)) if is_ended else outcome
 
 
 def _never_started(run: KubeflowRun, started: set[str]) -> list[Outcome]:
@@ -85,8 +94,8 @@ def summaries(runs: Sequence[KubeflowRun]) -> dict[str, Summary]:
     for record in _newest(len(wanted)):
         if (run_id := record.data.tags[KFP_RUN_TAG]) in wanted:
             found.setdefault(run_id, []).append(record)
-    states = {run.run_id: run.state for run in runs}
-    return {run_id: _summary(states[run_id], records) for run_id, records in found.items()}
+    by_id = {run.run_id: run for run in runs}
+    return {run_id: _summary(by_id[run_id], records) for run_id, records in found.items()}
 
 
 def _newest(count: int) -> list[Any]:
@@ -98,12 +107,18 @@ def _newest(count: int) -> list[Any]:
         return []
 
 
-def _summary(state: str, records: Sequence[Any]) -> Summary:
+def _summary(run: KubeflowRun, records: Sequence[Any]) -> Summary:
+    state = run.state
     names = sorted({record.data.tags[BOT_TAG] for record in records})
     bots = ", ".join(names[:SHOWN_NAMES]) + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
-    if len(records) > 1 or state not in ("SUCCEEDED", "FAILED"):
-        return Summary(bots, "" if state == "SUCCEEDED" else state.lower())
-    return Summary(bots, _word(state, records[0].data.tags))
+    if state not in ("SUCCEEDED", "FAILED"):
+        return Summary(bots, state.lower())
+    count = max(len(records), len(files_of(run.parameters)))
+    if count == 1:
+        return Summary(bots, _word(state, records[0].data.tags))
+    words = Counter(_word("SUCCEEDED" if record.info.status == "FINISHED" else "FAILED", record.data.tags) for record in records)
+    words["failed"] += count - len(records)  # before the first step
+    return Summary(bots, ", ".join(f"{number} {word or 'finished'}" for word, number in words.most_common() if number))
 
 
 def _word(state: str, tags: Mapping[str, str]) -> str:

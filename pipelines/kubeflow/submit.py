@@ -26,6 +26,7 @@ from mynah.maintenance.submissions import erase_submission
 from mynah.mlflow_client.store import Store, server_address
 from mynah.models import catalogue
 from mynah.models.catalogue import BEST_LOCAL, FLEDGLING
+from mynah.registry.forgotten_authors import refuse_forgotten
 from mynah.registry.forgotten_bots import refuse_forgotten_bot
 from mynah.storage.base import upload, visible_files
 from mynah.storage.run_files import SPEC_FILE, UPLOADS, RunFiles, new_id
@@ -128,7 +129,7 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
         InputError, PlatformError: nothing was started.
     """
     cluster = submission.cluster
-    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
+    _refuse_forgotten(submission)
     with waiting("Compiling"):
         package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
     files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]
@@ -142,9 +143,14 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
     ):  # fmt: skip
         path = Path(scratch) / "pipeline.yaml"
         path.write_text(package, encoding="utf-8")
+        _refuse_forgotten(submission)  # again, as in `_in_s3`, now that the specification is there
         name, arguments = submission.run_name(files), submission.arguments(references)
         options = (path, name, EXPERIMENT, arguments, cluster.service_account)
         return api.schedule(*options, kubeflow_cron(cluster.schedule)) if cluster.schedule else api.submit(*options)
+
+
+def _refuse_forgotten(submission: Submission) -> None:
+    refuse_forgotten_bot(Store.from_environment() if server_address() else None, *(run.name for run in submission.runs))
 
 
 @contextlib.contextmanager
@@ -188,9 +194,11 @@ def _in_s3(run: RunSpec, files: RunFiles) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
         raw = Path(scratch) / "raw"
         store = Store.from_environment() if server_address() else None  # the store has the forgotten authors
-        fetch(local, raw, run.limit, store, run.basis, columns=run.columns)
+        records = fetch(local, raw, run.limit, store, run.basis, columns=run.columns)
         with waiting(f"Uploading the posts of {run.name}"):
             upload(S3ArtifactStore(files.bucket, f"{files.prefix}/{UPLOADS}"), visible_files(raw))
+        if store:  # again: `forget` may have searched the bucket before the posts were there
+            refuse_forgotten(store, sorted({author for record in records for author in record.authors}))
     return [f"{files.uploads}/", *(source for source in run.sources if source not in local)]
 
 

@@ -25,6 +25,7 @@ QUESTION = {
     "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["My dream is"]}],
     "parameters": {"n": 1, "max_tokens": 16},
 }
+POST = "well served in to a sweet goose"  # of the bundled sample, whose posts do not go through Kubeflow
 RUN = "00000000-0000-4000-8000-000000000000"  # a run's id, where a dry run needs one
 # What fine-tuning writes when it keeps a training state, and when it goes on from one (components/finetune/trainer.py).
 KEPT = re.compile(r"the state of step (\d+) of \d+ is saved")
@@ -185,7 +186,7 @@ class Story:
         return done
 
     def kept_by_kubeflow(self) -> dict[str, str]:
-        """What Kubeflow keeps, by its place: Workflows, its API, its databases, and the raw files of its object store that name the bot."""
+        """What Kubeflow keeps: Workflows, its API, its databases, and the raw files of its object store that hold the bot's name or POST."""
         words = ("workflows,scheduledworkflows", "--namespace", KUBEFLOW, "--output", "json")
         kept = {"Workflows": self.kubectl("get", *words, example="{}")}
         for records in ("runs", "recurringruns"):
@@ -193,7 +194,7 @@ class Story:
             kept[records] = json.dumps(self.commands.ask(address).body)
         inside = {
             "mysql": "mysqldump --user=root --databases mlpipeline metadb",
-            "seaweedfs": f"grep -rlF {self.bot} /data | sed s/^/{self.bot}:/",
+            "seaweedfs": f"grep -rlF -e {self.bot} -e '{POST}' /data | sed s/^/{self.bot}:/",
         }
         for deployment, command in inside.items():
             words = (f"deployment/{deployment}", "--namespace", KUBEFLOW, "--", "sh", "-c", command)

@@ -34,10 +34,10 @@ class ClusterFiles:
         page = self.client.list_object_versions(Bucket=self.bucket, Prefix=prefix)
         return sorted({item["Key"] for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]})
 
-    def submitted(self, bot, sources=("sample",)):
+    def submitted(self, bot, sources=("sample",), basis=""):
         """The files of a submission, with an upload; the reference of its specification."""
         files = self.ids[bot] = RunFiles(self.bucket, new_id())
-        specification = RunInputs(bot, list(sources), "fledgling").to_bytes()
+        specification = RunInputs(bot, list(sources), "fledgling", basis=basis).to_bytes()
         self.put(f"{files.prefix}/spec.json", specification.decode())
         self.put(f"{files.prefix}/uploads/posts.jsonl", self.post("somebody"))
         return f"{files.spec}#sha256={hashlib.sha256(specification).hexdigest()}"

@@ -10,6 +10,7 @@ What is imitated was read in kubeflow/pipelines:
     refusals                         grpc-gateway's status: code, message, details
     a canceled run                   seen: CANCELING, then FAILED, with both in state_history
     texts beyond the BMP             seen: 500 after the workflow was made (create_fails_after)
+    terminating a lost run           backend/src/apiserver/resource/resource_manager.go (TerminateRun)
 """
 
 import base64
@@ -56,7 +57,8 @@ class FakeKubeflow(HttpFake):
         self.may_only_read = False  # every change is refused
         self.ends_canceled = True  # a run that is terminated ends
         self.on_terminate = lambda: None  # called before a run is terminated
-        self.lost = set()  # runs whose Workflow somebody deleted: v1beta1 tells none
+        self.lost = set()  # runs whose Workflow somebody deleted: v1beta1 tells none, and terminating fails for ever
+        self.answers_left = None  # after so many answers it is away: 503; None: it stays
         self.create_fails_after = False  # a create makes the workflow, and answers 500: the database refused a text
         self.on_create = lambda run_id: None  # what the steps of a run do, as soon as it is made
         self.experiments, self.runs, self.recurring = [], {}, []
@@ -67,6 +69,10 @@ class FakeKubeflow(HttpFake):
 
     def answer_to(self, request):
         time.sleep(self.delay)
+        if self.answers_left is not None:
+            self.answers_left -= 1
+            if self.answers_left < 0:
+                return Answer(503, "no healthy upstream")
         if self.instead:
             status, headers, text = self.instead
             return Answer(status, text, headers, self.cut)
@@ -152,6 +158,9 @@ class FakeKubeflow(HttpFake):
             self.on_terminate()
             if self._at(run)[0] in OVER:
                 raise Refusal(400, 3, f"Failed to terminate run {names[0]}. Row not found")
+            if names[0] in self.lost:
+                run["canceled"] = ["CANCELING"]  # the state is stored before the Workflow is looked for
+                raise Refusal(500, 13, f"Failed to terminate run {names[0]} due to error terminating its workflow")
             run["canceled"] = (
                 ["CANCELING", "FAILED"] if self.ends_canceled else ["CANCELING"]
             )  # what it looks like at the next two looks; never CANCELED

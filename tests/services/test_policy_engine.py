@@ -2,20 +2,26 @@
 
 import socket
 import time
+import uuid
 from contextlib import ExitStack
 
 import pytest
 from registry_inputs import mynah as mynah_process
 from registry_inputs import register_all, unique
 
+from components.fetch.component import fetch
+from components.handover import publish_file
+from components.run_inputs import RunInputs
 from mynah.core.errors import PlatformError, StoreRefused
 from mynah.mlflow_client.client import client
 from mynah.mlflow_client.store import Store
 from mynah.registry.locks import alias_lock
+from mynah.storage.run_files import RunFiles, new_id
 from mynah.storage.s3 import S3ArtifactStore
 from mynah.tracking.database import Database
 from mynah.tracking.runs import start_parent, steps_of
 from mynah.tracking.step_run import step_run
+from mynah.tracking.tags import attempts
 from tests.services.kubeflow_commands import SUBMIT, refused
 from tests.services.policy_engine import PolicyEngine
 
@@ -98,6 +104,29 @@ def test_a_command_behind_a_policy_engine_reaches_all_three(on_server, mlflow_se
     assert done.returncode == 0, done.stderr
     assert [line.split(" for ")[1].split(" ")[0] for line in done.stderr.splitlines() if WAITING in line] == ["the", "the", "S3"]
     assert all(engine.refused for engine in (mlflow, database, store))
+
+
+@pytest.mark.slow
+def test_the_first_step_of_a_run_gets_through_after_twenty_seconds(
+    on_server, mlflow_server, s3, bucket, monkeypatch, tmp_path, capfd
+):
+    """In a pod, whose wait is the default; its MLflow and its S3 are behind one policy engine each."""
+    files, kfp_run, name = RunFiles(bucket[1], new_id()), str(uuid.uuid4()), unique("wren")
+    for variable, value in {**s3.environment, "MYNAH_S3_BUCKET": bucket[1], "KUBERNETES_SERVICE_HOST": "10.0.0.1"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("MYNAH_WAIT_SECONDS", raising=False)
+    RunInputs(name, ["sample"], "fledgling").write(tmp_path / "spec.json")
+    spec = publish_file(files.spec, tmp_path / "spec.json")
+    with PolicyEngine(mlflow_server.port, 20, cuts=True) as mlflow, PolicyEngine(s3.port, 20, cuts=True) as store:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow.port}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{store.port}")
+        raw, run = fetch.python_func(spec, kfp_run, "")
+        assert mlflow.refused
+        assert store.refused
+    assert raw.startswith(f"{files.of(kfp_run)}/raw#")
+    [step] = steps_of(Store(mlflow_server.url), run).values()
+    assert (step.info.status, attempts(step.data.tags)) == ("FINISHED", 1)
+    assert capfd.readouterr().err.count(f"waiting up to 60 s for the MLflow server http://127.0.0.1:{mlflow.port}") == 1
 
 
 def test_submit_waits_for_a_port_forward(mynah, kubeflow, behind, monkeypatch, capsys):

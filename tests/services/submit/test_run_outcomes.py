@@ -127,6 +127,34 @@ def test_runs_are_shown_where_mlflow_does_not_answer(mynah, kubeflow, monkeypatc
         assert "warning: " in done.stderr
 
 
+@pytest.mark.parametrize(("state", "code", "outcome"), [("FAILED", 3, "failed in fetch"), ("CANCELED", 5, "canceled in fetch")])
+def test_what_became_of_a_run_that_did_not_succeed_is_in_json_too(mynah, kubeflow, store, fleet, state, code, outcome):
+    kubeflow.script = [(state, {"fetch#1": "SUCCEEDED", "fetch#2": "FAILED"})]
+    done = mynah("fleet", fleet, "--json")
+    assert done.returncode == code, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["run"], told["state"]) == (*kubeflow.runs, state)
+    bots = {bot["bot"]: bot["outcome"] for bot in told["bots"]}
+    assert (bots["lark"], bots["wren"]) == ("promoted", outcome)
+    kubeflow.on_create = lambda run_id: record(store, run_id, "wren", "fetch", error="there is no s3://b/wren.zip")
+    done = mynah(*SUBMIT, "--json")
+    assert done.returncode == code
+    assert [bot["outcome"] for bot in json.loads(done.stdout)["bots"]] == [outcome]
+
+
+def test_a_fleet_is_listed_with_the_number_of_each_outcome(mynah, kubeflow, store, fleet):
+    for state in ("SUCCEEDED", "FAILED"):
+        kubeflow.script = [(state, {})]
+        mynah("fleet", fleet)
+    listed = json.loads(mynah("runs", "--json").stdout)
+    assert [set(run["outcome"].split(", ")) for run in listed] == [{"1 trained", "1 refused", "1 nothing new", "1 failed"}] * 2
+    specs = [f"s3://b/runs/{number:016x}/spec.json#sha256={'0' * 64}" for number in range(3)]
+    run_id = kubeflow.add_run("mynah-fleet-1", at=("FAILED", {}), runtime_config={"parameters": {"specs": specs}})
+    record(store, run_id, "lark", "promote", PROMOTED)
+    listed = {run["run"]: run.get("outcome") for run in json.loads(mynah("runs", "--json").stdout)}
+    assert listed[run_id] == "2 failed, 1 trained"  # two failed before their first step
+
+
 def test_a_fleet_with_a_refused_bot_has_the_exit_code_of_a_refusal(mynah, kubeflow, store, fleet):
     done = mynah("fleet", fleet)
     assert done.returncode == 4
@@ -191,6 +219,20 @@ def test_a_run_that_was_canceled_on_kubeflows_page_is_ended_in_mlflow(mynah, kub
     run = start_run("wren", run_id, store, {})
     [bot] = json.loads(mynah("runs", run_id, "--json").stdout)["bots"]
     assert (status(store, run), bot["outcome"]) == ("KILLED", "canceled before the first step")
+
+
+def test_a_run_that_its_exit_handler_ended_after_it_was_canceled_is_called_canceled(mynah, kubeflow, store):
+    """It knows nothing of the cancellation, and the killed step recorded no error."""
+    run_id = kubeflow.add_run("wren-1", at=("FAILED", {}))
+    kubeflow.runs[run_id]["history"] = [{"state": "RUNNING"}, {"state": "CANCELING"}]
+    run = start_run("wren", run_id, store, {})
+    api = client(store.tracking_uri)
+    with step_run("finetune", store, run):
+        steps = api.search_runs([api.get_run(run).info.experiment_id], f"tags.`mlflow.parentRunId` = '{run}'")
+    for each in (*(step.info.run_id for step in steps), run):
+        api.set_terminated(each, "FAILED")
+    [bot] = json.loads(mynah("runs", run_id, "--json").stdout)["bots"]
+    assert (bot["outcome"], bot["reason"]) == ("canceled in finetune", "")
 
 
 def test_the_deadline_of_a_submitted_run_is_known(mynah, kubeflow):

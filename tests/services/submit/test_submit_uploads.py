@@ -150,6 +150,34 @@ def test_posts_of_who_was_forgotten_are_not_uploaded(mynah, kubeflow, on_server,
     assert not kubeflow.runs
 
 
+@pytest.mark.parametrize(("mark", "after"), [("bot", "publish_file"), ("author", "upload")])
+def test_who_is_forgotten_while_the_posts_are_uploaded_leaves_nothing(
+    mynah, kubeflow, on_server, bucket, tmp_path, monkeypatch, mark, after
+):
+    """`forget` writes its mark, and searches the bucket; `submit` uploads, and looks for the mark."""
+    from mynah.mlflow_client.store import Store
+    from mynah.registry.forgotten_authors import mark_forgotten
+    from mynah.registry.forgotten_bots import mark_bot_forgotten
+    from pipelines.kubeflow import submit
+
+    client, name = bucket
+    lines = (json.dumps({"id": n, "author": "zoe", "text": f"post {n}"}) + "\n" for n in range(9))
+    (tmp_path / "zoe.jsonl").write_text("".join(lines))
+    call = getattr(submit, after)
+
+    def forgotten_meanwhile(*arguments):
+        done = call(*arguments)
+        assert versions(client, name)
+        mark_bot_forgotten(Store.from_environment(), "wren") if mark == "bot" else mark_forgotten(Store.from_environment(), "zoe")
+        return done
+
+    monkeypatch.setattr(submit, after, forgotten_meanwhile)
+    refused(
+        mynah("submit", "--name", "wren", "--from", tmp_path / "zoe.jsonl", "--basis", "permission", "--no-wait"), 2, "forgotten"
+    )
+    assert (versions(client, name), kubeflow.runs) == ([], {})
+
+
 def versions(client, bucket):
     """The keys of all that is stored, older versions too."""
     page = client.list_object_versions(Bucket=bucket)
