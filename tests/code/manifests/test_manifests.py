@@ -12,9 +12,9 @@ import sys
 import pytest
 import yaml
 
+from components.deploy.serving_runtime import RUNTIME
 from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
-from components.deploy.serving_runtime import RUNTIME
 from scripts.manifests.objects import deployed_service, where
 from scripts.manifests.render import OF_KUBEFLOW, ROOT, choices, documented_secrets
 from serving.auth.key_file import read_keys
