@@ -14,18 +14,12 @@ BOTS, KUBEFLOW = "mynah", "kubeflow"
 TARGETS = ("mlflow", "postgres", "s3", "aviary", "bot")
 SOURCES = ("mlflow", "aviary", "bot", "step", "stranger", "guest")  # whose images have a Python
 ASKS = {"mynah.dev/asks": "true"}
-# Tries each HOST:PORT that it gets, and prints which of them are open.
-PROBE = """
-import json, socket, sys
-def is_open(way):
-    host, port = way.rsplit(":", 1)
-    try:
-        socket.create_connection((host, int(port)), 5).close()
-    except OSError:
-        return False
-    return True
-print(json.dumps({way: is_open(way) for way in sys.argv[1:]}))
-"""
+# Tries each HOST:PORT that it gets, and prints which of them are open. On one line, as the commands of a dry run are.
+PROBE = (
+    "import json, socket, sys; socket.setdefaulttimeout(5); "
+    "is_open = lambda host, port: socket.socket().connect_ex((host, int(port))) == 0; "
+    "print(json.dumps({way: is_open(*way.rsplit(':', 1)) for way in sys.argv[1:]}))"
+)
 
 
 @dataclass(frozen=True, slots=True)
