@@ -77,19 +77,19 @@ def final_failures(cluster: Cluster, live: Object, before: Before) -> Iterator[D
     more = f"kubectl describe isvc {name} -n {namespace}"
     if is_stopped(live):
         yield Diagnosis(f"its annotation {STOP} stops it", more, permanent=True, final=True, fix=resume(live))
-    failed = _reconcile_failed(live)
-    for condition in failed:
+    told = ""
+    for condition in _reconcile_failed(live):
         message = str(condition.get("message", ""))
         stays = not any(words in message for words in PASSING)
         is_new = _identity(condition) not in before.conditions
+        told += message if is_new else ""
         text = sentence(f"{condition['type']} is False", RECONCILE_FAILED, message)
         yield Diagnosis(text, more, permanent=stays, final=stays and is_new, fix=_fix(message, namespace))
-    told = " ".join(str(condition.get("message", "")) for condition in failed)
     for event in _events(cluster, namespace, name):
         message = str(event.get("message", ""))
-        if message in told:
+        if message in told or _occurrence(event) in before.events or not _is_about(event, live):
             continue
-        if _occurrence(event) not in before.events and any(words in message for words in STAYING) and _is_about(event, live):
+        if any(words in message for words in STAYING) and not any(words in message for words in PASSING):
             text = sentence("KServe", event.get("reason"), message)
             yield Diagnosis(text, more, permanent=True, final=True, fix=_fix(message, namespace))
 

@@ -135,6 +135,15 @@ def test_what_was_reported_before_ends_no_later_deployment(kubernetes, kserve, c
     assert done.action == "deployed"
 
 
+def test_the_same_failure_once_more_ends_the_wait_too(kserve, cluster):
+    """Its condition may be that of before, but its event is told again."""
+    go(cluster, 1)
+    for version, failure in ((2, (UNSUPPORTED, False)), (2, (UNSUPPORTED, False)), (3, (TOO_LONG, True)), (3, (TOO_LONG, True))):
+        kserve.failures[str(version)] = failure
+        with pytest.raises(PlatformError, match=r"(?s)cannot become ready.*serves version 1 again"):
+            patiently(cluster, version)
+
+
 @pytest.mark.parametrize("has_condition", [True, False])
 def test_what_kserve_gets_over_is_waited_for(kubernetes, kserve, cluster, has_condition):
     kserve.failures["1"] = (CONFLICT, has_condition)
