@@ -32,9 +32,12 @@ class Way:
     def __str__(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def was_away_since(self, moment: float) -> bool:
-        """Whether a request that began then may have failed for want of a way."""
-        return not self.is_open or self.ended >= moment
+    def was_away_since(self, moment: float, seconds: float = 0) -> bool:
+        """Whether a request that began then may have failed for want of a way, as is seen within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not (is_away := not self.is_open or self.ended >= moment) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return is_away
 
 
 @contextlib.contextmanager

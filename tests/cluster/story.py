@@ -13,6 +13,7 @@ from tests.cluster.load import Load
 from tests.cluster.runs import Runs
 from tests.cluster.ways import BOTS, KUBEFLOW, PROBE, differences, example_of, probers, selector_of, ways_from
 
+SECONDS_TO_END = 3.0  # until kubectl ends whose pod is gone
 QUESTION = {
     "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["My dream is"]}],
     "parameters": {"n": 1, "max_tokens": 16},
@@ -52,8 +53,7 @@ class Story(Runs):
             while True:
                 began = time.monotonic()
                 answer = self.ask("aviary-predictor", version)
-                way = self.ways["aviary-predictor"]
-                if answer.status or self.asked.dry_run or not way.was_away_since(began):
+                if answer.status or self.asked.dry_run or not self.ways["aviary-predictor"].was_away_since(began, SECONDS_TO_END):
                     return answer
                 time.sleep(0.5)
 

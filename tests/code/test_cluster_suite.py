@@ -220,7 +220,7 @@ def followed(kubectl, tmp_path):
 
 def test_a_run_is_canceled_by_the_real_command(followed):
     story, kubeflow = followed
-    run = kubeflow.add_run("e2e", at=("RUNNING", {"finetune": "RUNNING"}))
+    run = kubeflow.add_run("e2e", at=("RUNNING", {}))
     story.cancel(run)
     with pytest.raises(AssertionError, match="is over"):
         story.cancel(run)
