@@ -17,15 +17,21 @@ PERMANENT_REASONS = frozenset(
 )
 FAILURE_REASONS = PERMANENT_REASONS | {"ErrImagePull", "CreateContainerError", "RunContainerError"}
 LOG_LINES = 4
+RECONCILE_FAILED = "ReconcileFailed"  # a reason of conditions: components/deploy/kserve_failures.py
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A reason, the command that shows more, and whether it is `permanent`: waiting alone does not help."""
+    """A reason, and the command that shows more.
+
+    permanent: waiting alone does not help, unless it goes within a moment. final: KServe has given up, and says so.
+    """
 
     text: str
     more: str
     permanent: bool = False
+    final: bool = False
+    fix: str = ""  # where it is known
 
 
 def pods(cluster: Cluster, namespace: str, name: str) -> list[Object]:
@@ -74,16 +80,16 @@ def diagnose(cluster: Cluster, live: Object, own: list[Object]) -> Iterator[Diag
     failing = [
         condition
         for condition in _status(live).get("conditions") or []
-        if condition["status"] == "False" and condition["type"] != "Stopped"
+        if condition["status"] == "False" and condition["type"] != "Stopped" and condition.get("reason") != RECONCILE_FAILED
     ]
     for condition in failing:
         if condition["type"] != "Ready" or len(failing) == 1:  # Ready only repeats the others
             yield Diagnosis(
-                _sentence(f"{condition['type']} is False", condition.get("reason"), condition.get("message")), describe
+                sentence(f"{condition['type']} is False", condition.get("reason"), condition.get("message")), describe
             )
     failed = (_status(live).get("modelStatus") or {}).get("lastFailureInfo") or {}
     if failed.get("reason"):
-        yield Diagnosis(_sentence("KServe", failed["reason"], failed.get("message")), describe)
+        yield Diagnosis(sentence("KServe", failed["reason"], failed.get("message")), describe)
     yield from _of_deployments(cluster, namespace, name)
     for pod in own:
         yield from _of_pod(cluster, namespace, pod)
@@ -98,9 +104,7 @@ def _of_deployments(cluster: Cluster, namespace: str, name: str) -> Iterator[Dia
     for deployment in response.get("items") or []:
         for condition in _status(deployment).get("conditions") or []:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-                text = _sentence(
-                    f"deployment {deployment['metadata']['name']}", condition.get("reason"), condition.get("message")
-                )
+                text = sentence(f"deployment {deployment['metadata']['name']}", condition.get("reason"), condition.get("message"))
                 object_name = "resourcequota" if "exceeded quota" in text else f"deployment {deployment['metadata']['name']}"
                 yield Diagnosis(text, f"kubectl describe {object_name} -n {namespace}", permanent=True)
 
@@ -110,12 +114,12 @@ def _of_pod(cluster: Cluster, namespace: str, pod: Object) -> Iterator[Diagnosis
     describe = f"kubectl describe pod {name} -n {namespace}"
     for condition in _status(pod).get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":  # not permanent: nodes may be added
-            yield Diagnosis(_sentence(f"pod {name}", condition.get("reason"), condition.get("message")), describe)
+            yield Diagnosis(sentence(f"pod {name}", condition.get("reason"), condition.get("message")), describe)
     for container in [*(_status(pod).get("initContainerStatuses") or []), *(_status(pod).get("containerStatuses") or [])]:
         reason, message, ended = _state(container)
         if not reason:
             continue
-        text = _sentence(f"pod {name}, container {container['name']}", reason, message)
+        text = sentence(f"pod {name}, container {container['name']}", reason, message)
         if not ended:
             yield Diagnosis(text, describe, reason in PERMANENT_REASONS)
             continue
@@ -143,7 +147,8 @@ def _last_log_lines(cluster: Cluster, namespace: str, pod: str, container: str) 
     return " | ".join(line.strip() for line in str(log or "").splitlines() if line.strip())[:600]
 
 
-def _sentence(about: str, reason: object, message: object) -> str:
+def sentence(about: str, reason: object, message: object) -> str:
+    """Return `ABOUT: REASON: MESSAGE` without what is empty, on one line."""
     text = " ".join(str(message or "").split())[:400]
     return ": ".join(filter(None, [about, str(reason or ""), text]))
 

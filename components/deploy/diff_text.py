@@ -2,6 +2,7 @@
 
 import difflib
 
+from components.deploy.address import answering
 from components.deploy.server_side_apply import as_yaml
 from components.deploy.step import Deployed
 
@@ -14,8 +15,27 @@ def difference(done: Deployed) -> str:
     return "".join(lines).rstrip()
 
 
-def describe(done: Deployed) -> str:
-    """Describe the result in a few lines."""
+def reachable_url(done: Deployed) -> str:
+    """Return the address that KServe reports if the bot answers there, else the Service's, within the cluster."""
+    return answering(done.url) or done.service_url
+
+
+def describe_upgrade(done: Deployed) -> str:
+    """Describe what an upgrade did to a bot in a line; with the diff where it only would."""
+    what = f"{done.namespace}/{done.name}"
+    return {
+        "unchanged": f"{what} version {done.version} needs no upgrade",
+        "would deploy": f"{what} version {done.version} would be upgraded\n{difference(done)}",
+    }.get(done.action, f"{what} version {done.version} is upgraded")
+
+
+def describe(done: Deployed, url: str) -> str:
+    """Describe the result in a few lines.
+
+    Args:
+        done: The result.
+        url: Where the bot is reached.
+    """
     what = f"{done.namespace}/{done.name}"
     instead = f", instead of {done.former}" if done.former not in (0, done.version) else ""
     lines = {
@@ -29,6 +49,6 @@ def describe(done: Deployed) -> str:
     }[done.action]
     if done.answer:
         lines.append(f"Its response to a test prompt: {done.answer.strip()}")
-    if done.url:
-        lines.append(f"URL  {done.url}")
+    if url:
+        lines.append(f"URL  {url}")
     return "\n".join(lines)

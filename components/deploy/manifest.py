@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from components.deploy.serving_runtime import RUNTIME
 from mynah.core.settings import MYNAH_MODEL_NAME, MYNAH_MODEL_VERSION
 from mynah.kubernetes.cluster import Object, Resource
 from mynah.kubernetes.endpoint import BOT_LABEL, storage_uri
@@ -17,7 +18,7 @@ from mynah.registry.base_names import BASES_FOLDER, MOUNT
 
 API_VERSION, KIND = "serving.kserve.io/v1beta1", "InferenceService"
 SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", ("get", "list", "create", "patch", "delete"))
-RUNTIME = MODEL_FORMAT = "mynah"
+MODEL_FORMAT = "mynah"
 SERVICE_ACCOUNT_NAME = "mynah-serve"
 PORT = 8080
 VERSION, MODEL_ID, FORCED = "mynah.dev/version", "mynah.dev/model-id", "mynah.dev/forced"

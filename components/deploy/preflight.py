@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from components.deploy.argo_settings import argo_findings
-from components.deploy.manifest import RUNTIME, SERVICE_ACCOUNT_NAME
+from components.deploy.manifest import SERVICE_ACCOUNT_NAME
+from components.deploy.serving_runtime import RUNTIME, SERVING_RUNTIMES
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify
 from mynah.core.settings import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
@@ -33,7 +34,6 @@ RIGHTS = (
 )  # fmt: skip
 IDENTITIES = ("eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account", "azure.workload.identity/client-id")
 SECRETS = {"mynah-s3": (AWS_ACCESS_KEY_ID.name, AWS_SECRET_ACCESS_KEY.name), "mynah-keys": ("keys.json",)}
-SERVING_RUNTIMES = Resource("serving.kserve.io", "v1alpha1", "servingruntimes", ("get",))
 
 
 def examine(cluster: Cluster, namespace: str, kubeflow_namespace: str = "kubeflow") -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from components.deploy.diagnostics import Diagnosis, diagnose, digest_of, is_ready, pods
+from components.deploy.kserve_failures import Before, final_failures, with_repetitions
 from components.deploy.kserve_modes import canaries, mode_of
 from components.deploy.manifest import KNATIVE, applied
 from components.deploy.server_side_apply import read
@@ -13,6 +14,7 @@ from mynah.core.progress import notify
 from mynah.kubernetes.cluster import Cluster, Object
 from mynah.kubernetes.errors import http_status
 
+LOOKS_TO_SETTLE = 2  # within which KServe has seen what was applied
 REVISION_LABEL = "serving.knative.dev/revision"
 
 
@@ -39,7 +41,7 @@ class WaitLimits:
                 )
 
 
-def until_ready(cluster: Cluster, namespace: str, name: str, digest: str, limits: WaitLimits) -> Object:
+def until_ready(cluster: Cluster, namespace: str, name: str, digest: str, limits: WaitLimits, before: Before) -> Object:
     """Wait for pods of a predictor to serve.
 
     KServe does not report the generation of its status, and Ready stays true during a rolling update: a ready pod of this very predictor is
@@ -51,6 +53,7 @@ def until_ready(cluster: Cluster, namespace: str, name: str, digest: str, limits
         name: The InferenceService.
         digest: The predictor's digest.
         limits: Time limits.
+        before: What KServe had reported before the predictor was applied.
 
     Returns:
         The InferenceService.
@@ -58,13 +61,15 @@ def until_ready(cluster: Cluster, namespace: str, name: str, digest: str, limits
     Raises:
         PlatformError: It takes too long, a failure is permanent, or somebody changed or deleted it; the message has every reason.
     """
-    watcher = _ReadinessWatcher(cluster, namespace, name, digest)
+    watcher = _ReadinessWatcher(cluster, namespace, name, digest, before)
     deadline = time.monotonic() + limits.timeout
     failing_since = 0.0
     while True:
         live = watcher.check()
         if live:
             return live
+        if watcher.has_given_up:
+            raise watcher.failure("cannot become ready")
         now = time.monotonic()
         failing_since = (failing_since or now) if watcher.is_failing else 0.0
         if failing_since and now - failing_since >= limits.trouble:
@@ -105,14 +110,20 @@ def serves(live: Object, digest: str, own_pods: list[Object]) -> bool:
 class _ReadinessWatcher:
     """Watches one InferenceService, and reports each reason once."""
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str, digest: str) -> None:
-        self._cluster, self._namespace, self._name, self._digest = cluster, namespace, name, digest
+    def __init__(self, cluster: Cluster, namespace: str, name: str, digest: str, before: Before) -> None:
+        self._cluster, self._namespace, self._name, self._digest, self._before = cluster, namespace, name, digest, before
+        self._looks = 0
         self._reported: set[str] = set()
         self._last: list[Diagnosis] = []
 
     @property
     def is_failing(self) -> bool:
         return any(diagnosis.permanent for diagnosis in self._last)
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether KServe said that it cannot do what was applied."""
+        return any(diagnosis.final for diagnosis in self._last)
 
     def check(self) -> Object | None:
         """Return the InferenceService when it serves; None while it does not."""
@@ -129,8 +140,11 @@ class _ReadinessWatcher:
             all_pods = pods(self._cluster, self._namespace, self._name)
             if serves(live, self._digest, all_pods):
                 return live
+            if self._looks < LOOKS_TO_SETTLE and self._before.events:
+                self._before = with_repetitions(self._before, self._cluster, self._namespace, self._name)
+            self._looks += 1
             own = [pod for pod in all_pods if digest_of(pod) == self._digest]
-            self._report(list(diagnose(self._cluster, live, own)))
+            self._report([*final_failures(self._cluster, live, self._before), *diagnose(self._cluster, live, own)])
         except PlatformError as error:
             denied = http_status(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             if denied or not error.__cause__:  # our own errors above, or no permission
@@ -139,11 +153,12 @@ class _ReadinessWatcher:
         return None
 
     def failure(self, what: str) -> PlatformError:
-        """Create the error for an InferenceService that is not ready, with permanent reasons first."""
-        diagnoses = sorted(self._last, key=lambda diagnosis: not diagnosis.permanent)
+        """Create the error for an InferenceService that is not ready, with final and permanent reasons first."""
+        diagnoses = sorted(self._last, key=lambda diagnosis: (not diagnosis.final, not diagnosis.permanent))
         reasons = "; ".join(dict.fromkeys(diagnosis.text for diagnosis in diagnoses[:4])) or "no reason is known"
         more = diagnoses[0].more if diagnoses else f"kubectl describe isvc {self._name} -n {self._namespace}"
-        return PlatformError(f"{self._where} {what}: {reasons}", f"More: {more}")
+        fix = diagnoses[0].fix if diagnoses else ""
+        return PlatformError(f"{self._where} {what}: {reasons}", fix or f"More: {more}")
 
     def _report(self, now: list[Diagnosis]) -> None:
         self._last = now

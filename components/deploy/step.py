@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from components.deploy.address import service_url
 from components.deploy.canary import Plan, Watched, watch
 from components.deploy.diagnostics import pods
+from components.deploy.kserve_failures import STOP, Before, is_stopped, reported_before, resume
 from components.deploy.kserve_modes import canaries, default_mode, mode_of, pods_prefix, require_split, service_of
 from components.deploy.manifest import (
     KNATIVE,
@@ -23,6 +25,8 @@ from components.deploy.manifest import (
 from components.deploy.prometheus import Prometheus
 from components.deploy.readiness import WaitLimits, serves, until_ready
 from components.deploy.server_side_apply import apply, delete, is_same, read
+from components.deploy.service_name import require_name_fits
+from components.deploy.serving_runtime import require_runtime
 from components.deploy.smoke import bot_endpoint, smoke_test
 from components.deploy.version_to_deploy import serving_of
 from mynah.core.errors import InputError, MynahError, PlatformError
@@ -71,7 +75,8 @@ class Deployed:
     version: int
     action: Action
     former: int = 0  # the version that served before; 0 for none or unknown
-    url: str = ""
+    url: str = ""  # as KServe reports it, also where no gateway makes it true
+    service_url: str = ""  # within the cluster
     answer: str = ""  # the bot's response to the smoke test
     live: Object | None = field(default=None, repr=False)  # before; shown by a dry run
     then: Object | None = field(default=None, repr=False)  # after
@@ -95,6 +100,7 @@ def deploy(serving: Serving, cluster: Cluster, settings: DeploySettings, *, dry_
         InputError, PlatformError: As `apply`, `until_ready` and `smoke_test` do.
         GateRefused: A canary exceeded its limits.
     """
+    require_name_fits(serving.name, settings.namespace)
     return _Deployment(serving, cluster, settings).run(dry_run)
 
 
@@ -129,10 +135,14 @@ class _Deployment:
     def run(self, dry_run: bool) -> Deployed:
         """Deploy, or with `dry_run` only validate."""
         percent = self._settings.percent
+        if self._live and is_stopped(self._live):
+            where = f"{self._settings.namespace}/{self._serving.name}"
+            raise PlatformError(f"{where} is stopped by its annotation {STOP}", resume(self._live))
         if percent:
             self._check_canary()
         manifest = self._split(percent) if percent else self._whole()
         then = apply(self._cluster, manifest, force=self._settings.force_conflicts, dry_run=True)
+        require_runtime(self._cluster, self._settings.namespace)
         is_unchanged = bool(self._live) and is_same(then, self._live or {})
         if dry_run:
             return self._done("unchanged" if is_unchanged else "would deploy", then)
@@ -193,9 +203,9 @@ class _Deployment:
         """Apply, wait and test; revert when that fails."""
         digest = applied(self._own_predictor(manifest))
         notify(f"applying version {self._serving.version} to {self._settings.namespace}/{self._serving.name}")
-        apply(self._cluster, manifest, force=self._settings.force_conflicts)
+        before = self._change(manifest)
         try:
-            live = self._ready(digest)
+            live = self._ready(digest, before)
             service, key = service_of(live, self._own_predictor(live)), MYNAH_API_KEY.get()
             endpoint = bot_endpoint(self._cluster, self._settings.namespace, service, self._settings.address, key)
             answer = smoke_test(endpoint, self._serving, self._settings.wait_limits.answer, self._settings.wait_limits.poll)
@@ -214,8 +224,7 @@ class _Deployment:
             for percent in [step for step in plan.steps if self._settings.percent <= step < 100]:
                 manifest = self._split(percent)
                 digest = applied(self._own_predictor(manifest))
-                apply(self._cluster, manifest, force=self._settings.force_conflicts)
-                live = self._ready(digest)
+                live = self._ready(digest, self._change(manifest))
                 predictor = self._own_predictor(live)
                 notify(f"version {self._serving.version} gets {percent} % of the requests, and is watched for {plan.seconds:g} s")
                 stable = {**live["spec"]["predictor"], "canaryTrafficPercent": None}
@@ -230,8 +239,16 @@ class _Deployment:
         done = self._apply(self._whole(), "promoted")
         return replace(done, former=version_of(former["spec"]["predictor"]) if former else 0)
 
-    def _ready(self, digest: str) -> Object:
-        return until_ready(self._cluster, self._settings.namespace, self._serving.name, digest, self._settings.wait_limits)
+    def _change(self, manifest: Object) -> Before:
+        """Apply a manifest, and return what KServe had reported before."""
+        namespace, name = self._settings.namespace, self._serving.name
+        before = reported_before(self._cluster, namespace, name, read(self._cluster, namespace, name))
+        apply(self._cluster, manifest, force=self._settings.force_conflicts)
+        return before
+
+    def _ready(self, digest: str, before: Before) -> Object:
+        namespace, limits = self._settings.namespace, self._settings.wait_limits
+        return until_ready(self._cluster, namespace, self._serving.name, digest, limits, before)
 
     def _revert(self, digest: str, *, from_canary: bool = False, wait: bool = True) -> str:
         """Restore what served before, and return what was done; never overwrites other changes."""
@@ -252,21 +269,20 @@ class _Deployment:
         if from_canary and mode_of(live) == KNATIVE:
             # Without the 0, all requests would go to the canary until the recreated revision is ready.
             pinned = {**former, "spec": {**former["spec"], "predictor": {**before, "canaryTrafficPercent": 0}}}
-            apply(self._cluster, pinned, force=self._settings.force_conflicts)
-            self._ready(applied(before))
-        apply(self._cluster, former, force=self._settings.force_conflicts)
+            self._ready(applied(before), self._change(pinned))
+        reported = self._change(former)
         what = f"version {version_of(before)}" if version_of(before) else "what it served before"
         if wait:
-            self._ready(applied(before))
+            self._ready(applied(before), reported)
             return f"Rolled back: {former['metadata']['namespace']}/{former['metadata']['name']} serves {what} again"
         return f"Rolled back to {what}"
 
     def _done(self, action: Action, then: Object) -> Deployed:
         former = version_of(self._live["spec"]["predictor"]) if self._live else 0
         url = str((then.get("status") or {}).get("url", ""))
-        return Deployed(
-            self._serving.name, self._settings.namespace, self._serving.version, action, former, url, "", self._live, then
-        )
+        service = service_url(then, self._own_predictor(then)) if action != "would deploy" else ""
+        name, namespace = self._serving.name, self._settings.namespace
+        return Deployed(name, namespace, self._serving.version, action, former, url, service, "", self._live, then)
 
 
 __all__ = ["DeploySettings", "Deployed", "Plan", "Serving", "WaitLimits", "deploy", "record", "serving_of"]

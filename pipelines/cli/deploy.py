@@ -61,9 +61,12 @@ def deploy_settings(
 
 @flatten
 def deploy(
-    name: Annotated[str, typer.Argument(help="The bot.")],
+    name: Annotated[str, typer.Argument(help="The bot.", show_default=False)] = "",
     version: Annotated[int, typer.Option(min=0, help="The version to deploy; 0: the champion.")] = 0,
     *,
+    is_all: Annotated[
+        bool, typer.Option("--all", help="Upgrade the server of each deployed bot, one by one; each keeps its version.")
+    ] = False,
     settings: Annotated["DeploySettings", MadeBy(deploy_settings)],
     gitops: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the manifest to this folder instead, and print the diff.")
@@ -84,11 +87,23 @@ def deploy(
     """Deploy a bot's champion with KServe: apply, wait, send a test request, and restore the previous version after a failure."""
     if gitops and settings.percent:
         raise InputError("--gitops writes files, and a canary is watched in a cluster", "Leave out --canary.")
+    if is_all == bool(name):
+        raise InputError("deploy takes one bot's name, or --all", "Name a bot, or upgrade all with --all.")
+    if is_all and (version or settings.percent or gitops or force or merged):
+        raise InputError(
+            "--all keeps the version that each bot serves",
+            "Leave out --version, --canary, --gitops, --force and --merged, or name one bot.",
+        )
+    if is_all:
+        _deploy_all(settings, dry_run, context, workdir, as_json)
+        return
     with waiting("Looking for the version"):
+        from components.deploy.service_name import require_name_fits
         from components.deploy.step import deploy, record, serving_of
         from mynah.storage.work_folder import require_own_parts
         from mynah.tracking.open import open_store
 
+        require_name_fits(name, settings.namespace)
         store = open_store(existing(workdir))
         if not (gitops or dry_run):
             require_own_parts(store)  # the deployment is recorded there
@@ -101,6 +116,17 @@ def deploy(
     if not dry_run and done.action != "unchanged":
         record(done, store, serving.forced)
     _show(done, as_json)
+
+
+def _deploy_all(settings: "DeploySettings", dry_run: bool, context: str, workdir: Path, as_json: bool) -> None:
+    from mynah.storage.work_folder import require_own_parts
+    from mynah.tracking.open import open_store
+    from pipelines.cli.deploy_all import deploy_all
+
+    store = open_store(existing(workdir))
+    if not dry_run:
+        require_own_parts(store)  # the deployments are recorded there
+    deploy_all(store, _cluster(context), settings, dry_run=dry_run, as_json=as_json)
 
 
 def preflight(
@@ -154,14 +180,15 @@ def _write(folder: Path, workdir: Path, serving: "Serving", namespace: str, dry_
 
 
 def _show(done: "Deployed", as_json: bool) -> None:
-    from components.deploy.diff_text import describe, difference
+    from components.deploy.diff_text import describe, difference, reachable_url
 
+    url = reachable_url(done)
     record = {
         "name": done.name, "namespace": done.namespace, "version": done.version, "action": done.action,
-        "former": done.former or None, "url": done.url, "answer": done.answer,
+        "former": done.former or None, "url": url, "answer": done.answer,
     }  # fmt: skip
     if done.action == "would deploy":
         diff = difference(done)
         result({**record, "diff": diff}, strip_control_chars(diff), as_json)
     else:
-        result(record, describe(done), as_json)
+        result(record, describe(done, url), as_json)

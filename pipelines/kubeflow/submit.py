@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from components.deploy.service_name import require_name_fits
 from components.fetch.step import fetch
 from components.handover import publish_file
 from mynah.core.errors import InputError, MynahError
@@ -73,6 +74,8 @@ class Submission:
                 f"the base model {base_model!r} lies on this machine",
                 f"Name {BEST_LOCAL}, {FLEDGLING}, or one of the hub such as gpt2.",
             )
+        if self.cluster.serve_in:
+            require_name_fits(self.runs[0].name, self.cluster.serve_in)
         if not self.cluster.own_bucket:
             raise InputError(
                 "no bucket is set for the run's specification, its posts and what its steps hand on",

@@ -8,12 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 
+from components.deploy.service_name import LONGEST
 from mynah.kubernetes.endpoint import storage_uri
 from mynah.registry.base_names import MOUNT
 from scripts.manifests.objects import KSERVE_CONTAINER, Fault, Manifests, Object, namespace_of, runtime_of, where
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-LONGEST_NAME = 63 - len("-predictor")  # the Service is called NAME-predictor
 SCHEMES = ("s3://", "gs://", "hdfs://", "webhdfs://", "hf://", "pvc://", "oci://", "https://", "http://")
 IMPLEMENTATIONS = frozenset(
     "model sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()  # noqa: SIM905 - shorter than a list
@@ -30,11 +30,11 @@ STANDARD, KNATIVE = "Standard", "Knative"
 
 
 def kserve_accepts_names(manifests: Manifests) -> Iterator[Fault]:
-    """An InferenceService's name is a DNS label that leaves room for what KServe appends."""
+    """An InferenceService's name is a DNS label that leaves room for what KServe appends: NAME-predictor-NAMESPACE."""
     for service in manifests.of("InferenceService"):
-        name = service["metadata"]["name"]
-        if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-            yield Fault(where(service), f"KServe refuses the name {name!r}", f"Use a-z, 0-9 and -, {LONGEST_NAME} at most.")
+        name, longest = service["metadata"]["name"], LONGEST - len(namespace_of(service))
+        if not NAME.fullmatch(name) or len(name) > longest:
+            yield Fault(where(service), f"KServe refuses the name {name!r}", f"Use a-z, 0-9 and -, {longest} at most.")
 
 
 def kserve_finds_one_server(manifests: Manifests) -> Iterator[Fault]:

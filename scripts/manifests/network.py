@@ -82,6 +82,14 @@ CONNECTIONS = (
     Connection("deploying step", "bot", 8081, is_open=False),
     Connection("other step", "bot", 8080, is_open=False),
     Connection("step", "aviary", 8080, is_open=False),
+    Connection("mlflow", "aviary", 8080, is_open=False),
+    Connection("mlflow", "bot", 8080, is_open=False),
+    Connection("aviary", "bot", 8080, is_open=False),
+    Connection("bot", "aviary", 8080, is_open=False),
+    Connection("bot", "postgres", 5432, is_open=False),
+    Connection("stranger", "postgres", 5432, is_open=False),
+    Connection("guest", "postgres", 5432, is_open=False),
+    Connection("guest", "s3", 8333, is_open=False),
 )
 
 

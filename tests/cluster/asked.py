@@ -27,14 +27,14 @@ class Asked:
     dry_run: bool = False  # print every command, run none
     images: str = ""  # build/images.json, for a cluster that pulls them; "": IMAGES, which lie on the nodes
     kind: str = ""  # name of the kind cluster into which the images are loaded; "": they are there
-    kill: str = "process"  # how the training pod dies: its process, or the whole pod
-    keep: bool = False  # leave bots and runs where they are
+    kill: str = "process"  # how the training pod dies: its process, the whole pod, or its node, which is drained
+    keep: bool = False  # leave bots and runs where they are, and go on with the step that failed
 
     def __post_init__(self) -> None:
         if not self.context:
             raise RefusedError(f"no cluster was named. Write {HOW}.")
-        if self.kill not in ("process", "pod"):
-            raise RefusedError(f"E2E_KILL is {self.kill!r}. Use process or pod.")
+        if self.kill not in ("process", "pod", "node"):
+            raise RefusedError(f"E2E_KILL is {self.kill!r}. Use process, pod or node.")
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Asked":

@@ -1,188 +1,134 @@
-"""One session of the suite: a bot of its own, the ways to the servers, its runs; and the removal of exactly these."""
+"""One session of the suite: a bot of its own, what it is asked, who reaches it; and the removal of exactly what was made."""
 
-import base64
-import contextlib
 import json
-import re
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.kubeflow.pods import Pod, pods_of
-from tests.cluster.asked import LAPTOP, PREFIX, Asked
-from tests.cluster.commands import Answer, Commands
-from tests.cluster.dump import RUN_LABEL, dump
-from tests.cluster.forward import forward
+from tests.cluster.asked import LAPTOP, PREFIX, ROOT
+from tests.cluster.commands import Answer
+from tests.cluster.dump import dump
 from tests.cluster.load import Load
+from tests.cluster.runs import Runs
+from tests.cluster.ways import BOTS, KUBEFLOW, PROBE, differences, example_of, probers, selector_of, ways_from
 
-BOTS, KUBEFLOW = "mynah", "kubeflow"  # namespaces
-# The laptop's, public like all its passwords (k8s/README.md). It lets in to what nobody else reaches.
-KEY = "mynah_1bb572bb_-ak4VBxMA9U7SWDgmtgQBKA1kpJJ8HQT49kqu0vBwaw"
-MLFLOW_PORT = 5000  # also here: MLflow answers only to the hosts and ports that its manifest lists
+SECONDS_TO_END = 3.0  # until kubectl ends whose pod is gone
 QUESTION = {
     "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [1], "data": ["My dream is"]}],
     "parameters": {"n": 1, "max_tokens": 16},
 }
 POST = "well served in to a sweet goose"  # of the bundled sample, whose posts do not go through Kubeflow
-RUN = "00000000-0000-4000-8000-000000000000"  # a run's id, where a dry run needs one
-# What fine-tuning writes when it keeps a training state, and when it goes on from one (components/finetune/trainer.py).
-KEPT = re.compile(r"the state of step (\d+) of \d+ is saved")
-RESUMED = re.compile(r"resuming at step (\d+) of \d+")
-LONG = {"epochs": 30, "patience": 0}  # 840 steps of the sample: several times MYNAH_CHECKPOINT_SECONDS, also on many fast cores
 
 
-class Story:
+class Story(Runs):
     """What the steps share. Nothing is called before the first of them asks."""
 
-    def __init__(self, asked: Asked, folder: Path) -> None:
-        self.asked = asked
-        self.commands = Commands(asked.context, folder, dry_run=asked.dry_run)
-        self.bot = PREFIX + secrets.token_hex(4)
-        self.runs: list[str] = []
-        self.submitted = 0.0  # when the last run was, by the monotonic clock
-        self.began = False  # whether anything was made that must go
-        self.forgotten = False
-        self.ways: dict[str, str] = {}  # service to HOST:PORT
-        self._open = contextlib.ExitStack()
-
-    # --- the cluster
-
-    def current_context(self) -> str:
-        return self.commands.run("kubectl", "config", "current-context", example=self.asked.context).strip()
-
-    def kubectl(self, *words: str, **options: Any) -> str:
-        return self.commands.kubectl(*words, **options)
-
-    def found(self, kind: str, name: str, namespace: str, example: Any, *, secret: bool = False) -> dict[str, Any]:
-        """An object of the cluster; {} where there is none."""
-        words = ("get", kind, name, "--namespace", namespace, "--ignore-not-found", "--output", "json")
-        return self.commands.json(*self.commands.kubectl_words(*words), example=example, secret=secret) or {}
-
-    def installed_settings(self) -> dict[str, str]:
-        """What the ConfigMap of an installation says; {} where there is none."""
-        example = {"data": {"AWS_ENDPOINT_URL_S3": "http://s3.mynah.svc.cluster.local:8333", "MYNAH_S3_BUCKET": "mynah"}}
-        return self.found("configmap", "mynah-settings", BOTS, example).get("data", {})
-
-    def secret(self, name: str, *keys: str) -> list[str]:
-        example = {"data": {key: base64.b64encode(f"${key}".encode()).decode() for key in keys}}
-        data = self.found("secret", name, BOTS, example, secret=True).get("data", {})
-        return [base64.b64decode(data[key]).decode() for key in keys]
-
-    def reach(self, namespace: str, service: str, port: int, local: int = 0) -> str:
-        """Keep a way to a Service open until the story ends; HOST:PORT."""
-        self.ways[service] = self._open.enter_context(forward(self.commands, namespace, service, port, local))
-        return self.ways[service]
-
-    def use_the_servers(self) -> None:
-        """Ways to all that a person's own machine needs, and the environment that names them, for `mynah`.
-
-        Not MLflow's database: `mynah forget --context` finds and reaches it by itself.
-        """
-        key, secret_key = self.secret("mynah-s3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        settings = self.installed_settings()
-        self.commands.environment |= {
-            "KF_PIPELINES_ENDPOINT": f"http://{self.reach(KUBEFLOW, 'ml-pipeline', 8888)}",
-            "MLFLOW_TRACKING_URI": f"http://{self.reach(BOTS, 'mlflow', 5000, MLFLOW_PORT)}",
-            "AWS_ENDPOINT_URL_S3": f"http://{self.reach(BOTS, 's3', 8333)}",
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret_key,
-            "AWS_REGION": settings.get("AWS_REGION", "us-east-1"),
-            "AWS_DEFAULT_REGION": settings.get("AWS_REGION", "us-east-1"),
-            "MYNAH_S3_BUCKET": settings["MYNAH_S3_BUCKET"],
-            "MYNAH_KUBE_CONTEXT": self.asked.context,
-            "MYNAH_LOCK": f"lease:{BOTS}",
-            "MYNAH_API_KEY": KEY,
-            "MYNAH_WORKDIR": str(self.commands.folder / "workdir"),
-        }
-        self.reach(BOTS, "aviary-predictor", 80)
-
-    # --- runs
-
-    def mynah(self, *words: str, example: Any, **options: Any) -> Any:
-        """What a command of `mynah` says with --json."""
-        answer = self.commands.json("mynah", *words, "--json", example=example, **options)
-        assert answer is not None, f"mynah {words[0]}: {self.commands.said}"  # an exit code that was expected, for another reason
-        return answer
-
-    def submit(self, **recipe: int) -> str:
-        """A run of the bundled sample, as small as it can be and still pass the gate where `recipe` says nothing else; its id."""
-        images = ("--images", self.asked.images) if self.asked.images else ()
-        sets = [word for name, value in ({"epochs": 1} | recipe).items() for word in ("--set", f"{name}={value}")]
-        bot = ("submit", "--name", self.bot, "--from", "sample", "--base-model", "fledgling")
-        words = (*bot, *sets, "--no-gpu", "--deadline", "1", "--no-wait", *images)
-        self.began, self.submitted = True, time.monotonic()
-        run = self.mynah(*words, example={"run": RUN, "state": "PENDING"})["run"]
-        self.runs.append(run)
-        return run
-
-    def state_at_the_end(self, run: str) -> str:
-        words = ("runs", run, "--follow", "--deadline", "1")
-        return self.mynah(*words, example={"run": run, "state": "SUCCEEDED"}, seconds=2 * 3600)["state"]
-
-    def attempts(self, run: str, *examples: Pod) -> list[Pod]:
-        """The pods that fine-tune in a run, in the order in which they began."""
-        return [pod for pod in self.pods(run, *examples) if pod.step == "finetune" and not pod.is_driver]
-
-    def pods(self, run: str, *examples: Pod) -> list[Pod]:
-        """All pods of a run, in the order in which they began."""
-        words = ("get", "workflows", "--namespace", KUBEFLOW, "--selector", f"{RUN_LABEL}={run}", "--output", "json")
-        items = self.commands.json(*self.commands.kubectl_words(*words), example={"items": []})["items"]
-        found = [pod for item in items for pod in pods_of(json.dumps(item))]
-        return list(examples) if self.asked.dry_run else found
-
-    def kept_at(self, run: str, pod: Pod) -> int:
-        """The step of the last training state that a running pod told of; 0 before its first."""
-        return _last(KEPT, self._log(run, "the state of step 40 of 840 is saved")) if pod.phase == "Running" else 0
-
-    def resumed_at(self, run: str) -> int:
-        """The step at which the last attempt went on; 0 where each one began anew."""
-        log = self._log(run, "Fine-tuning; resuming at step 40 of 840, where an earlier run of the same inputs was interrupted")
-        assert "Fine-tuning" in log, f"nobody has the log of {run} any more: {log[-500:]}"
-        return _last(RESUMED, log)
-
-    def _log(self, run: str, example: str) -> str:
-        """What all attempts to fine-tune wrote until now; "" where there is nothing yet."""
-        return self.commands.run("mynah", "logs", run, "finetune", example=example, codes=(0, 2, 3))
-
-    def kill(self, pod: Pod) -> None:
-        """End a step in mid-run: every process in its container, as the kernel does when memory runs out; or the whole pod."""
-        if self.asked.kill == "pod":
-            self.kubectl("delete", "pod", pod.name, "--namespace", KUBEFLOW, "--wait=false")
-        else:  # the shell's own `kill`, for the image has no other; it spares itself and Argo's process 1, which tells the exit code
-            words = ("exec", pod.name, "--namespace", KUBEFLOW, "--container", "main", "--", "sh", "-c", "kill -9 -1")
-            self.kubectl(*words, codes=(0, 1, 137))  # the container ends under it; attempts() tells whether that came of it
-
-    # --- the bot
-
-    def record(self, *versions: int, champion: int) -> dict[str, Any]:
-        """The registry's history of the bot; the arguments are the dry run's example."""
+    def record(self, *versions: int, champion: int, bot: str = "") -> dict[str, Any]:
+        """The registry's history of a bot; the other arguments are the dry run's example."""
         about = [{"version": number, "verdict": "passed", "run": "0" * 32, "aliases": []} for number in versions]
-        return self.mynah("show", self.bot, example={"aliases": {"champion": champion}, "versions": about})
+        return self.mynah("show", bot or self.bot, example={"aliases": {"champion": champion}, "versions": about})
 
-    def ask(self, service: str, version: int) -> Answer:
-        """A question to the bot at a server; `version` is the dry run's example."""
+    def ask(self, service: str, version: int, bot: str = "") -> Answer:
+        """A question to a bot at a server; `version` is the dry run's example."""
+        if service not in self.ways:  # of a session that goes on
+            self.reach(BOTS, service, 80)
         body = {"model_version": str(version), "outputs": [{"data": ["My dream is to sing."]}]}
-        url = f"http://{self.ways[service]}/v2/models/{self.bot}/infer"
-        return self.commands.ask(url, QUESTION, key=True, example=Answer(200, body, f"{self.bot}:{version}"))
+        url = f"http://{self.ways[service]}/v2/models/{bot or self.bot}/infer"
+        return self.commands.ask(url, QUESTION, key=True, example=Answer(200, body, f"{bot or self.bot}:{version}"))
 
-    def until_served(self, version: int) -> Answer:
+    def until_served(self, version: int, bot: str = "") -> Answer:
         """Wait until the aviary answers by a version: it follows the registry by itself."""
+        name = bot or self.bot
 
         def served() -> Answer | None:
-            answer = self.ask("aviary-predictor", version)
-            return answer if (answer.status, answer.version) == (200, f"{self.bot}:{version}") else None
+            answer = self.ask("aviary-predictor", version, name)
+            return answer if (answer.status, answer.version) == (200, f"{name}:{version}") else None
 
-        return self.commands.until(f"the aviary answers as {self.bot}:{version}", served)
+        return self.commands.until(f"the aviary answers as {name}:{version}", served)
 
     def load(self, version: int) -> Load:
-        return Load(lambda: self.ask("aviary-predictor", version), dry_run=self.asked.dry_run)
+        """People who ask the aviary. What fails while the way to it is opened again is asked again, for that is not the aviary's."""
 
-    def forget(self, receipt: Path) -> dict[str, Any]:
-        words = ("forget", self.bot, "--yes", "--context", self.asked.context, "--receipt", str(receipt))
-        done = self.mynah(*words, example={"subject": self.bot, "items": [{}], "receipt": str(receipt)}, seconds=900)
-        self.forgotten = True
+        def ask() -> Answer:
+            while True:
+                began = time.monotonic()
+                answer = self.ask("aviary-predictor", version)
+                if answer.status or self.asked.dry_run or not self.ways["aviary-predictor"].was_away_since(began, SECONDS_TO_END):
+                    return answer
+                time.sleep(0.5)
+
+        return Load(ask, dry_run=self.asked.dry_run)
+
+    def put_in_bucket(self, path: Path, key: str) -> str:
+        """Upload a file for a run to read; its address."""
+        address = f"s3://{self.commands.environment['MYNAH_S3_BUCKET']}/{key}"
+        print(f"# {path.relative_to(ROOT)} to {address}", flush=True)
+        assert key.startswith(PREFIX)
+        self.kept.objects.append(key)
+        self.remember()
+        if not self.asked.dry_run:
+            self._s3().upload_file(str(path), self.commands.environment["MYNAH_S3_BUCKET"], key)
+        return address
+
+    def _s3(self) -> Any:
+        import boto3
+
+        told = self.commands.environment
+        keys = {f"aws_{name}": told[f"AWS_{name.upper()}"] for name in ("access_key_id", "secret_access_key")}
+        return boto3.client("s3", endpoint_url=told["AWS_ENDPOINT_URL_S3"], region_name=told["AWS_REGION"], **keys)
+
+    # --- the network
+
+    def start_probers(self) -> None:
+        """Start the pods that stand for others, each in its place."""
+        for prober in probers(self.bot).values():
+            own = prober.namespace_labels is not None
+            kind, name = ("namespace", prober.namespace) if own else ("pod", prober.name)
+            where = () if own else ("--namespace", prober.namespace)
+            words = ["delete", kind, name, *where, "--ignore-not-found", "--wait=false"]
+            self.kept.made += [words] * (words not in self.kept.made)
+            self.remember()
+            file = self.commands.folder / f"{prober.namespace}-{prober.name}.json"
+            if not self.asked.dry_run:
+                items = prober.manifests(self.asked.references["serve"])
+                file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), "utf-8")
+            self.kubectl("apply", "--filename", str(file))
+            ready = ("--for", "condition=Ready", f"pod/{prober.name}", "--namespace", prober.namespace, "--timeout", "3m")
+            self.kubectl("wait", *ready, seconds=200)
+
+    def address_of(self, target: str) -> str:
+        """The address of one of a target's pods that is ready."""
+        words = ("get", "pods", "--namespace", BOTS, "--selector", selector_of(target, self.bot), "--output", "json")
+        ready = {"type": "Ready", "status": "True"}
+        example = {"items": [{"metadata": {"name": target}, "status": {"podIP": f"10.0.0.{len(target)}", "conditions": [ready]}}]}
+        for pod in self.commands.json(*self.commands.kubectl_words(*words), example=example)["items"]:
+            if any((each["type"], each["status"]) == ("Ready", "True") for each in pod["status"].get("conditions", [])):
+                return str(pod["status"]["podIP"])
+        raise AssertionError(f"no pod of {target} is ready")
+
+    def wrong_ways_at_last(self, source: str, addresses: dict[str, str], seconds: float = 60) -> list[str]:
+        """Which ways from a source are not as k8s/README.md says, also when a policy engine had its time to learn of a new pod."""
+        deadline = time.monotonic() + seconds
+        while (wrong := self.wrong_ways(source, addresses)) and time.monotonic() < deadline:
+            time.sleep(3)
+        return wrong
+
+    def wrong_ways(self, source: str, addresses: dict[str, str]) -> list[str]:
+        """Which ways from a source are not as k8s/README.md says."""
+        tried = [f"{addresses[way.target]}:{way.port}" for way in ways_from(source)]
+        where = {"mlflow": ("deployment/mlflow", BOTS), "aviary": ("deployment/aviary-predictor", BOTS)}
+        where |= {"bot": (f"deployment/{self.bot}-predictor", BOTS)}
+        where |= {party: (f"pod/{prober.name}", prober.namespace) for party, prober in probers(self.bot).items()}
+        thing, namespace = where[source]
+        words = ("exec", thing, "--namespace", namespace, "--", "python", "-c", PROBE, *tried)
+        return differences(source, addresses, self.kubectl(*words, example=example_of(source, addresses)))
+
+    def forget(self, bot: str, receipt: Path) -> dict[str, Any]:
+        words = ("forget", bot, "--yes", "--context", self.asked.context, "--receipt", str(receipt))
+        done = self.mynah(*words, example={"subject": bot, "items": [{}], "receipt": str(receipt)}, seconds=900)
+        self.kept.forgotten.append(bot)
+        self.remember()
         return done
 
     def kept_by_kubeflow(self) -> dict[str, str]:
@@ -206,32 +152,40 @@ class Story:
     def dump(self) -> None:
         dump(self.commands, BOTS, KUBEFLOW, self.runs)
 
-    def close(self) -> None:
-        """Remove what this story made, whatever happened, and close the ways. The installation stays."""
+    def close(self, *, is_over: bool = True) -> None:
+        """Remove what this story made, whatever happened, and close the ways. The installation stays.
+
+        A story that is kept and not over leaves all for the next session, which goes on.
+        """
         with self._open:
-            if not self.began or self.asked.keep:
+            if self._keeps and not is_over:
+                print(f"{self.bot} and its runs are kept; the same command goes on with the step that failed ({self._path})")
                 return
-            for step in self._removals():
-                try:
-                    step()
-                except AssertionError as error:  # the others go all the same
-                    print(f"not removed: {error}")
+            self._remove()
+            if self._keeps:
+                self._path.unlink(missing_ok=True)
+
+    def _remove(self) -> None:
+        for step in self._removals():
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the others go all the same
+                print(f"not removed: {error}")
 
     def _removals(self) -> Iterator[Any]:
-        assert self.bot.startswith(PREFIX)  # nothing without it is ever deleted
+        assert all(bot.startswith(PREFIX) for bot in (self.bot, *self.bots))  # nothing without it is ever deleted
+        for words in self.kept.made:
+            yield lambda words=words: self.kubectl(*words)
         pipelines = self.ways.get("ml-pipeline")
         for run in self.runs if pipelines else ():
             yield lambda run=run: self.commands.ask(f"http://{pipelines}/apis/v2beta1/runs/{run}", method="DELETE")
-        if not self.forgotten:
-            yield lambda: self.forget(self.commands.folder / "receipt-at-the-end.json")
-        words = ("delete", "inferenceservice", self.bot, "--namespace", BOTS, "--ignore-not-found")
-        yield lambda: self.kubectl(*words)
-
-
-def _last(pattern: re.Pattern[str], log: str) -> int:
-    """The number in the last place where a pattern of one number is in a log; 0 where it is nowhere."""
-    found = pattern.findall(log)
-    return int(found[-1]) if found else 0
+        for bot in [bot for bot in self.bots if bot not in self.kept.forgotten]:
+            yield lambda bot=bot: self.forget(bot, self.commands.folder / f"receipt-at-the-end-of-{bot}.json")
+        for key in self.kept.objects if not self.asked.dry_run else ():
+            yield lambda key=key: self._s3().delete_object(Bucket=self.commands.environment["MYNAH_S3_BUCKET"], Key=key)
+        if self.bots:
+            words = ("delete", "inferenceservice", self.bot, "--namespace", BOTS, "--ignore-not-found")
+            yield lambda: self.kubectl(*words)
 
 
 def told_how_to_remove(context: str) -> str:

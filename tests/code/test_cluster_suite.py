@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 
 import pytest
 import yaml
@@ -13,8 +14,10 @@ from tests.cluster.asked import IMAGES, Asked, RefusedError
 from tests.cluster.commands import Answer, Commands
 from tests.cluster.dump import dump
 from tests.cluster.forward import forward
+from tests.cluster.kept import Kept
 from tests.cluster.load import Load
-from tests.cluster.story import KEY, Story
+from tests.cluster.session import KEY
+from tests.cluster.story import Story
 from tests.conftest import needs
 from tests.services import fake_kubectl
 from tests.services.fake_kubectl import calls, run_suite
@@ -81,6 +84,38 @@ def test_a_way_to_a_service_lasts_as_long_as_the_with(commands, kubectl):
             assert other != way
     assert commands.ask(f"http://{way}/health").status == 0
     assert calls(kubectl)[0][:5] == ["--context", "kind-mynah", "port-forward", "--namespace", "mynah"]
+
+
+def test_a_way_whose_pod_goes_is_opened_again_at_the_same_port(commands, kubectl, capsys):
+    with forward(commands, "mynah", "mlflow", 5000) as way:
+        before = str(way)
+        (kubectl / "no-pod").touch()  # the next pod takes its time
+        began = time.monotonic()
+        assert commands.ask(f"http://{way}/end").status == 0
+        commands.until("it is seen to have ended", lambda: not way.is_open, 20, 0.05)
+        assert way.was_away_since(began)
+        (kubectl / "no-pod").unlink()
+        commands.until("it is open again", lambda: way.opened == 2 and way.is_open, 20, 0.05)
+        assert str(way) == before and commands.ask(f"http://{way}/health").status == 200
+        assert not way.was_away_since(time.monotonic())
+    assert commands.ask(f"http://{way}/health").status == 0
+    assert "the way to mynah/mlflow ended, and is opened again: " in capsys.readouterr().out
+
+
+def test_what_fails_while_a_way_is_opened_again_is_no_failure_of_the_server(kubectl, tmp_path):
+    story = Story(Asked("kind-mynah"), tmp_path / "kept")
+    story.commands.environment["MYNAH_API_KEY"] = "mynah_k"
+    way = story.reach("mynah", "aviary-predictor", 80)
+    try:
+        with story.load(1) as load:
+            load.sees("1", 20)
+            story.commands.ask(f"http://{way}/end")
+            story.commands.until("it is open again", lambda: way.opened == 2, 20, 0.05)
+            (kubectl / "version").write_text("2")
+            load.sees("2", 20)
+        assert load.failures == []
+    finally:
+        story.close()
 
 
 def test_a_way_ends_with_a_test_that_fails(commands):
@@ -160,6 +195,45 @@ def test_the_attempts_of_the_training_step_are_read_from_argos_workflow(kubectl,
     assert calls(kubectl)[-1][2:] == ["delete", "pod", running.name, "--namespace", "kubeflow", "--wait=false"]
 
 
+def test_a_drained_node_is_opened_again_also_when_that_fails(kubectl, tmp_path):
+    story = Story(Asked("kind-mynah", kill="node"), tmp_path / "kept")
+    pod = Pod("wf-1-31", "finetune", "Running", "", False, "")
+    with pytest.raises(AssertionError, match="is on no node"):
+        story.kill(pod)
+    (kubectl / "get-pod.json").write_text("node-7")
+    story.kill(pod)
+    (kubectl / "fail-drain").touch()
+    with pytest.raises(AssertionError, match="drain is not possible"):
+        story.kill(pod)
+    made = [call[2:4] for call in calls(kubectl) if call[2] != "get"]
+    assert made == [["drain", "node-7"], ["uncordon", "node-7"]] * 2
+
+
+@pytest.fixture
+def followed(kubectl, tmp_path):
+    """A story and the Kubeflow that its commands ask."""
+    story, kubeflow = Story(Asked("kind-mynah"), tmp_path / "kept"), FakeKubeflow()
+    story.commands.environment["KF_PIPELINES_ENDPOINT"] = kubeflow.url
+    yield story, kubeflow
+    kubeflow.stop()
+
+
+def test_a_run_is_canceled_by_the_real_command(followed):
+    story, kubeflow = followed
+    run = kubeflow.add_run("e2e", at=("RUNNING", {}))
+    story.cancel(run)
+    with pytest.raises(AssertionError, match="is over"):
+        story.cancel(run)
+
+
+def test_what_a_step_waits_for_is_told_by_the_real_command(followed):
+    story, kubeflow = followed
+    run = kubeflow.add_run("e2e", at=("RUNNING", {"finetune": "PENDING"}))
+    assert story.waits_for(run, "finetune", "") == ""
+    kubeflow.reasons = {"finetune": "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}
+    assert "0/1 nodes are available" in story.waits_for(run, "finetune", "")
+
+
 def test_what_the_training_step_wrote_is_read_by_the_real_command(kubectl, tmp_path):
     story = Story(Asked("kind-mynah"), tmp_path / "kept")
     kubeflow = FakeKubeflow()
@@ -190,6 +264,38 @@ def workflow():
     ]
     keys = ("id", "name", "displayName", "type", "templateName", "boundaryID", "phase")
     return {"metadata": {"name": "wf-1"}, "status": {"nodes": {node[0]: dict(zip(keys, node, strict=True)) for node in nodes}}}
+
+
+def test_a_session_that_goes_on_has_the_bot_and_the_steps_of_the_one_before(tmp_path):
+    story = Story(Asked("kind-mynah", keep=True), tmp_path / "1")
+    story.passed("test_a_tiny_run_succeeds", 12.0)
+    story.passed("test_the_servers_are_within_reach", 1.0)
+    story.close(is_over=False)
+    after = Story(Asked("kind-mynah", keep=True), tmp_path / "2")
+    assert after.bot == story.bot
+    assert after.kept.has_passed("test_a_tiny_run_succeeds") and not after.kept.has_passed("test_the_aviary_answers_for_it")
+    assert not after.kept.has_passed("test_the_servers_are_within_reach")  # the ways are to be opened
+    for other in (Asked("kind-mynah"), Asked("another", keep=True)):
+        assert Story(other, tmp_path / "3").bot != story.bot
+    after.close(is_over=True)
+    assert Story(Asked("kind-mynah", keep=True), tmp_path / "4").bot != story.bot
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"bot": "aviary"}',
+        '{"bot": "e2e-1", "bots": ["wren"]}',
+        '{"bot": "e2e-1", "made": [["delete", "namespace", "mynah"]]}',
+        "[",
+        "3",
+        "",
+    ],
+)
+def test_nothing_of_others_is_taken_for_kept(tmp_path, text):
+    (tmp_path / "kept.json").write_text(text)
+    kept = Kept.read(tmp_path / "kept.json")
+    assert kept.bot.startswith("e2e-") and kept.bot != "e2e-1" and kept.made == []
 
 
 def test_what_it_knows_of_the_laptop_is_so(monkeypatch):

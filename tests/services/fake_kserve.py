@@ -1,7 +1,8 @@
 """KServe 0.21 on the fake API server: what its webhooks refuse and its controller makes of an InferenceService, look by look.
 
 Read in KServe's sources: pkg/apis/serving/v1beta1/inference_service_{defaults,validation,status}.go, and in
-pkg/controller/v1beta1/inferenceservice components/predictor.go (canaries, orphans), reconcilers/knative/ksvc_reconciler.go (traffic).
+pkg/controller/v1beta1/inferenceservice controller.go (events), components/predictor.go (canaries, orphans, ReconcileFailed, stop),
+reconcilers/knative/ksvc_reconciler.go (traffic).
 How the pods of a version fare, `fates` says.
 """
 
@@ -13,11 +14,13 @@ import uuid
 from fake_kubernetes import SERVICES
 from fake_kubernetes_objects import Refusal
 
+from components.deploy.serving_runtime import RUNTIME
+
 MODE = "serving.kserve.io/deploymentMode"
 LABEL = "serving.kserve.io/inferenceservice"
 KINDS = {
     SERVICES, "servingruntimes.serving.kserve.io", "httproutes.gateway.networking.k8s.io", "deployments.apps", "pods", "nodes",
-    "configmaps", "secrets", "serviceaccounts",
+    "configmaps", "secrets", "serviceaccounts", "events",
 }  # fmt: skip
 IMAGE = 'Back-off pulling image "mynah-serve:0.2.0"'
 QUOTA = 'pods "wren-predictor-x" is forbidden: exceeded quota: mynah, requested: requests.memory=2Gi, used: 47Gi, limited: 48Gi'
@@ -33,6 +36,8 @@ class FakeKServe:
         self.fates = {}  # version to "good", "image", "init", "crash", "quota", "no node", "hangs", "mute", "other" or "key"
         self.looks = 2  # until a good pod is ready
         self.overlap = 3  # looks for which the pod before it serves on
+        self.failures = {}  # version to (message of a failed reconciliation, whether a condition tells it too)
+        self.url = "http://{name}.{namespace}.example.com"  # as it reports it, also where no gateway is
         self.lag = 3  # looks until the controller has seen a change: what it told before stands until then
         self._seen = {}
         self.asked = []  # (service, path, X-API-Key)
@@ -43,6 +48,7 @@ class FakeKServe:
         kubernetes.reactions.append(self.reconcile)
         settings = {"deploy": json.dumps({"defaultDeploymentMode": mode}), "ingress": json.dumps({"enableGatewayApi": True})}
         kubernetes.put("configmaps", "kserve", "inferenceservice-config", data=settings)
+        kubernetes.put("servingruntimes.serving.kserve.io", "mynah", RUNTIME)
 
     # Webhooks
 
@@ -84,7 +90,8 @@ class FakeKServe:
                 status["deploymentMode"] = live["metadata"]["annotations"].get(MODE, "Knative")
                 make = self._standard if status["deploymentMode"] == "Standard" else self._knative
                 make(namespace, name, live, status)
-                status["url"] = f"http://{name}.{namespace}.example.com"
+                status["url"] = self.url.format(name=name, namespace=namespace)
+                status["address"] = {"url": f"http://{name}-predictor.{namespace}.svc.cluster.local"}
                 live["status"] = status
         for key in [key for key in self.kubernetes.objects if key[0] == "pods" and (SERVICES, *key[1:]) != key]:
             owner = self.kubernetes.objects[key]["metadata"]["labels"].get(LABEL)
@@ -99,11 +106,24 @@ class FakeKServe:
     def _standard(self, namespace, name, live, status):
         predictors = [live["spec"]["predictor"], *(each["predictor"] for each in live["spec"].get("canary") or [])]
         groups = {_service(name, each): each for each in predictors}
+        if live["metadata"]["annotations"].get("serving.kserve.io/stop", "").lower() == "true":
+            for key in self._pods(namespace, name):
+                del self.kubernetes.objects[key]
+            status["conditions"] = [
+                {"type": "PredictorReady", "status": "False", "reason": "Stopped"},
+                {"type": "Stopped", "status": "True"},
+            ]
+            return
         for key in self._pods(namespace, name):  # orphans go at once
             if self.kubernetes.objects[key]["metadata"]["labels"]["app"] not in groups:
                 del self.kubernetes.objects[key]
-        for group, made in groups.items():
-            self._roll(namespace, name, group, {**predictors[0], **made}, live["metadata"]["annotations"])
+        try:
+            for group, made in groups.items():
+                self._reconcile_deployment(namespace, name, group, made)
+                self._roll(namespace, name, group, {**predictors[0], **made}, live["metadata"]["annotations"])
+        except Failed as failed:
+            self._report(live, status, failed)
+            return
         ready = bool(self.ready_pods(namespace, _service(name, predictors[0])))
         status["conditions"] = _conditions(ready)
         status.pop("canaryStatuses", None)
@@ -116,6 +136,36 @@ class FakeKServe:
                 }
                 for each in predictors[1:]
             ]
+
+    def _reconcile_deployment(self, namespace, name, group, made):
+        """Raises Failed where KServe's controller or the API server refuses what a predictor asks for."""
+        message, has_condition = self.failures.get(made.get("annotations", {}).get("mynah.dev/version", ""), ("", False))
+        if message:
+            raise Failed(message, has_condition)
+        key = "deployments.apps", namespace, group
+        if key in self.kubernetes.objects:
+            there = self.kubernetes.objects[key]
+            try:
+                self.kubernetes.update(key, {}, {**there, "spec": {"selector": {"matchLabels": {"app": f"isvc.{group}"}}}})
+            except Refusal as refusal:
+                raise Failed(refusal.status["message"], True) from refusal
+
+    def _report(self, live, status, failed):
+        """A condition that changes its time only with its words, and an event that counts its repetitions."""
+        namespace, name, uid = (live["metadata"][part] for part in ("namespace", "name", "uid"))
+        condition = {"status": "False", "reason": "ReconcileFailed", "message": failed.message}
+        before = next((each for each in status.get("conditions", []) if each["type"] == "PredictorReady"), {})
+        if failed.has_condition and not condition.items() <= before.items():
+            about = condition | {"lastTransitionTime": f"at {self.kubernetes.next_version()}"}
+            status["conditions"] = [{"type": kind, **about} for kind in ("PredictorReady", "Ready")]
+        event = {"type": "Warning", "reason": "InternalError", "message": failed.message}
+        for kind, *_, in_event in [key for key in self.kubernetes.objects if key[0] == "events"]:
+            found = self.kubernetes.objects[kind, namespace, in_event]
+            if event.items() <= found.items() and found["involvedObject"]["uid"] == uid:
+                found["count"] += 1
+                return
+        involved = {"kind": "InferenceService", "name": name, "uid": uid}
+        self.kubernetes.put("events", namespace, f"{name}.{uuid.uuid4().hex[:8]}", involvedObject=involved, count=1, **event)
 
     def _knative(self, namespace, name, live, status):
         made = live["spec"]["predictor"]
@@ -173,8 +223,9 @@ class FakeKServe:
         conditions = [{"type": "Available", "status": "True"}]
         if fate == "quota":
             conditions.append({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA})
+        spec = {"selector": {"matchLabels": {"app": f"isvc.{group}"}}}
         self.kubernetes.put(
-            "deployments.apps", namespace, group, metadata={"labels": {LABEL: name}}, status={"conditions": conditions}
+            "deployments.apps", namespace, group, metadata={"labels": {LABEL: name}}, spec=spec, status={"conditions": conditions}
         )
 
     def _pods(self, namespace, name):
@@ -220,6 +271,12 @@ class FakeKServe:
         outputs = [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["" if fate == "empty" else text]}]
         served = "99" if fate == "other" else version
         return 200, {"id": "1", "model_name": path.split("/")[3], "model_version": served, "outputs": outputs}
+
+
+class Failed(Exception):  # noqa: N818 - what the controller says of a reconciliation
+    def __init__(self, message, has_condition):
+        super().__init__(message)
+        self.message, self.has_condition = message, has_condition
 
 
 def _require(is_well, message):

@@ -1,8 +1,9 @@
 """A kubectl that touches no cluster: keeps every call, answers from a folder, and leads port-forwards to a small server of its own.
 
 FAKE_KUBECTL is that folder. calls.jsonl: the arguments of each call. A call that begins with VERB KIND prints VERB-KIND.json if it
-lies there; what a VERB changes lies in after-VERB/, whose files take the place of those before it; a port-forward to a Service with
-`none` in its name fails as kubectl does.
+lies there (`-` for the `/` of KIND/NAME), and fails where fail-VERB lies there; what a VERB changes lies in after-VERB/, whose files take the place
+of those before it. A port-forward to a Service with `none` in its name, or while no-pod lies there, fails as kubectl does; one that is
+asked for /end ends as with its pod.
 """
 
 import json
@@ -56,6 +57,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path == "/end":
+            print("error: lost connection to pod", flush=True)
+            os._exit(1)
         length = int(self.headers.get("Content-Length") or 0)
         asked = json.loads(self.rfile.read(length)) if length else None
         version = (FOLDER / "version").read_text() if (FOLDER / "version").exists() else "1"
@@ -79,7 +83,10 @@ def main(words):
     words = words[2:] if words[:1] == ["--context"] else words
     if words[0] == "port-forward":
         return forward(next(word for word in words if word.startswith("service/")), words[-1])
-    answer = FOLDER / f"{'-'.join(words[:2])}.json"
+    if (FOLDER / f"fail-{words[0]}").exists():
+        print(f"error: {words[0]} is not possible", file=sys.stderr)
+        return 1
+    answer = FOLDER / f"{'-'.join(words[:2]).replace('/', '-')}.json"
     if answer.exists():
         print(answer.read_text())
     if (after := FOLDER / f"after-{words[0]}").is_dir():
@@ -88,7 +95,7 @@ def main(words):
 
 
 def forward(service, ports):
-    if "none" in service:
+    if "none" in service or (FOLDER / "no-pod").exists():
         print(f'Error from server (NotFound): services "{service.partition("/")[2]}" not found', file=sys.stderr)
         return 1
     local, port = re.fullmatch(r"(\d*):(\d+)", ports).groups()

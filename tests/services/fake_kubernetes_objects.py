@@ -156,8 +156,11 @@ class KubernetesObjects:
         """A page of the objects of a kind, in one namespace or, for "", in all."""
         keys = sorted(key for key in self.objects if key[0] == kind and (not namespace or key[1] == namespace))
         if query.get("labelSelector"):
-            label, _, value = query["labelSelector"].partition("=")
-            keys = [key for key in keys if (self.objects[key]["metadata"].get("labels") or {}).get(label) == value]
+            label, has_value, value = query["labelSelector"].partition("=")
+            labels = {key: self.objects[key]["metadata"].get("labels") or {} for key in keys}
+            keys = [key for key in keys if (labels[key].get(label) == value if has_value else label in labels[key])]
+        for field, _, value in (each.partition("=") for each in filter(None, query.get("fieldSelector", "").split(","))):
+            keys = [key for key in keys if _field(self.objects[key], field) == value]
         start = 0
         if query.get("continue"):
             if self.tokens_too_old:
@@ -192,6 +195,7 @@ class KubernetesObjects:
             said = "the object has been modified; please apply your changes to the latest version and try again"
             raise Refusal(409, "Conflict", cannot + said)
         _validate(key[0], body)
+        _refuse_another_selector(key, body, self.objects[key])
         if body != self.objects[key]:  # writing what is there already changes nothing
             self.objects[key] = copy.deepcopy(body)
             self.objects[key]["metadata"]["resourceVersion"] = self.next_version()
@@ -221,6 +225,21 @@ class KubernetesObjects:
                 metadata["finalizers"].remove(FOREGROUND)
             if due and not metadata["finalizers"]:
                 del self.objects[key]
+
+
+def _field(found, path):
+    """What a field selector compares; "" for none."""
+    for part in path.split("."):
+        found = (found or {}).get(part)
+    return str(found or "")
+
+
+def _refuse_another_selector(key, body, before):
+    """ValidateDeploymentUpdate's rule of apps/v1 (pkg/registry/apps/deployment/strategy.go)."""
+    kind, _, name = key
+    if kind == "deployments.apps" and (selector := body["spec"]["selector"]) != before["spec"]["selector"]:
+        said = f"spec.selector: Invalid value: {json.dumps(selector)}: field is immutable"
+        raise Refusal(422, "Invalid", f'Deployment.apps "{name}" is invalid: {said}')
 
 
 def _validate(kind, body):

@@ -14,7 +14,8 @@ from components.finetune.step import finetune
 from mynah.training.recipe import build
 from tests.cluster import test_end_to_end
 from tests.cluster.asked import Asked
-from tests.cluster.story import KEPT, RESUMED, RUN, Story
+from tests.cluster.runs import KEPT, RESUMED, RUN
+from tests.cluster.story import Story
 from tests.model.conftest import data  # noqa: F401 - a fixture
 
 ALL = {"inferenceservices.serving.kserve.io", "scheduledworkflows.kubeflow.org", "workflows.argoproj.io"}
@@ -61,6 +62,30 @@ def test_what_stands_against_it_is_told_before_anything_is_applied(
     assert not kubernetes.objects
 
 
+def test_a_session_that_keeps_its_bot_is_gone_on_with(tmp_path, monkeypatch, kubernetes):
+    folder = fake_kubectl.install(tmp_path, monkeypatch)
+    (folder / "config-current-context.json").write_text("fake")
+    (folder / "get-configmap.json").write_text(json.dumps({"data": {"MYNAH_S3_BUCKET": "theirs"}}))
+    kubernetes.kinds = set(ALL)
+    kubeconfig = str(write_kubeconfig(tmp_path / "kubeconfig", kubernetes.url))
+    first = run_suite(tmp_path, E2E_CONTEXT="fake", E2E_KEEP="1", KUBECONFIG=kubeconfig)
+    assert "1 passed" in first.stdout and "1 failed" in first.stdout, first.stdout
+    assert re.search(
+        r"= seconds per step =+\n +\d+\.\d  the cluster has what is needed\n +\d+\.\d  no other .*: failed", first.stdout
+    )
+    kept = json.loads((tmp_path / "e2e/kept-fake.json").read_text())
+    assert list(kept["passed"]) == ["test_the_cluster_has_what_is_needed"]
+    (folder / "calls.jsonl").unlink()
+    second = run_suite(tmp_path, E2E_CONTEXT="fake", E2E_KEEP="1", KUBECONFIG=kubeconfig)
+    assert "passed in an earlier session" in second.stdout and "1 failed" in second.stdout, second.stdout
+    assert ["--context", "fake", "rollout", "status", "deployment/ml-pipeline"] not in [call[:5] for call in calls(folder)]
+    assert json.loads((tmp_path / "e2e/kept-fake.json").read_text()) == kept
+    assert not any(call[2] == "delete" for call in calls(folder) if call[:1] == ["--context"])
+
+
+KILLS = {"exec": "process", "delete": "pod", "drain": "node"}  # verb to what is killed
+
+
 class Trained(Story):
     """A story whose run was submitted and ended well, and made a second version; kubectl is asked as ever.
 
@@ -70,7 +95,7 @@ class Trained(Story):
     kubectls: Path
 
     def _log(self, _run, _example):
-        has_killed = any(call[2] in ("exec", "delete") for call in calls(self.kubectls))
+        has_killed = any(call[2] in KILLS for call in calls(self.kubectls))
         return (self.kubectls / ("log-after" if has_killed else "log")).read_text()
 
     def submit(self, **_recipe):
@@ -105,19 +130,21 @@ GOES_ON = "resuming at step {} of 840, where an earlier run of the same inputs w
     [
         ("process", KEEPS + GOES_ON.format(46, 46), ""),
         ("pod", KEEPS + GOES_ON.format(51, 51), ""),  # its SIGTERM was heard: one more state was kept
+        ("node", KEEPS + GOES_ON.format(51, 51), ""),
         ("process", KEEPS + BEGINS, "went on at step 0, and the state of step 46 had been kept"),
         ("pod", KEEPS + BEGINS, "went on at step 0, and the state of step 46 had been kept"),
         ("process", KEEPS + GOES_ON.format(23, 23), "went on at step 23, and the state of step 46 had been kept"),
         ("process", "", f"nobody has the log of {RUN} any more"),
     ],
-    ids=["resumed", "resumed later", "anew", "anew, pod killed", "from an older state", "log gone"],
+    ids=["resumed", "resumed later", "node drained", "anew", "anew, pod killed", "from an older state", "log gone"],
 )
 def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, how, log, said):
     folder = fake_kubectl.install(tmp_path, monkeypatch)
     (folder / "get-workflows.json").write_text(attempts("Running"))
     (folder / "log").write_text(KEEPS)
     (folder / "log-after").write_text(log)
-    after = folder / ("after-exec" if how == "process" else "after-delete")
+    (folder / "get-pod.json").write_text("node-1")
+    after = folder / f"after-{next(verb for verb, what in KILLS.items() if what == how)}"
     after.mkdir()
     (after / "get-workflows.json").write_text(attempts("Failed", "Succeeded"))
     story = Trained(Asked("fake", kill=how), tmp_path / "kept")
@@ -127,7 +154,7 @@ def test_an_attempt_that_does_not_go_on_is_seen(tmp_path, monkeypatch, how, log,
             test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
     else:
         test_end_to_end.test_a_killed_training_pod_goes_on_where_it_was(story)
-    assert [call[2] for call in calls(folder) if call[2] in ("exec", "delete")] == [after.name.removeprefix("after-")]
+    assert [call[2] for call in calls(folder) if call[2] in KILLS] == [after.name.removeprefix("after-")]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from components.deploy.serving_runtime import RUNTIME
 from scripts.manifests.objects import Manifests, Object
 
 
@@ -126,9 +127,9 @@ MUTATIONS = [
         ("unknown key", put("spec/replica", 1)), ("wrong type", put("spec/replicas", "two"))),
     *_of("fits_its_schema", "InferenceService", "aviary",
         ("unknown key", put(f"{PREDICTOR}/minimumReplicas", 1)), ("in its container", put(f"{AVIARY}/enviroment", []))),
-    *_of("fits_its_schema", "ServingRuntime", "mynah", ("unknown key", put("spec/serviceAccountName", "mynah-serve"))),
+    *_of("fits_its_schema", "ServingRuntime", RUNTIME, ("unknown key", put("spec/serviceAccountName", "mynah-serve"))),
     *_of("kserve_accepts_names", "InferenceService", "wren",
-        ("starts with a digit", renamed("1wren")), ("too long", renamed("w" * 60)), ("upper case", renamed("Wren"))),
+        ("starts with a digit", renamed("1wren")), ("too long", renamed("w" * 48)), ("upper case", renamed("Wren"))),
     *_of("kserve_finds_one_server", "InferenceService", "aviary",
         ("two servers", put(f"{PREDICTOR}/sklearn", {"storageUri": "s3://b/a/"})), ("another name", put(f"{AVIARY}/name", "server"))),
     *_of("kserve_can_download", "InferenceService", "wren",
@@ -139,7 +140,7 @@ MUTATIONS = [
         ("another format", put(f"{PREDICTOR}/model/modelFormat/name", "sklearn")),
         ("another version", put(f"{PREDICTOR}/model/modelFormat/version", "9")),
         ("another protocol", put(f"{PREDICTOR}/model/protocolVersion", "grpc-v1"))),
-    *_of("kserve_finds_the_runtime", "ServingRuntime", "mynah", ("for many models", put("spec/multiModel", True))),
+    *_of("kserve_finds_the_runtime", "ServingRuntime", RUNTIME, ("for many models", put("spec/multiModel", True))),
     *_of("kserve_can_scale", "InferenceService", "wren",
         ("no range", put(f"{PREDICTOR}/minReplicas", 5)), ("below none", put(f"{PREDICTOR}/minReplicas", -1)),
         ("no such scaler", put(SCALER, "magic")), ("Knative's metric", put(f"{PREDICTOR}/scaleMetric", "rps"))),
@@ -155,7 +156,7 @@ MUTATIONS = [
     *_of("resources_are_set", "InferenceService", "aviary",
         ("no limit", cut(f"{AVIARY}/resources/limits/memory")), ("no request", cut(f"{AVIARY}/resources/requests/cpu")),
         ("over its limit", put(f"{AVIARY}/resources/requests/cpu", "3"))),
-    *_of("resources_are_set", "ServingRuntime", "mynah", ("none", put("spec/containers/0/resources", {}))),
+    *_of("resources_are_set", "ServingRuntime", RUNTIME, ("none", put("spec/containers/0/resources", {}))),
     *_of("pods_are_restricted", "Deployment", "mlflow",
         ("root", put(f"{POD}/securityContext/runAsUser", 0)), ("maybe root", cut(f"{POD}/securityContext/runAsNonRoot")),
         ("no seccomp", cut(f"{POD}/securityContext/seccompProfile")), ("host's network", put(f"{POD}/hostNetwork", True)),
@@ -164,12 +165,12 @@ MUTATIONS = [
         ("writable", put(f"{SERVER}/securityContext/readOnlyRootFilesystem", False)),
         ("init container", put(f"{POD}/initContainers/0/securityContext/privileged", True)),
         ("node's folder", add(f"{POD}/volumes", {"name": "node", "hostPath": {"path": "/"}}))),
-    *_of("pods_are_restricted", "ServingRuntime", "mynah", ("a bot's", put("spec/containers/0/securityContext/capabilities/drop", []))),
+    *_of("pods_are_restricted", "ServingRuntime", RUNTIME, ("a bot's", put("spec/containers/0/securityContext/capabilities/drop", []))),
     *_of("tokens_stay_out", "InferenceService", "aviary", ("token", cut(f"{PREDICTOR}/automountServiceAccountToken"))),
     *_of("tokens_stay_out", "StatefulSet", "s3", ("token", put(f"{POD}/automountServiceAccountToken", True))),
     *_of("servers_are_probed", "StatefulSet", "postgres", ("no readiness", cut(f"{SERVER}/readinessProbe"))),
     *_of("servers_are_probed", "Deployment", "mlflow", ("another port", put(f"{SERVER}/livenessProbe/httpGet/port", 8080))),
-    *_of("servers_are_probed", "ServingRuntime", "mynah",
+    *_of("servers_are_probed", "ServingRuntime", RUNTIME,
         ("the server instead of the bot", put("spec/containers/0/readinessProbe/httpGet/path", "/v2/health/ready"))),
     *_of("servers_are_probed", "InferenceService", "aviary",
         ("liveness for readiness", put(f"{AVIARY}/readinessProbe/httpGet/path", "/v2/health/live"))),

@@ -12,6 +12,7 @@ import sys
 import pytest
 import yaml
 
+from components.deploy.serving_runtime import RUNTIME
 from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
@@ -57,6 +58,11 @@ def test_what_deploy_writes_holds_like_the_rest(rendered):
     assert pod.spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"]  # from the runtime
     assert "--name=heron" in pod.spec["containers"][0]["args"]
     assert {each["name"] for each in pod.spec["containers"][0]["env"]} >= {"HOME", "MYNAH_MODEL_NAME"}
+
+
+def test_the_runtime_is_named_by_the_version_of_the_code(rendered):
+    """An upgrade then brings another one beside it, and restarts no bot."""
+    assert [runtime["metadata"]["name"] for runtime in rendered["laptop"].of("ServingRuntime")] == [RUNTIME]
 
 
 def test_the_example_bot_is_labelled_as_deploy_does(rendered):

@@ -1,7 +1,6 @@
 """`mynah deploy` as people call it: a registry with S3 behind it, an API server, and our real server in a pod."""
 
 import json
-import os
 import urllib.error
 import urllib.request
 
@@ -9,7 +8,7 @@ import pytest
 import yaml
 from fake_kserve import FakeKServe
 from fake_kubernetes import SERVICES, FakeKubernetes
-from registry_inputs import add_version, register_all
+from registry_inputs import add_version
 
 from components.deploy.gitops import add_entry, changes
 from components.register.release import deploy_promoted
@@ -21,15 +20,6 @@ from mynah.tracking.open import open_store
 from tests.services.deploy.deployments import refused
 
 QUICK = ("--poll", "0.01", "--trouble", "0.05", "--timeout", "5", "--context", "fake")
-
-
-@pytest.fixture
-def wren(request, outputs, tmp_path):
-    """A bot of this test's own on the MLflow server that the test names: (name, work folder)."""
-    request.getfixturevalue(getattr(request, "param", "on_server"))
-    name, workdir = f"wren-{os.urandom(3).hex()}", tmp_path / "work"
-    register_all({name: outputs}, workdir)
-    return name, workdir
 
 
 @pytest.mark.parametrize("wren", ["on_server", "on_proxied"], indirect=True)
@@ -50,7 +40,10 @@ def test_a_champion_is_deployed_from_where_it_lies_in_s3(kubernetes, kserve, wre
     metadata = kubernetes.objects[SERVICES, "mynah", name]["metadata"]
     assert metadata["annotations"]["mynah.dev/model-id"] == version.model_id
     again = mynah("deploy", name, *QUICK, "--workdir", workdir)
-    assert again.stdout == f"mynah/{name} already serves version 1; nothing to do\nURL  http://{name}.mynah.example.com\n"
+    assert (
+        again.stdout
+        == f"mynah/{name} already serves version 1; nothing to do\nURL  http://{name}-predictor.mynah.svc.cluster.local\n"
+    )
     endpoints = Cluster.connect("fake").endpoints()
     forgotten = mynah("forget", name, "--dry-run", "--json", "--context", "fake", "--workdir", workdir, **s3.environment)
     assert forgotten.returncode == 0, forgotten.stderr

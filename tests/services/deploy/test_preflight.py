@@ -6,6 +6,7 @@ import pytest
 import yaml
 from fake_kubernetes import SERVICES
 
+from components.deploy.serving_runtime import RUNTIME
 from scripts.manifests.render import ROOT
 from tests.services.deploy.deployments import refused
 
@@ -14,7 +15,7 @@ from tests.services.deploy.deployments import refused
 def whole(kubernetes, kserve):
     """A cluster that has all."""
     kubernetes.kinds |= {"scheduledworkflows.kubeflow.org", "workflows.argoproj.io"}
-    kubernetes.put("servingruntimes.serving.kserve.io", "mynah", "mynah")
+    kubernetes.put("servingruntimes.serving.kserve.io", "mynah", RUNTIME)
     kubernetes.put("serviceaccounts", "mynah", "mynah-serve")
     kubernetes.put("secrets", "mynah", "mynah-s3", data={"AWS_ACCESS_KEY_ID": "eA==", "AWS_SECRET_ACCESS_KEY": "eA=="})
     kubernetes.put("secrets", "mynah", "mynah-keys", data={"keys.json": "e30="})
@@ -54,7 +55,7 @@ def drop(key):
         (lambda it: it.kinds.discard("scheduledworkflows.kubeflow.org"), "Kubeflow Pipelines", "k8s/README.md"),
         (drop(("nodes", "", "gpu-1")), "GPU node pool", "kubectl get nodes -l mynah.dev/pool=gpu"),
         (lambda it: put_node(it, "gpu-1", {"cpu": "8"}), "GPU node pool", "device plugin"),
-        (drop(("servingruntimes.serving.kserve.io", "mynah", "mynah")), "ServingRuntime mynah/mynah", "kubectl get servingruntimes -n mynah"),
+        (drop(("servingruntimes.serving.kserve.io", "mynah", RUNTIME)), f"ServingRuntime mynah/{RUNTIME}", "kubectl get servingruntimes -n mynah"),
         (drop(("serviceaccounts", "mynah", "mynah-serve")), "ServiceAccount mynah-serve", "kubectl get serviceaccounts"),
         (drop(("secrets", "mynah", "mynah-keys")), "Secret mynah-keys", "kubectl describe secret mynah-keys -n mynah"),
         (lambda it: it.objects["secrets", "mynah", "mynah-s3"]["data"].pop("AWS_SECRET_ACCESS_KEY"), "Secret mynah-s3", "kubectl describe"),
