@@ -30,6 +30,7 @@ RIGHTS = (
     ("get", "serving.kserve.io", "inferenceservices"), ("create", "serving.kserve.io", "inferenceservices"),
     ("patch", "serving.kserve.io", "inferenceservices"), ("delete", "serving.kserve.io", "inferenceservices"),
     ("list", "", "pods"), ("get", "", "pods/log"), ("create", "", "services/proxy"),
+    ("create", "policy", "poddisruptionbudgets"), ("patch", "policy", "poddisruptionbudgets"),
 )  # fmt: skip
 IDENTITIES = ("eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account", "azure.workload.identity/client-id")
 SECRETS = {"mynah-s3": (AWS_ACCESS_KEY_ID.name, AWS_SECRET_ACCESS_KEY.name), "mynah-keys": ("keys.json",)}

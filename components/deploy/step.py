@@ -9,6 +9,7 @@ from typing import Literal
 
 from components.deploy.canary import Plan, Watched, watch
 from components.deploy.diagnostics import pods
+from components.deploy.disruption import apply_budget
 from components.deploy.kserve_modes import canaries, default_mode, mode_of, pods_prefix, require_split, service_of
 from components.deploy.manifest import (
     KNATIVE,
@@ -22,6 +23,7 @@ from components.deploy.manifest import (
 )
 from components.deploy.prometheus import Prometheus
 from components.deploy.readiness import WaitLimits, serves, until_ready
+from components.deploy.scaling import Scaling, scaling_in_knative_mode, scaling_in_standard_mode
 from components.deploy.server_side_apply import apply, delete, is_same, read
 from components.deploy.smoke import bot_endpoint, smoke_test
 from components.deploy.version_to_deploy import serving_of
@@ -48,12 +50,15 @@ class DeploySettings:
     wait_limits: WaitLimits = field(default_factory=WaitLimits)
     address: str = ""  # for the smoke test; "" for the cluster's own
     force_conflicts: bool = False
+    replicas: int = 0  # at least; 0 for what there is, or one
 
     def __post_init__(self) -> None:
         if not 0 <= self.percent <= 99:
             raise InputError(
                 f"a canary cannot get {self.percent} percent", "Give --canary 1 to 99; leave it out for all requests."
             )
+        if self.replicas < 0:
+            raise InputError(f"a bot cannot have {self.replicas} pods", "Give --replicas 1 or more.")
         if self.prometheus and not self.percent:
             raise InputError("--prometheus is for a canary", "Add --canary PERCENT, or leave it out.")
         if self.address and not self.address.startswith(("http://", "https://")):
@@ -95,7 +100,10 @@ def deploy(serving: Serving, cluster: Cluster, settings: DeploySettings, *, dry_
         InputError, PlatformError: As `apply`, `until_ready` and `smoke_test` do.
         GateRefused: A canary exceeded its limits.
     """
-    return _Deployment(serving, cluster, settings).run(dry_run)
+    done = _Deployment(serving, cluster, settings).run(dry_run)
+    if not dry_run and done.then:
+        apply_budget(cluster, done.then)
+    return done
 
 
 def record(done: Deployed, store: Store, forced: str = "") -> None:
@@ -150,7 +158,13 @@ class _Deployment:
         for predictor in canaries(live) if live else []:
             if version_of(predictor) == self._serving.version and not self._keeps_name(predictor):
                 name = str(predictor.get("name", ""))  # its pods keep running, and serve all
-        return inference_service(self._serving, self._settings.namespace, self._mode, name)
+        return inference_service(self._serving, self._settings.namespace, self._mode, name, scaling=self._scaling())
+
+    def _scaling(self) -> Scaling:
+        replicas = self._settings.replicas
+        if self._mode == KNATIVE:
+            return scaling_in_knative_mode(self._live, replicas)
+        return scaling_in_standard_mode(self._cluster, self._serving.name, self._live, replicas)
 
     def _keeps_name(self, canary: Object) -> bool:
         """Return whether the predictor cannot take a canary's name: KServe sees no change of the model where both have storageUris."""
@@ -161,7 +175,8 @@ class _Deployment:
         assert self._live
         predictor = self._live["spec"]["predictor"]
         if self._mode == KNATIVE:
-            return inference_service(self._serving, self._settings.namespace, KNATIVE, str(predictor.get("name", "")), percent)
+            name, scaling = str(predictor.get("name", "")), self._scaling()
+            return inference_service(self._serving, self._settings.namespace, KNATIVE, name, percent, scaling)
         name = f"v{self._serving.version}"
         return with_canary(self._live, self._serving, name if predictor.get("name") != name else f"{name}b", percent)
 
