@@ -30,7 +30,7 @@ MIB = 1 << 20
 # Python, torch and requests of a server without its model: 0.7 GiB measured, and the limit leaves room for a busy one.
 SERVER_MIB, BUSY_MIB = 768, 1024
 # Cores that a bot requests by the bytes of its checkpoint; it may take more of what is idle.
-SMALL, MEDIUM = 32 * MIB, 256 * MIB
+SMALL, MEDIUM = 32 * MIB, 1024 * MIB
 MILLICORES = ((SMALL, 250), (MEDIUM, 500))
 LARGE_MILLICORES = 1000
 
@@ -143,7 +143,7 @@ def resources(size: int) -> dict[str, dict[str, str]]:
     cpu = next((each for most, each in MILLICORES if size <= most), LARGE_MILLICORES)
     return {
         "requests": {"cpu": f"{cpu}m", "memory": f"{SERVER_MIB + weights}Mi"},
-        "limits": {"cpu": "4" if size > MEDIUM else "2", "memory": f"{BUSY_MIB + weights}Mi"},
+        "limits": {"cpu": "2" if size <= SMALL else "4", "memory": f"{BUSY_MIB + weights}Mi"},
     }
 
 

@@ -14,10 +14,10 @@ import yaml
 
 from components.deploy.disruption import disruption_budget
 from components.deploy.manifest import APPLIED, STANDARD, Serving, inference_service, resources
+from mynah.kubernetes.quantities import amount
 from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
-from scripts.manifests.pods import amount
 from scripts.manifests.render import OF_KUBEFLOW, ROOT, choices, documented_secrets
 from serving.auth.key_file import read_keys
 from tests.code.manifests.overlays import EVERYTHING, container_of

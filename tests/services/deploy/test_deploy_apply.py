@@ -139,7 +139,7 @@ def test_more_weights_more_memory():
 
     small, large = resources(8 << 20), resources(550 << 20)
     assert small == {"requests": {"cpu": "250m", "memory": "896Mi"}, "limits": {"cpu": "2", "memory": "1152Mi"}}
-    assert large == {"requests": {"cpu": "1000m", "memory": "1920Mi"}, "limits": {"cpu": "4", "memory": "2176Mi"}}
+    assert large == {"requests": {"cpu": "500m", "memory": "1920Mi"}, "limits": {"cpu": "4", "memory": "2176Mi"}}
 
 
 def test_a_deployed_bot_is_found_by_who_forgets(kserve, cluster):
