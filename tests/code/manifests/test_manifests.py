@@ -125,6 +125,23 @@ def test_only_the_laptop_states_passwords():
             assert "kind: Secret\n" not in path.read_text("utf-8"), path
 
 
+def test_what_the_readme_patches_is_kserves_own_container(shared, tmp_path, plain):
+    """k8s/kserve fits the schema of what it is merged into, and the README merges it."""
+    assert (
+        "kubectl patch clusterstoragecontainer default --type merge --patch-file k8s/kserve/storage-attempts.yaml"
+        in plain["laptop"].readme
+    )
+    patch = yaml.safe_load((ROOT / "k8s/kserve/storage-attempts.yaml").read_text())
+    container = {"name": "storage-initializer", "image": "kserve/storage-initializer:v0.21.0", **patch["spec"]["container"]}
+    spec = {"container": container, "supportedUriFormats": [{"prefix": "s3://"}], "workloadType": "initContainer"}
+    about = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "ClusterStorageContainer", "metadata": {"name": "default"}}
+    (tmp_path / "container.yaml").write_text(yaml.safe_dump({**about, "spec": spec}))
+    done = subprocess.run(
+        [sys.executable, shared / "tools/check-manifests", tmp_path / "container.yaml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and " 0 faults" in done.stdout, done.stdout
+
+
 def test_settings_are_the_same_where_servers_and_runs_read_them(plain):
     for manifests in plain.values():
         found = {
