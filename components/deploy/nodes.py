@@ -82,7 +82,7 @@ def require_room(cluster: Cluster, requests: Sequence[PodRequest], fix: str) -> 
         elif used and not waits:
             waits = _waits(request, [_room(node, used.get(node["metadata"]["name"])) for node in suitable])
     if waits:
-        notify(f"no node has room now: {waits}; it waits until other pods end", "warning")
+        notify(f"no node has room now: {waits}; it waits until other pods end. {fix}, and it requests less", "warning")
 
 
 def _refuse(cluster: Cluster, request: PodRequest, rooms: Sequence[_Room], fix: str) -> None:

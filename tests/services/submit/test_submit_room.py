@@ -15,7 +15,7 @@ def put_node(kubernetes, name="laptop", cpu="4", memory="16Gi", **parts):
 def put_pod(kubernetes, name, cpu, memory="100Mi", phase="Running"):
     container = {"name": "x", "resources": {"requests": {"cpu": cpu, "memory": memory}}}
     spec = {"nodeName": "laptop", "containers": [container], "initContainers": [{"name": "first"}]}
-    kubernetes.put("pods", "kubeflow", name, spec=spec, status={"phase": phase})
+    kubernetes.put("pods", "kubeflow", name, metadata={"labels": {}}, spec=spec, status={"phase": phase})
 
 
 def resources(kubeflow, step):
