@@ -25,7 +25,7 @@ ADAPTER_NUMBERS = 18  # per layer, width and rank: of SmolLM2-135M, with all its
 CHARACTERS_PER_TOKEN = (
     3.0  # fewer than any language of the catalogue's tokenizers has on average, so that tokens are not underestimated
 )
-EVALUATED_BYTES = 16  # per weight: the model and its base model in fp32, twice while they are loaded
+EVALUATED_BYTES = 10  # per weight: the model and its base model in fp32, and the form in which one decodes
 SMALL = 50_000_000  # parameters, below which one core is more than a step makes use of
 
 

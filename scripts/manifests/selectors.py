@@ -43,9 +43,10 @@ def budgets_protect_pods(manifests: Manifests) -> Iterator[Fault]:
     budgets = manifests.of("PodDisruptionBudget")
     for budget in budgets:
         selector = budget["spec"]["selector"]
-        if not manifests.matching(selector, namespace_of(budget)):
+        owners = {pod.owner["metadata"]["name"] for pod in manifests.matching(selector, namespace_of(budget))}
+        if not owners:
             yield Fault(where(budget), "it means no pod", "Correct its selector.")
-        if selects(selector, deployed_bot().labels):
+        elif selects(selector, (deployed := deployed_bot()).labels) and owners != {deployed.owner["metadata"]["name"]}:
             yield Fault(where(budget), "it means bots that have budgets of their own", "Name one server in its selector.")
         if budget["spec"].get("maxUnavailable") != 1:
             yield Fault(where(budget), "a single pod would keep its node from being drained", "Use maxUnavailable: 1.")
