@@ -148,3 +148,15 @@ def test_more_requests_more_for_larger_models_and_batches():
     assert few.training_bytes < many.training_bytes == training_size(SAMPLE, None).training_bytes
     assert training_size(replace(SAMPLE, recipe=ADAPTER), None).training_bytes < few.training_bytes
     assert training_size(replace(SAMPLE, base_model="somebody/model"), None) is None
+
+
+@pytest.mark.parametrize(
+    ("base_model", "changes", "measured"),  # GB at the peak: docs/benchmarks.md, Requests of steps
+    [
+        ("fledgling", {"batch_tokens": 1024}, 0.88), ("smollm2", {"batch_tokens": 256}, 3.37), ("smollm2", {"batch_tokens": 1024}, 4.1),
+        ("smollm2", {"lora_rank": 16, "batch_tokens": 256}, 1.74), ("gpt2", {"batch_tokens": 1024}, 3.80), ("gpt2", {"batch_tokens": 2048}, 4.54),
+    ],
+)  # fmt: skip
+def test_requests_hold_what_was_measured_with_air(base_model, changes, measured):
+    size = training_size(replace(SAMPLE, base_model=base_model, recipe=build("default", changes)), None)
+    assert 1.2 * measured * 1e9 <= amount(size.requests("finetune")[1]) <= 2 * measured * 1e9
