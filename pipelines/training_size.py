@@ -25,7 +25,9 @@ ADAPTER_NUMBERS = 18  # per layer, width and rank: of SmolLM2-135M, with all its
 CHARACTERS_PER_TOKEN = (
     3.0  # fewer than any language of the catalogue's tokenizers has on average, so that tokens are not underestimated
 )
-EVALUATED_BYTES = 10  # per weight: the model and its base model in fp32, and the form in which one decodes
+EVALUATED_BYTES = (
+    18  # per weight: the model and its base model in fp32, the form in which one decodes, and what scoring keeps; measured
+)
 SMALL = 50_000_000  # parameters, below which one core is more than a step makes use of
 
 
