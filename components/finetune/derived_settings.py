@@ -78,7 +78,7 @@ def derive(
 def batch_tokens(tokens: int) -> int:
     """Return the tokens of a step for so many per epoch."""
     power = round(math.log2(max(1, tokens) / TARGET_STEPS_PER_EPOCH)) if tokens > TARGET_STEPS_PER_EPOCH else 0
-    return min(max(2**power, MIN_BATCH_TOKENS), MAX_BATCH_TOKENS)
+    return min(max(1 << power, MIN_BATCH_TOKENS), MAX_BATCH_TOKENS)
 
 
 def weight_bytes(of: Architecture, lora_rank: int) -> int:
