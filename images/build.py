@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("data", "train", "serve")
-# Docker's format keeps the health check, which OCI's has no place for.
+# Docker's format: every registry and every `docker load` takes it.
 BUILD = {
     "podman": ["podman", "build", "--format=docker", "--layers"],
     "buildah": ["buildah", "build", "--format=docker", "--layers"],
@@ -32,7 +32,7 @@ BINFMT = Path("/proc/sys/fs/binfmt_misc")  # where Linux lists which interpreter
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that was built: its reference by digest where it has one, and its size in bytes or its platforms, in words."""
+    """An image that was built: its reference, and its size in bytes or its platforms, in words."""
 
     reference: str
     described: str
@@ -194,15 +194,15 @@ def push(engine: str, name: str, registry: str, platforms: Platforms) -> str:
 
 
 def look(engine: str, name: str) -> Image:
-    """What the engine says of a local image."""
-    if engine == "docker":  # it gives a digest only to what a registry has
+    """What the engine says of a local image, by its tag: containerd knows no digest of an image that no registry has.
+
+    `kind load` and `ctr images import` keep the name that the engine saves an image under: podman and buildah put localhost/ before it.
+    """
+    if engine == "docker":
         return Image(name, _megabytes(json.loads(run("docker", "image", "inspect", name))[0]["Size"]))
     found = json.loads(run(engine, "inspect", "--type=image", name))
-    if engine == "podman":
-        digest, size = found[0]["Digest"], found[0]["Size"]
-    else:
-        digest, size = found["FromImageDigest"], sum(layer["size"] for layer in json.loads(found["Manifest"])["layers"])
-    return Image(f"localhost/{name.partition(':')[0]}@{digest}", _megabytes(size))
+    size = found[0]["Size"] if engine == "podman" else sum(layer["size"] for layer in json.loads(found["Manifest"])["layers"])
+    return Image(f"localhost/{name}", _megabytes(size))
 
 
 def look_list(engine: str, name: str) -> Image:

@@ -6,8 +6,8 @@ the pods labelled app.kubernetes.io/component=pipeline.
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,9 @@ from pipelines.flat_signature import FIXED, MadeBy
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineConfig, PipelineTask
+
+    from components.deploy.nodes import PodRequest
+    from pipelines.training_size import TrainingSize
 
 SETTINGS = "mynah-settings"  # the ConfigMap with the addresses of MLflow and S3 and other settings of an installation
 # All are optional. MYNAH_CHECKPOINTS is excluded: a cluster's states are in its bucket, where `mynah forget` finds them.
@@ -95,6 +98,7 @@ NEEDS = {
     "finish-run": StepResources("data", ("100m", "1"), ("512Mi", "1Gi"), HOUR // 2),
 }
 TRAIN = ("trial", "finetune")  # the steps that use a GPU
+OF_SWEEPS = ("trial", "choose")  # the steps of a search alone
 
 
 ImagesFile = Annotated[Path | None, typer.Option(help="build/images.json, instead of MYNAH_DATA_IMAGE and MYNAH_TRAIN_IMAGE.")]
@@ -133,6 +137,7 @@ class Placement:
     shared_memory: Annotated[str, FIXED] = "2Gi"  # of /dev/shm, for torch's workers; Kubernetes' default is 64 MB
     keep_minutes: KeepMinutes = 30.0
     pull_policy: Annotated[str, FIXED] = "IfNotPresent"
+    size: Annotated["TrainingSize | None", FIXED] = None  # of what is trained; None requests what the default base model needs
     lock: Annotated[str, FIXED] = "lease:mynah"  # MYNAH_LOCK: the lock shared with promotions from other clusters and laptops
 
     def __post_init__(self) -> None:
@@ -160,7 +165,7 @@ class Placement:
         from kfp import kubernetes
 
         step = task.component_spec.name
-        needs = NEEDS[step]
+        needs = self.needs(step)
         task.set_container_image(self.images[needs.target])
         task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
         task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
@@ -181,6 +186,27 @@ class Placement:
         if self._on_gpu(step):
             self._place_on_gpu(task)
         return task
+
+    def needs(self, step: str) -> StepResources:
+        """Return what a step requests and may take: on a processor by what is trained."""
+        needs = NEEDS[step]
+        requested = self.size.requests(step) if self.size and not self._on_gpu(step) else None
+        if not requested:
+            return needs
+        cpu, memory = requested
+        twice = f"{2 * int(memory.removesuffix('Mi'))}Mi"
+        return replace(needs, cpu=(cpu, needs.cpu[1]), memory=(memory, twice))
+
+    def pod_requests(self, steps: Iterable[str]) -> "list[PodRequest]":
+        """Return what the pods of steps request of a node."""
+        from components.deploy.nodes import PodRequest
+        from mynah.kubernetes.quantities import amount
+
+        found = []
+        for step in steps:
+            needs, (label, tolerated) = self.needs(step), (self.gpu_pool, TAINTS) if self._on_gpu(step) else ("", ())
+            found.append(PodRequest(step, amount(needs.cpu[0]), amount(needs.memory[0]), label, tolerated))
+        return found
 
     def config(self) -> "PipelineConfig":
         """Return the limits of a run: its deadline, and the time for which Kubernetes keeps it."""

@@ -35,12 +35,13 @@ class Change:
         return "".join(lines)
 
 
-def changes(folder: Path, manifest: Object) -> list[Change]:
+def changes(folder: Path, manifest: Object, *others: Object) -> list[Change]:
     """Return the changes with which a folder deploys a bot.
 
     Args:
         folder: The folder of a GitOps repository.
         manifest: The InferenceService.
+        others: What belongs to it, in the same file.
 
     Returns:
         The changes; empty when the folder already deploys it.
@@ -56,14 +57,16 @@ def changes(folder: Path, manifest: Object) -> list[Change]:
     name = f"{manifest['metadata']['name']}.yaml"
     path, entries = folder / name, folder / KUSTOMIZATION
     bot, listed = _text(path), _text(entries)
-    if bot.strip() and not _is_of(_loaded(path, bot), manifest):
+    there = _loaded_all(path, bot)
+    if bot.strip() and not (there and _is_of(there[0], manifest)):
         raise InputError(
             f"{path} is something else than the InferenceService {manifest['metadata']['name']}",
             "Rename it, or name another folder.",
         )
-    text = yaml.safe_dump(manifest, sort_keys=False, width=130, allow_unicode=True)
+    documents = [manifest, *others]
+    text = "---\n".join(yaml.safe_dump(document, sort_keys=False, width=130, allow_unicode=True) for document in documents)
     candidates = [
-        Change(path, bot, bot if _loaded(path, bot) == manifest else text),
+        Change(path, bot, bot if there == documents else text),
         Change(entries, listed, add_entry(listed or EMPTY, name, entries)),
     ]
     return [change for change in candidates if change.now != change.then]
@@ -146,7 +149,16 @@ def _text(path: Path) -> str:
 
 
 def _loaded(path: Path, text: str) -> object:
+    """Return the one document of a file; None for an empty one."""
+    documents = _loaded_all(path, text)
+    if len(documents) > 1:
+        raise InputError(f"{path} has {len(documents)} documents", "Keep one in it.")
+    return documents[0] if documents else None
+
+
+def _loaded_all(path: Path, text: str) -> list[object]:
+    """Return the documents of a file that are not empty. Raises InputError for another text."""
     try:
-        return yaml.safe_load(text)
+        return [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())[:200]}", "Correct it first.") from error

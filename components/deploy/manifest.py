@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from components.deploy.scaling import AUTOSCALER, FIELDS, Scaling, by_cpu
 from components.deploy.serving_runtime import RUNTIME
 from mynah.core.settings import MYNAH_MODEL_NAME, MYNAH_MODEL_VERSION
 from mynah.kubernetes.cluster import Object, Resource
@@ -27,7 +28,12 @@ MODE = "serving.kserve.io/deploymentMode"
 STANDARD, KNATIVE = "Standard", "Knative"  # KServe's two ways to run an InferenceService: Deployments, or Knative's revisions
 USER = 10001  # of the images
 MIB = 1 << 20
-SERVER_MIB = 1024  # Python, torch and requests of a server without a model: 0.7 GiB measured, plus headroom
+# Python, torch and requests of a server without its model: 0.7 GiB measured, and the limit leaves room for a busy one.
+SERVER_MIB, BUSY_MIB = 768, 1024
+# Cores that a bot requests by the bytes of its checkpoint; it may take more of what is idle.
+SMALL, MEDIUM = 32 * MIB, 1024 * MIB
+MILLICORES = ((SMALL, 250), (MEDIUM, 500))
+LARGE_MILLICORES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +140,17 @@ def _standard(serving: Serving) -> Object:
 
 def resources(size: int) -> dict[str, dict[str, str]]:
     """Return CPU and memory for a checkpoint of `size` bytes: the weights exist twice while they are loaded, beside the server."""
-    memory = f"{SERVER_MIB + 128 * math.ceil(2 * size / (128 * MIB))}Mi"
-    cores = 1 if size <= 256 * MIB else 2
-    return {"requests": {"cpu": str(cores), "memory": memory}, "limits": {"cpu": str(2 * cores), "memory": memory}}
+    weights = 128 * math.ceil(2 * size / (128 * MIB))
+    cpu = next((each for most, each in MILLICORES if size <= most), LARGE_MILLICORES)
+    return {
+        "requests": {"cpu": f"{cpu}m", "memory": f"{SERVER_MIB + weights}Mi"},
+        "limits": {"cpu": "2" if size <= SMALL else "4", "memory": f"{BUSY_MIB + weights}Mi"},
+    }
 
 
-def inference_service(serving: Serving, namespace: str, mode: str, name: str = "", percent: int | None = None) -> Object:
+def inference_service(
+    serving: Serving, namespace: str, mode: str, name: str = "", percent: int | None = None, scaling: Scaling | None = None
+) -> Object:
     """Return the InferenceService that serves a version.
 
     Args:
@@ -148,24 +159,32 @@ def inference_service(serving: Serving, namespace: str, mode: str, name: str = "
         mode: KServe's mode.
         name: The predictor's name.
         percent: Its share of requests while the previous revision gets the rest; Knative only, None for all.
+        scaling: Its pods; None for what a mode has by default: by CPU, or Knative's own.
 
     Returns:
         The manifest.
     """
+    scaling = scaling or (by_cpu() if mode == STANDARD else Scaling())
     annotations = {MODE: mode, VERSION: str(serving.version), MODEL_ID: serving.model_id}
+    if scaling.autoscaler:
+        annotations[AUTOSCALER] = scaling.autoscaler
     if serving.forced:
         annotations[FORCED] = serving.forced[:500]
-    labels = {
-        "app.kubernetes.io/name": serving.name,
+    predictor_spec = {**scaling.fields, **predictor(serving, mode, name)}  # not in its digest: another number restarts no pod
+    spec: Object = {"predictor": predictor_spec if percent is None else {**predictor_spec, "canaryTrafficPercent": percent}}
+    metadata = {"name": serving.name, "namespace": namespace, "labels": labels_of(serving.name), "annotations": annotations}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
+
+
+def labels_of(name: str) -> dict[str, str]:
+    """Return the labels of a bot's objects."""
+    return {
+        "app.kubernetes.io/name": name,
         "app.kubernetes.io/component": "bot",
         "app.kubernetes.io/part-of": "mynah",
         "app.kubernetes.io/managed-by": "mynah",
-        BOT_LABEL: serving.name,
+        BOT_LABEL: name,
     }
-    predictor_spec = predictor(serving, mode, name)
-    spec: Object = {"predictor": predictor_spec if percent is None else {**predictor_spec, "canaryTrafficPercent": percent}}
-    metadata = {"name": serving.name, "namespace": namespace, "labels": labels, "annotations": annotations}
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 def with_canary(live: Object, serving: Serving, name: str, percent: int) -> Object:
@@ -194,12 +213,12 @@ def with_canary(live: Object, serving: Serving, name: str, percent: int) -> Obje
 OURS: Object = {
     "metadata": {
         "labels": dict.fromkeys([*(f"app.kubernetes.io/{part}" for part in ("name", "component", "part-of", "managed-by")), BOT_LABEL]),
-        "annotations": dict.fromkeys([MODE, VERSION, MODEL_ID, FORCED]),
+        "annotations": dict.fromkeys([MODE, VERSION, MODEL_ID, FORCED, AUTOSCALER]),
     },
     "spec": {
         "predictor": {
             **dict.fromkeys([*_standard(Serving("", 0, "", 0)), "serviceAccountName", "automountServiceAccountToken"]),
-            **dict.fromkeys(["name", "canaryTrafficPercent", "storageUris"]),
+            **dict.fromkeys(["name", "canaryTrafficPercent", "storageUris", *FIELDS]),
             "labels": {BOT_LABEL: None},
             "annotations": dict.fromkeys([VERSION, MODEL_ID, APPLIED]),
             "model": {

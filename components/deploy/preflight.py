@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from components.deploy.argo_settings import argo_findings
 from components.deploy.manifest import SERVICE_ACCOUNT_NAME
+from components.deploy.nodes import autoscaler, get_allowed
 from components.deploy.serving_runtime import RUNTIME, SERVING_RUNTIMES
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify
@@ -31,6 +32,7 @@ RIGHTS = (
     ("get", "serving.kserve.io", "inferenceservices"), ("create", "serving.kserve.io", "inferenceservices"),
     ("patch", "serving.kserve.io", "inferenceservices"), ("delete", "serving.kserve.io", "inferenceservices"),
     ("list", "", "pods"), ("get", "", "pods/log"), ("create", "", "services/proxy"),
+    ("create", "policy", "poddisruptionbudgets"), ("patch", "policy", "poddisruptionbudgets"),
 )  # fmt: skip
 IDENTITIES = ("eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account", "azure.workload.identity/client-id")
 SECRETS = {"mynah-s3": (AWS_ACCESS_KEY_ID.name, AWS_SECRET_ACCESS_KEY.name), "mynah-keys": ("keys.json",)}
@@ -89,7 +91,7 @@ def gpu_pool(cluster: Cluster, label: str = POOL) -> Iterator[Finding]:
         yield Finding(
             "GPU node pool", f"its {len(nodes)} nodes ({names}) offer no {GPU}", f"Check that NVIDIA's device plugin runs: {show}"
         )
-    elif scaler := _autoscaler(cluster):
+    elif scaler := autoscaler(cluster):
         yield Finding(f"GPU node pool ({label}): no node now; {scaler} may add one when a step requests it", "")
     else:
         yield Finding(
@@ -116,7 +118,7 @@ def require_gpu_pool(cluster: Cluster, label: str, gpus: int) -> None:
     if largest is None or _gpus(largest) >= gpus:  # None: nodes cannot be listed, or an autoscaler adds the first
         return
     offered = f"the largest node of {label}, {largest['metadata']['name']}, has {_gpus(largest)}"
-    if scaler := _autoscaler(cluster):
+    if scaler := autoscaler(cluster):
         notify(f"the run asks for {gpus} GPUs on one node; {offered}, and {scaler} may add a larger one", "warning")
         return
     raise InputError(
@@ -126,7 +128,7 @@ def require_gpu_pool(cluster: Cluster, label: str, gpus: int) -> None:
 
 def _nodes(cluster: Cluster, label: str) -> list[Object] | None:
     """Return the nodes with a label; None without permission to list nodes."""
-    response = _get_allowed(cluster, "/api/v1/nodes", (("labelSelector", label),))
+    response = get_allowed(cluster, "/api/v1/nodes", (("labelSelector", label),))
     return None if response is None else list(response.get("items") or [])
 
 
@@ -191,23 +193,6 @@ def _secret(cluster: Cluster, namespace: str, name: str, keys: tuple[str, ...]) 
     missing = [key for key in keys if key not in ((secret or {}).get("data") or {})]
     problem = "it does not exist" if not secret else f"it has no {', '.join(missing)}" if missing else ""
     return Finding(f"Secret {name}", problem, show if problem else "")
-
-
-def _autoscaler(cluster: Cluster) -> str:
-    """Return the name of the autoscaler that adds nodes when pods wait for them; "" where none is known."""
-    if _get_allowed(cluster, "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"):
-        return "the cluster autoscaler"
-    return "Karpenter" if "nodepools" in cluster.kinds("karpenter.sh", "v1") else ""
-
-
-def _get_allowed(cluster: Cluster, path: str, query: tuple[tuple[str, str], ...] = ()) -> Object | None:
-    """Return the object, {} for none; None without permission."""
-    try:
-        return cluster.call("GET", path, query=query) or {}
-    except PlatformError as error:
-        if http_status(error) != HTTPStatus.FORBIDDEN:
-            raise
-        return None
 
 
 def _no_permission(about: str, error: PlatformError) -> Finding:

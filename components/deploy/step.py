@@ -10,6 +10,7 @@ from typing import Literal
 from components.deploy.address import service_url
 from components.deploy.canary import Plan, Watched, watch
 from components.deploy.diagnostics import pods
+from components.deploy.disruption import apply_budget
 from components.deploy.kserve_failures import STOP, Before, is_stopped, reported_before, resume
 from components.deploy.kserve_modes import canaries, default_mode, mode_of, pods_prefix, require_split, service_of
 from components.deploy.manifest import (
@@ -24,6 +25,7 @@ from components.deploy.manifest import (
 )
 from components.deploy.prometheus import Prometheus
 from components.deploy.readiness import WaitLimits, serves, until_ready
+from components.deploy.scaling import Scaling, scaling_in_knative_mode, scaling_in_standard_mode
 from components.deploy.server_side_apply import apply, delete, is_same, read
 from components.deploy.service_name import require_name_fits
 from components.deploy.serving_runtime import require_runtime
@@ -52,12 +54,15 @@ class DeploySettings:
     wait_limits: WaitLimits = field(default_factory=WaitLimits)
     address: str = ""  # for the smoke test; "" for the cluster's own
     force_conflicts: bool = False
+    replicas: int = 0  # at least; 0 for what there is, or one
 
     def __post_init__(self) -> None:
         if not 0 <= self.percent <= 99:
             raise InputError(
                 f"a canary cannot get {self.percent} percent", "Give --canary 1 to 99; leave it out for all requests."
             )
+        if self.replicas < 0:
+            raise InputError(f"a bot cannot have {self.replicas} pods", "Give --replicas 1 or more.")
         if self.prometheus and not self.percent:
             raise InputError("--prometheus is for a canary", "Add --canary PERCENT, or leave it out.")
         if self.address and not self.address.startswith(("http://", "https://")):
@@ -101,7 +106,10 @@ def deploy(serving: Serving, cluster: Cluster, settings: DeploySettings, *, dry_
         GateRefused: A canary exceeded its limits.
     """
     require_name_fits(serving.name, settings.namespace)
-    return _Deployment(serving, cluster, settings).run(dry_run)
+    done = _Deployment(serving, cluster, settings).run(dry_run)
+    if not dry_run and done.then:
+        apply_budget(cluster, done.then)
+    return done
 
 
 def record(done: Deployed, store: Store, forced: str = "") -> None:
@@ -160,7 +168,13 @@ class _Deployment:
         for predictor in canaries(live) if live else []:
             if version_of(predictor) == self._serving.version and not self._keeps_name(predictor):
                 name = str(predictor.get("name", ""))  # its pods keep running, and serve all
-        return inference_service(self._serving, self._settings.namespace, self._mode, name)
+        return inference_service(self._serving, self._settings.namespace, self._mode, name, scaling=self._scaling())
+
+    def _scaling(self) -> Scaling:
+        replicas = self._settings.replicas
+        if self._mode == KNATIVE:
+            return scaling_in_knative_mode(self._live, replicas)
+        return scaling_in_standard_mode(self._cluster, self._serving.name, self._live, replicas)
 
     def _keeps_name(self, canary: Object) -> bool:
         """Return whether the predictor cannot take a canary's name: KServe sees no change of the model where both have storageUris."""
@@ -171,7 +185,8 @@ class _Deployment:
         assert self._live
         predictor = self._live["spec"]["predictor"]
         if self._mode == KNATIVE:
-            return inference_service(self._serving, self._settings.namespace, KNATIVE, str(predictor.get("name", "")), percent)
+            name, scaling = str(predictor.get("name", "")), self._scaling()
+            return inference_service(self._serving, self._settings.namespace, KNATIVE, name, percent, scaling)
         name = f"v{self._serving.version}"
         return with_canary(self._live, self._serving, name if predictor.get("name") != name else f"{name}b", percent)
 

@@ -62,8 +62,7 @@ def derive(
             f"recipe: block is {recipe.block}, and the model's context has {context} tokens", f"Use at most {context}."
         )
     block = recipe.block or (context if recipe.packing == "stream" else min(DEFAULT_BLOCK, context))
-    power = round(math.log2(max(1, tokens) / TARGET_STEPS_PER_EPOCH)) if tokens > TARGET_STEPS_PER_EPOCH else 0
-    batch = recipe.batch_tokens or min(max(2**power, MIN_BATCH_TOKENS), MAX_BATCH_TOKENS)
+    batch = recipe.batch_tokens or batch_tokens(tokens)
     is_large = architecture.parameters >= LARGE
     rate = LARGE_LEARNING_RATE * LARGE_WIDTH / width if is_large else REFERENCE_LEARNING_RATE * REFERENCE_WIDTH / width
     rate *= LORA_RATE_FACTOR if recipe.lora_rank else 1.0
@@ -74,6 +73,12 @@ def derive(
         batch_tokens=batch, learning_rate=recipe.learning_rate or float(f"{rate:.3g}"),
         micro_batch_tokens=recipe.micro_batch_tokens or _micro_batch(at_once, block, architecture, free_bytes, precision, recipe.lora_rank),
     )  # fmt: skip
+
+
+def batch_tokens(tokens: int) -> int:
+    """Return the tokens of a step for so many per epoch."""
+    power = round(math.log2(max(1, tokens) / TARGET_STEPS_PER_EPOCH)) if tokens > TARGET_STEPS_PER_EPOCH else 0
+    return min(max(1 << power, MIN_BATCH_TOKENS), MAX_BATCH_TOKENS)
 
 
 def weight_bytes(of: Architecture, lora_rank: int) -> int:

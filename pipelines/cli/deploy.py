@@ -51,12 +51,16 @@ def deploy_settings(
     *,
     limits: Annotated["WaitLimits", MadeBy(wait_limits)],
     force_conflicts: Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that others manage.")] = False,
+    replicas: Annotated[
+        int,
+        typer.Option(min=0, max=100, help="The least number of pods; 2 keep answering while one is replaced. 0: as it is, or 1."),
+    ] = 0,
 ) -> "DeploySettings":
     """Return the deployment settings that the options describe. Raises InputError for an invalid value."""
     from components.deploy.step import DeploySettings, Plan
 
     plan = Plan.of(canary, step) if canary else Plan(seconds=step)
-    return DeploySettings(namespace, canary, prometheus, plan, limits, address, force_conflicts)
+    return DeploySettings(namespace, canary, prometheus, plan, limits, address, force_conflicts, replicas)
 
 
 @flatten
@@ -109,7 +113,7 @@ def deploy(
             require_own_parts(store)  # the deployment is recorded there
         serving = serving_of(name, store, version, force, merged=merged)
     if gitops:
-        _write(gitops, workdir, serving, settings.namespace, dry_run, as_json)
+        _write(gitops, workdir, serving, settings, dry_run, as_json)
         return
     with waiting(f"Deploying {name} version {serving.version}"):
         done = deploy(serving, _cluster(context), settings, dry_run=dry_run)
@@ -162,12 +166,15 @@ def _cluster(context: str) -> "Cluster":
     return cluster
 
 
-def _write(folder: Path, workdir: Path, serving: "Serving", namespace: str, dry_run: bool, as_json: bool) -> None:
+def _write(folder: Path, workdir: Path, serving: "Serving", settings: "DeploySettings", dry_run: bool, as_json: bool) -> None:
     from components.deploy import gitops
+    from components.deploy.disruption import disruption_budget
     from components.deploy.manifest import STANDARD, inference_service
+    from components.deploy.scaling import by_cpu
 
     refuse_inside(folder, [workdir / part for part in PARTS])
-    changes = gitops.changes(folder, inference_service(serving, namespace, STANDARD))
+    service = inference_service(serving, settings.namespace, STANDARD, scaling=by_cpu(settings.replicas or 1))
+    changes = gitops.changes(folder, service, disruption_budget(serving.name, settings.namespace))
     if not dry_run:
         gitops.write(changes)
     diff = "".join(change.diff for change in changes)

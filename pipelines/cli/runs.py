@@ -37,6 +37,7 @@ OnlyNews = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")]
 
+LESS = "Train an adapter (--set lora_rank=16), fewer tokens at once (--set micro_batch_tokens=256) or a smaller --base-model"
 GRACE = 600.0  # seconds that Kubeflow may need to end a run after its deadline
 
 
@@ -154,6 +155,19 @@ def _require_gpus(placement: "Placement", context: str) -> None:
         require_gpu_pool(cluster, placement.gpu_pool, placement.gpus)
 
 
+def _require_room(placement: "Placement", pipeline: str, context: str) -> None:
+    """Check that a node of a kubeconfig context's cluster can hold each step of a pipeline. Raises InputError or PlatformError."""
+    if not context:
+        return
+    from components.deploy.nodes import require_room
+    from mynah.kubernetes.cluster import Cluster
+    from pipelines.placement import NEEDS, OF_SWEEPS
+
+    steps = [step for step in NEEDS if pipeline == "sweep" or step not in OF_SWEEPS]
+    if cluster := Cluster.connect(context):
+        require_room(cluster, placement.pod_requests(steps), LESS)
+
+
 def _submit(submission: "Submission", connection: Connection, wait: bool, as_json: bool) -> None:
     from pipelines.kubeflow.submit import submit
 
@@ -162,7 +176,7 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
     os.environ.setdefault(MYNAH_WAIT_SECONDS.name, str(SECONDS_IN_POD))
     _require_gpus(cluster.placement, cluster.context)
     api = connect(connection)  # before anything is uploaded
-    run_id = submit(submission, api)
+    run_id = submit(submission, api, lambda placement: _require_room(placement, submission.pipeline, cluster.context))
     if cluster.schedule:
         result({"recurring_run": run_id, "schedule": cluster.schedule}, f"recurring run {run_id}: {cluster.schedule}", as_json)
         return

@@ -36,7 +36,9 @@ from pipelines.compile import compiled
 from pipelines.kubeflow.cluster_spec import ClusterSpec
 from pipelines.kubeflow.create import MaybeCreated
 from pipelines.kubeflow.cron import kubeflow_cron
+from pipelines.placement import Placement
 from pipelines.run_spec import CLUSTER_BASE_MODEL, RunSpec
+from pipelines.training_size import TrainingSize, characters_of, largest, training_size
 
 if TYPE_CHECKING:
     from pipelines.kubeflow.api import Kubeflow
@@ -118,12 +120,13 @@ def _require_repeatable(runs: Sequence[RunSpec], has_local_sources: bool) -> Non
         )
 
 
-def submit(submission: Submission, api: "Kubeflow") -> str:
+def submit(submission: Submission, api: "Kubeflow", check: Callable[[Placement], None] = lambda _: None) -> str:
     """Upload the posts of this machine, and create the run, or the recurring run of a schedule.
 
     Args:
         submission: the bots and the cluster.
         api: the API.
+        check: called with the placement, whose requests follow what is trained, before anything is uploaded.
 
     Returns:
         The id of the run or the recurring run.
@@ -133,13 +136,17 @@ def submit(submission: Submission, api: "Kubeflow") -> str:
     """
     cluster = submission.cluster
     _refuse_forgotten(submission)
-    with waiting("Compiling"):
-        package = compiled(cluster.placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
     files = [RunFiles(cluster.own_bucket, new_id()) for _ in submission.runs]
-    with _taken_back_after(BaseException, files):
-        sources = [_in_s3(run, own) for run, own in zip(submission.runs, files, strict=True)]
-        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-            references = list(pool.map(lambda *bot: _publish(cluster, *bot), submission.runs, sources, files))
+    with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
+        local = [_read_local(run, Path(scratch) / str(number)) for number, run in enumerate(submission.runs)]
+        placement = replace(cluster.placement, size=largest(map(_size, submission.runs, local)))
+        check(placement)
+        with waiting("Compiling"):
+            package = compiled(placement, submission.pipeline, cluster.at_once, only_news=bool(cluster.schedule))
+        with _taken_back_after(BaseException, files):
+            sources = [_in_s3(*bot) for bot in zip(submission.runs, files, local, strict=True)]
+            with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+                references = list(pool.map(lambda *bot: _publish(cluster, *bot), submission.runs, sources, files))
     with (
         tempfile.TemporaryDirectory() as scratch, waiting("Submitting"),
         _taken_back_after(MynahError, files),  # not after an interrupt, when the request may have been sent
@@ -185,24 +192,43 @@ def _publish(cluster: ClusterSpec, run: RunSpec, sources: list[str], files: RunF
         return publish_file(files.spec, path)
 
 
-def _in_s3(run: RunSpec, files: RunFiles) -> list[str]:
-    """Upload the posts of a run's local sources, and return sources that the cluster can read.
+@dataclass(frozen=True, slots=True)
+class LocalPosts:
+    """The posts of sources on this machine, in a folder, and who wrote them."""
+
+    folder: Path
+    authors: frozenset[str]
+
+
+def _read_local(run: RunSpec, folder: Path) -> LocalPosts | None:
+    """Read the posts of a run's sources on this machine into a folder; None for a run without such sources."""
+    if not run.local_sources:
+        return None
+    store = Store.from_environment() if server_address() else None  # the store has the forgotten authors
+    records = fetch(run.local_sources, folder, run.limit, store, run.basis, columns=run.columns)
+    return LocalPosts(folder, frozenset(author for record in records for author in record.authors))
+
+
+def _size(run: RunSpec, local: LocalPosts | None) -> TrainingSize | None:
+    """Return what a run trains; its posts are known where all its sources are on this machine."""
+    is_whole = len(run.local_sources) == len(run.sources)
+    return training_size(run, characters_of(local.folder) if local and is_whole else None)
+
+
+def _in_s3(run: RunSpec, files: RunFiles, local: LocalPosts | None) -> list[str]:
+    """Upload the posts that were read on this machine, and return sources that the cluster can read.
 
     Only posts, their provenance and profile pictures are uploaded, never the export, which also contains messages and addresses. The
     address is this submission's alone, so that a run's input never changes; the upload is verified.
     """
-    local = run.local_sources
-    if not local:
+    if local is None:
         return list(run.sources)
-    with tempfile.TemporaryDirectory(prefix="mynah-submit-") as scratch:
-        raw = Path(scratch) / "raw"
-        store = Store.from_environment() if server_address() else None  # the store has the forgotten authors
-        records = fetch(local, raw, run.limit, store, run.basis, columns=run.columns)
-        with waiting(f"Uploading the posts of {run.name}"):
-            upload(S3ArtifactStore(files.bucket, f"{files.prefix}/{UPLOADS}"), visible_files(raw))
-        if store:  # again: `forget` may have searched the bucket before the posts were there
-            refuse_forgotten(store, sorted({author for record in records for author in record.authors}))
-    return [f"{files.uploads}/", *(source for source in run.sources if source not in local)]
+    store = Store.from_environment() if server_address() else None
+    with waiting(f"Uploading the posts of {run.name}"):
+        upload(S3ArtifactStore(files.bucket, f"{files.prefix}/{UPLOADS}"), visible_files(local.folder))
+    if store:  # again: `forget` may have searched the bucket before the posts were there
+        refuse_forgotten(store, sorted(local.authors))
+    return [f"{files.uploads}/", *(source for source in run.sources if source not in run.local_sources)]
 
 
 def read_fleet(path: Path, build: Callable[..., RunSpec]) -> list[RunSpec]:

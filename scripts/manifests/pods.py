@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
+from mynah.kubernetes.quantities import amount
 from scripts.manifests.objects import Fault, Manifests, Object, Pod, namespace_of, selects, where
 
 DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 ISTIO_CONFINED = "gateways.seccompProfile.type=RuntimeDefault"  # an option of Istio's installation, for the pods of every Gateway
 FLUSHING = 5  # seconds after its grace period in which the server sends the rest of its responses: serving/server.py
-UNITS = {"": Decimal(1), "m": Decimal("0.001"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
-UNITS |= {f"{prefix}i": Decimal(2**power) for prefix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40))}
-QUANTITY = re.compile(r"([0-9.]+)([A-Za-z]*)")
 
 
 def images_are_pinned(manifests: Manifests) -> Iterator[Fault]:
@@ -158,11 +156,15 @@ def _takes(pod: Pod, kind: str, resource: str) -> Decimal:
     return sum((amount(amounts.get(resource, 0)) for amounts in resources), Decimal(0)) * int(replicas + 1)
 
 
-def amount(quantity: object) -> Decimal:
-    """Convert a Kubernetes quantity to a number: "500m" is 0.5, "1Gi" is 1073741824."""
-    match = QUANTITY.fullmatch(str(quantity))
-    assert match, quantity
-    return Decimal(match[1]) * UNITS[match[2]]
+def requested(pod: Pod) -> tuple[Decimal, Decimal]:
+    """Return the cores and bytes that all of a pod's least replicas request."""
+    spec = pod.owner["spec"]
+    replicas = spec["predictor"].get("minReplicas", 1) if "predictor" in spec else spec.get("replicas", 1)
+    requests = [(container.get("resources") or {}).get("requests") or {} for container in pod.spec.get("containers") or []]
+    cpu, memory = (
+        sum((amount(each.get(what, 0)) for each in requests), Decimal(0)) * int(replicas) for what in ("cpu", "memory")
+    )
+    return cpu, memory
 
 
 def _containers(manifests: Manifests) -> Iterator[tuple[str, Object]]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 60
 CREATES = re.compile(r"kubectl create secret (?:generic|tls) .+")
 TLS = frozenset({"tls.crt", "tls.key"})
-OF_KUBEFLOW = {"argo"}  # a component that changes Kubeflow's objects, which no overlay has
+OF_KUBEFLOW = {"argo", "kubeflow-laptop"}  # components that change Kubeflow's objects, which no overlay has
 NEEDS = {"keda": {"gateway", "monitoring"}}  # components that need others: k8s/README.md
 
 

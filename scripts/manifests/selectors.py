@@ -36,15 +36,22 @@ def services_lead_to_pods(manifests: Manifests) -> Iterator[Fault]:
 
 
 def budgets_protect_pods(manifests: Manifests) -> Iterator[Fault]:
-    """Every PodDisruptionBudget selects pods and allows one to be unavailable; every server of bots has one."""
+    """Every PodDisruptionBudget is of one server and lets one pod, and every sick one, be evicted; every server of bots has one.
+
+    Kubernetes evicts no pod that two budgets select: pkg/registry/core/pod/storage/eviction.go.
+    """
     budgets = manifests.of("PodDisruptionBudget")
     for budget in budgets:
-        if not manifests.matching(budget["spec"]["selector"], namespace_of(budget)) and not selects(
-            budget["spec"]["selector"], deployed_bot().labels
-        ):
+        selector = budget["spec"]["selector"]
+        owners = {pod.owner["metadata"]["name"] for pod in manifests.matching(selector, namespace_of(budget))}
+        if not owners:
             yield Fault(where(budget), "it means no pod", "Correct its selector.")
+        elif selects(selector, (deployed := deployed_bot()).labels) and owners != {deployed.owner["metadata"]["name"]}:
+            yield Fault(where(budget), "it means bots that have budgets of their own", "Name one server in its selector.")
         if budget["spec"].get("maxUnavailable") != 1:
             yield Fault(where(budget), "a single pod would keep its node from being drained", "Use maxUnavailable: 1.")
+        if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield Fault(where(budget), "a pod that is not ready blocks a drain", "Set unhealthyPodEvictionPolicy: AlwaysAllow.")
     for pod in (candidate for candidate in manifests.pods if candidate.owner["kind"] == "InferenceService"):
         if not any(
             namespace_of(budget) == pod.namespace and selects(budget["spec"]["selector"], pod.labels) for budget in budgets

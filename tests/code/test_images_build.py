@@ -3,6 +3,7 @@
 import json
 import platform
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,9 +56,9 @@ def test_a_platform_of_its_own_has_names_and_references_of_its_own(engine, capsy
     [built] = [line for line in asked if line.startswith("build ")]
     assert "--tag mynah-data:1.2-arm64 --platform linux/arm64 " in built
     assert " --network=host " in built
-    assert json.loads((engine.folder / "images-arm64.json").read_text()) == {"data": "localhost/mynah-data@sha256:0a"}
+    assert json.loads((engine.folder / "images-arm64.json").read_text()) == {"data": "localhost/mynah-data:1.2-arm64"}
     assert not (engine.folder / "images.json").exists()
-    assert capsys.readouterr().out == "localhost/mynah-data@sha256:0a  1 MB\n"
+    assert capsys.readouterr().out == "localhost/mynah-data:1.2-arm64  1 MB\n"
     assert engine("--platform=linux/arm64", "--push=there/team")[-1].endswith("there/team/mynah-data:1.2-arm64")
 
 
@@ -76,7 +77,20 @@ def test_without_a_platform_the_engine_is_told_of_none(engine):
     [built] = [line for line in engine() if line.startswith("build ")]
     assert "--platform" not in built
     assert "--tag mynah-data:1.2 " in built
-    assert (engine.folder / "images.json").exists()
+    assert json.loads((engine.folder / "images.json").read_text()) == {"data": "localhost/mynah-data:1.2"}
+
+
+def test_only_a_registry_gives_digests(engine):
+    """containerd knows none of an image that was loaded into it: `localhost/…@sha256:…` waits in ErrImageNeverPull for ever."""
+    engine()
+    assert json.loads((engine.folder / "images.json").read_text()) == {"data": "localhost/mynah-data:1.2"}
+    engine("--push=there/team")
+    assert json.loads((engine.folder / "images.json").read_text()) == {"data": "there/team/mynah-data@sha256:0b"}
+
+
+def test_no_image_asks_for_its_own_health():
+    """Kubernetes' probes do: Docker's HEALTHCHECK would start a Python every ten seconds beside them."""
+    assert "HEALTHCHECK" not in (Path(build.__file__).parent / "Containerfile").read_text("utf-8")
 
 
 def test_what_cannot_be_built_is_told_before_the_engine_is_asked(engine, capsys, tmp_path):

@@ -43,6 +43,7 @@ class FakeKServe:
         self.asked = []  # (service, path, X-API-Key)
         self.real = None  # version to a function (method, path, headers, body) to (code, answer): a real server in its pods
         kubernetes.kinds |= KINDS
+        kubernetes.kinds |= {"poddisruptionbudgets.policy", "pods.metrics.k8s.io"}  # with a metrics server
         kubernetes.namespaces |= {"mynah", "kserve"}
         kubernetes.admission, kubernetes.proxy = self.admit, self.answer
         kubernetes.reactions.append(self.reconcile)
@@ -53,6 +54,8 @@ class FakeKServe:
     # Webhooks
 
     def admit(self, new, old):
+        if new["kind"] != "InferenceService":
+            return new
         annotations = new["metadata"].setdefault("annotations", {})
         if self.mode == "Standard":  # its default is Knative, which it writes nowhere
             annotations.setdefault(MODE, "Standard")

@@ -211,8 +211,7 @@ class KubernetesObjects:
             metadata.setdefault("deletionTimestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
             self._deleted_at.setdefault(metadata["uid"], time.monotonic())
             return 200, self.objects[key]
-        del self.objects[key]
-        self.owners.pop(key, None)
+        self._remove(key)
         details = {"name": key[2], "group": key[0].partition(".")[2], "kind": key[0].partition(".")[0], "uid": metadata["uid"]}
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
@@ -224,7 +223,15 @@ class KubernetesObjects:
             if due and FOREGROUND in metadata["finalizers"]:
                 metadata["finalizers"].remove(FOREGROUND)
             if due and not metadata["finalizers"]:
-                del self.objects[key]
+                self._remove(key)
+
+    def _remove(self, key):
+        """Remove an object, and those that it owns."""
+        uid = self.objects.pop(key)["metadata"]["uid"]
+        self.owners.pop(key, None)
+        for other, found in list(self.objects.items()):
+            if uid in [owner["uid"] for owner in found["metadata"].get("ownerReferences") or []]:
+                self._remove(other)
 
 
 def _field(found, path):

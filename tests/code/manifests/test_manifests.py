@@ -12,7 +12,10 @@ import sys
 import pytest
 import yaml
 
+from components.deploy.disruption import disruption_budget
+from components.deploy.manifest import APPLIED, STANDARD, Serving, inference_service, resources
 from components.deploy.serving_runtime import RUNTIME
+from mynah.kubernetes.quantities import amount
 from mynah.training.state_store import seconds_between_states
 from scripts.manifests.checks import CHECKS, faults_of
 from scripts.manifests.objects import deployed_service, where
@@ -50,10 +53,13 @@ def test_runs_change_nothing_in_mynah_but_with_serve_in(plain, rendered):
 
 
 def test_what_deploy_writes_holds_like_the_rest(rendered):
-    """`mynah deploy`'s InferenceService against our runtime, accounts, policies and budgets."""
-    service = deployed_service()
-    with_it = dataclasses.replace(rendered["laptop"], objects=(*rendered["laptop"].objects, service))
+    """`mynah deploy`'s InferenceService and budget against our runtime, accounts and policies."""
+    service, objects = deployed_service(), rendered["laptop"].objects
+    with_it = dataclasses.replace(rendered["laptop"], objects=(*objects, service, disruption_budget("heron", "mynah")))
     assert [str(fault) for fault in faults_of(with_it)] == []
+    assert [fault.check for fault in faults_of(dataclasses.replace(with_it, objects=(*objects, service)))] == [
+        "budgets_protect_pods"
+    ]
     pod = next(pod for pod in with_it.pods if pod.owner is service)
     assert pod.spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"]  # from the runtime
     assert "--name=heron" in pod.spec["containers"][0]["args"]
@@ -65,12 +71,29 @@ def test_the_runtime_is_named_by_the_version_of_the_code(rendered):
     assert [runtime["metadata"]["name"] for runtime in rendered["laptop"].of("ServingRuntime")] == [RUNTIME]
 
 
-def test_the_example_bot_is_labelled_as_deploy_does(rendered):
-    example = rendered["laptop"].find("InferenceService", "wren", "mynah")["metadata"]["labels"]
-    written = deployed_service()["metadata"]["labels"]
-    assert {key: value.replace("wren", "heron") for key, value in example.items()} == {
-        key: value for key, value in written.items() if key != "app.kubernetes.io/managed-by"
-    }
+def test_the_example_bot_is_what_deploy_applies(rendered):
+    """k8s/bot, but for what `mynah deploy` tells its own objects by."""
+    example = rendered["laptop"].find("InferenceService", "wren", "mynah")
+    about, model = example["metadata"]["annotations"]["mynah.dev/model-id"], example["spec"]["predictor"]["model"]
+    written = inference_service(Serving("wren", 1, model["storageUri"], 15_000_000, about), "mynah", STANDARD)
+    budget = disruption_budget("wren", "mynah")
+    for each in (written, budget):
+        del each["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    del written["spec"]["predictor"]["annotations"][APPLIED]
+    assert example == written
+    assert rendered["laptop"].find("PodDisruptionBudget", "wren", "mynah") == budget
+
+
+def test_two_of_the_cloud_answer_and_the_quota_holds_fifty_bots(plain):
+    predictor = plain["gpu"].find("InferenceService", "aviary", "mynah")["spec"]["predictor"]
+    assert predictor["minReplicas"] == 2
+    [quota] = [each["spec"]["hard"] for each in plain["gpu"].of("ResourceQuota") if each["metadata"]["namespace"] == "mynah"]
+    aviary = predictor["containers"][0]["resources"]
+    for kind in ("requests", "limits"):
+        for what, each in resources(15_000_000)[kind].items():
+            if most := quota.get(f"{kind}.{what}"):
+                assert amount(most) - amount(aviary[kind][what]) * predictor["maxReplicas"] >= 50 * amount(each), (kind, what)
+    assert int(quota["pods"]) >= 50 + predictor["maxReplicas"]
 
 
 @pytest.mark.slow
@@ -106,6 +129,23 @@ def test_only_the_laptop_states_passwords():
         if path.is_file() and path.suffix == ".yaml" and "laptop" not in path.parts:
             assert "secretGenerator" not in path.read_text("utf-8"), path
             assert "kind: Secret\n" not in path.read_text("utf-8"), path
+
+
+def test_what_the_readme_patches_is_kserves_own_container(shared, tmp_path, plain):
+    """k8s/kserve fits the schema of what it is merged into, and the README merges it."""
+    assert (
+        "kubectl patch clusterstoragecontainer default --type merge --patch-file k8s/kserve/storage-attempts.yaml"
+        in plain["laptop"].readme
+    )
+    patch = yaml.safe_load((ROOT / "k8s/kserve/storage-attempts.yaml").read_text())
+    container = {"name": "storage-initializer", "image": "kserve/storage-initializer:v0.21.0", **patch["spec"]["container"]}
+    spec = {"container": container, "supportedUriFormats": [{"prefix": "s3://"}], "workloadType": "initContainer"}
+    about = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "ClusterStorageContainer", "metadata": {"name": "default"}}
+    (tmp_path / "container.yaml").write_text(yaml.safe_dump({**about, "spec": spec}))
+    done = subprocess.run(
+        [sys.executable, shared / "tools/check-manifests", tmp_path / "container.yaml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and " 0 faults" in done.stdout, done.stdout
 
 
 def test_settings_are_the_same_where_servers_and_runs_read_them(plain):

@@ -103,7 +103,7 @@ def test_the_manifests_fit_their_schemas_and_kserves_rules(mode, shared):
 def test_memory_is_for_the_base_model_too():
     one, other = Serving("wren", 1, "s3://b/m", 10 << 20), Serving("wren", 1, "s3://b/m", 300 << 20, **BASE)
     requests = [resources(each.size)["requests"]["memory"] for each in (one, other)]
-    assert requests == ["1152Mi", "1664Mi"]
+    assert requests == ["896Mi", "1408Mi"]
     assert replace(one, **BASE).size == one.size
 
 

@@ -15,6 +15,12 @@ from components.deploy.step import DeploySettings, deploy
 from mynah.core.errors import PlatformError
 from tests.services.deploy.deployments import QUICK, go, serving, uri
 
+
+def applies(kubernetes):
+    """The InferenceServices that were applied."""
+    return [path for path in kubernetes.asked("patch") if "dryRun" not in path and "/inferenceservices/" in path]
+
+
 # The way that goes well
 
 
@@ -25,7 +31,7 @@ def test_a_version_is_applied_waited_for_and_asked(kubernetes, kserve, cluster):
     assert done.url == "http://wren.mynah.example.com"
     assert uri(kserve) == "s3://b/mlflow/1/models/m-1/artifacts/model/"  # with its last slash
     assert ("wren-predictor", "/v2/models/wren/infer", "") in kserve.asked
-    applied = [path for path in kubernetes.asked("patch") if "dryRun" not in path]
+    applied = applies(kubernetes)
     assert len(applied) == 1 and "fieldManager=mynah" in applied[0] and "force=false" in applied[0]
 
 
@@ -34,7 +40,7 @@ def test_what_serves_already_is_left_alone(kubernetes, kserve, cluster):
     before, kserve.asked = json.dumps(kubernetes.objects[SERVICES, "mynah", "wren"]["spec"]), []
     assert go(cluster, 1).action == "unchanged"
     assert json.dumps(kubernetes.objects[SERVICES, "mynah", "wren"]["spec"]) == before
-    assert kserve.asked == [] and len([path for path in kubernetes.asked("patch") if "dryRun" not in path]) == 1
+    assert kserve.asked == [] and len(applies(kubernetes)) == 1
 
 
 def test_the_next_version_takes_its_place(kserve, cluster):
@@ -138,8 +144,8 @@ def test_more_weights_more_memory():
     from components.deploy.manifest import resources
 
     small, large = resources(8 << 20), resources(550 << 20)
-    assert small == {"requests": {"cpu": "1", "memory": "1152Mi"}, "limits": {"cpu": "2", "memory": "1152Mi"}}
-    assert large["requests"] == {"cpu": "2", "memory": "2176Mi"}
+    assert small == {"requests": {"cpu": "250m", "memory": "896Mi"}, "limits": {"cpu": "2", "memory": "1152Mi"}}
+    assert large == {"requests": {"cpu": "500m", "memory": "1920Mi"}, "limits": {"cpu": "4", "memory": "2176Mi"}}
 
 
 def test_a_deployed_bot_is_found_by_who_forgets(kserve, cluster):

@@ -81,7 +81,8 @@ def test_gitops_writes_the_manifest_and_the_entry(wren, mynah, tmp_path, kuberne
     done = mynah(*command)
     assert done.returncode == 0, done.stderr
     assert done.stdout == shown.stdout and f"+++ b/{name}.yaml" in done.stdout
-    manifest = yaml.safe_load((tmp_path / "bots" / f"{name}.yaml").read_text())
+    manifest, budget = yaml.safe_load_all((tmp_path / "bots" / f"{name}.yaml").read_text())
+    assert (budget["kind"], budget["metadata"]["name"]) == ("PodDisruptionBudget", name)
     assert manifest["spec"]["predictor"]["model"]["storageUri"].endswith("/artifacts/model/")
     listed = f"# our bots\nkind: Kustomization\nresources:\n  - ant.yaml  # the first\n  - {name}.yaml\n  - zebra.yaml\nnamespace: mynah\n"
     assert kustomization.read_text() == listed
