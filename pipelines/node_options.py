@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pipelines.placement import Placement, StepResources
 
 Nodes = Annotated[
-    int, typer.Option(min=1, max=64, help="The number of nodes that fine-tune together, each with --gpus; more than 1 needs Kubeflow Trainer.")
+    int,
+    typer.Option(
+        min=1, max=64, help="The number of nodes that fine-tune together, each with --gpus; more than 1 needs Kubeflow Trainer."
+    ),
 ]
 Queue = Annotated[
     str, typer.Option(metavar="LOCALQUEUE", help="The LocalQueue of Kueue in the runs' namespace that admits what trains.")

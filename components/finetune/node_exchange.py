@@ -127,10 +127,10 @@ class Channel:
         return stored.digest if stored else ""
 
     @contextmanager
-    def signs_of_life(self, seconds: float = SECONDS_BETWEEN_SIGNS) -> Iterator[None]:
-        """Give a sign of life every so many seconds during the block. A bucket that refuses one does not end the step."""
+    def signs_of_life(self) -> Iterator[None]:
+        """Give signs of life during the block. A bucket that refuses one does not end the step."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._sign_until, args=(ended, seconds), name="signs of life", daemon=True)
+        thread = threading.Thread(target=self._sign_until, args=(ended,), name="signs of life", daemon=True)
         thread.start()
         try:
             yield
@@ -138,7 +138,7 @@ class Channel:
             ended.set()
             thread.join()
 
-    def _sign_until(self, ended: threading.Event, seconds: float) -> None:
+    def _sign_until(self, ended: threading.Event) -> None:
         with tempfile.TemporaryDirectory(prefix="mynah-alive-") as scratch:
             path, count = Path(scratch) / ALIVE, 0
             while True:
@@ -146,5 +146,5 @@ class Channel:
                 path.write_text(f"{count}\n")
                 with suppress(PlatformError):
                     self._store.put(ALIVE, path)
-                if ended.wait(seconds):
+                if ended.wait(SECONDS_BETWEEN_SIGNS):
                     return

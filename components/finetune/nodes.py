@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import MARKER, atomic_folder, storage_errors
 from mynah.core.progress import notify
 from mynah.kubernetes.cluster import Cluster
+from mynah.kubernetes.errors import http_status
 from mynah.kubernetes.lease import own_namespace
 from mynah.training.training_record import TrainingRecord
 
@@ -37,7 +39,9 @@ def finetune_on_nodes(data: Path, out: Path, settings: FinetuneSettings, on_step
     """
     cluster, nodes = Cluster.connect(), settings.nodes
     if not cluster or not nodes or not is_remote(settings.home):
-        raise InputError("several nodes train on a cluster only, where a bucket is named", "Use mynah submit --nodes N --bucket B.")
+        raise InputError(
+            "several nodes train on a cluster only, where a bucket is named", "Use mynah submit --nodes N --bucket B."
+        )
     with tempfile.TemporaryDirectory(prefix="mynah-nodes-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         home = f"{settings.home}/{scratch.name}"
@@ -46,7 +50,7 @@ def finetune_on_nodes(data: Path, out: Path, settings: FinetuneSettings, on_step
             channel.signs_of_life(),
             train_job(cluster, own_namespace(), nodes, offer(home, data, settings, scratch / "offered")) as job,
         ):
-            notify(f"{nodes.nodes} nodes train in the TrainJob {job.name}; their logs: mynah logs RUN finetune-node-0")
+            notify(f"{nodes.nodes} nodes train in the TrainJob {job.name}; their logs: mynah logs RUN finetune")
             outcome = _follow(job, channel, on_step or (lambda *_: None))
         record = record_of(outcome, f"the TrainJob {job.name} completed without a model")
         _take(Handover(home, scratch).open(outcome["model"]), out)
@@ -69,7 +73,10 @@ def _follow(job: TrainJob, channel: Channel, on_step: OnStep) -> dict[str, Any]:
             state = job.state()
             answered = time.monotonic()
         except PlatformError as error:
-            if error.__cause__ is None or time.monotonic() - answered > SECONDS_OF_A_BROKEN_API:  # it is gone; or the API is
+            is_refused = (
+                error.__cause__ is None or HTTPStatus.BAD_REQUEST <= http_status(error) < HTTPStatus.INTERNAL_SERVER_ERROR
+            )
+            if is_refused or time.monotonic() - answered > SECONDS_OF_A_BROKEN_API:
                 raise
             time.sleep(SECONDS_BETWEEN_LOOKS)
             continue
@@ -115,5 +122,5 @@ def _failure(job: TrainJob, condition: dict[str, Any]) -> PlatformError:
     said = " ".join(str(condition.get("message") or condition.get("reason") or "without a message").split())
     return PlatformError(
         f"the TrainJob {job.name} failed: {said[:300]}",
-        "Its nodes' logs say more: mynah logs RUN finetune-node-0; an evicted node, or one without memory, leaves none.",
+        "Its nodes' logs say more: mynah logs RUN finetune; an evicted node, or one without memory, leaves none.",
     )

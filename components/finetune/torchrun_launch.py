@@ -52,6 +52,7 @@ def finetune_with_torchrun(
     Raises:
         MynahError: also when one of the processes dies.
     """
+
     def forward(event: dict[str, Any]) -> None:
         if "step" in event and on_step:
             on_step(event["step"], event["metrics"])
@@ -62,7 +63,12 @@ def finetune_with_torchrun(
 
 
 def run_torchrun(
-    launch: Sequence[str], processes: int, data: Path, out: Path, settings: "FinetuneSettings", on_event: Callable[[dict[str, Any]], None]
+    launch: Sequence[str],
+    processes: int,
+    data: Path,
+    out: Path,
+    settings: "FinetuneSettings",
+    on_event: Callable[[dict[str, Any]], None],
 ) -> tuple[dict[str, Any], int | None]:
     """Run `finetune` in the processes of this machine.
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from mynah.core.errors import InputError, PlatformError
 from mynah.kubernetes.cluster import Cluster, Object, Resource
+from mynah.kubernetes.errors import api_status
 from mynah.training.node_request import NodeRequest
 
 TRAIN_JOBS = Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs", ("get", "create", "patch", "delete"))
@@ -138,7 +139,14 @@ def _apply(cluster: Cluster, wanted: Object) -> None:
     path = TRAIN_JOBS.path(metadata["namespace"], metadata["name"])
     query = (("fieldManager", MANAGER), ("fieldValidation", "Strict"), ("force", "true"))
     headers = {"Content-Type": "application/apply-patch+yaml"}  # JSON is YAML
-    done = cluster.call("PATCH", path, wanted, query=query, headers=headers, rule=TRAIN_JOBS.rule)
+    try:
+        done = cluster.call("PATCH", path, wanted, query=query, headers=headers, rule=TRAIN_JOBS.rule)
+    except PlatformError as error:
+        if "admission webhook" in (said := str(api_status(error).get("message", ""))):
+            raise InputError(
+                f"Kubeflow Trainer or Kueue refused the TrainJob: {' '.join(said.split())[:400]}", TRAINER
+            ) from error
+        raise
     if done is None:
         raise InputError(f"the cluster at {cluster.host} has no TrainJob: Kubeflow Trainer is not installed there", TRAINER)
 

@@ -51,7 +51,11 @@ def requested_nodes() -> NodeRequest | None:
     try:
         record = json.loads(text)
         known = {field.name for field in fields(NodeRequest)}
-        request = NodeRequest(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items() if key in known})
+        request = NodeRequest(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in record.items() if key in known}
+        )
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"MYNAH_TRAIN_NODES is {text[:40]!r} ({error})", "Submit the run again with this version of mynah.") from error
+        raise InputError(
+            f"MYNAH_TRAIN_NODES is {text[:40]!r} ({error})", "Submit the run again with this version of mynah."
+        ) from error
     return request

@@ -29,7 +29,11 @@ def _without_quota(manifests: Manifests, queue: Object, group: Object) -> Iterat
             continue
         quotas = {each["name"]: each["nominalQuota"] for each in flavor["resources"]}
         if list(quotas) != group["coveredResources"]:  # Kueue refuses it
-            yield Fault(where(queue), f"{flavor['name']} has other resources than coveredResources", "Name the same in that order.")
+            yield Fault(
+                where(queue), f"{flavor['name']} has other resources than coveredResources", "Name the same in that order."
+            )
         has_gpus = quotas.get(GPU, "0") != "0"
         if has_gpus and (known["spec"].get("nodeLabels") or {}).get(label) != value:
-            yield Fault(where(known), f"steps ask for the pool {POOL}, which is not among its nodeLabels", f"Add {label}: {value}.")
+            yield Fault(
+                where(known), f"steps ask for the pool {POOL}, which is not among its nodeLabels", f"Add {label}: {value}."
+            )
