@@ -109,7 +109,10 @@ class Channel:
         self._store.put(EVENTS, file)
 
     def new_events(self) -> list[dict[str, Any]]:
-        """Return the events since the last call; of a line that is not whole, nothing. Raises PlatformError when S3 fails."""
+        """Return the events since the last call; of a line that is not whole, nothing. Raises PlatformError when S3 fails.
+
+        Nodes that begin again, as after Kueue suspended them, send their events anew, first those of the training state.
+        """
         with tempfile.TemporaryDirectory(prefix="mynah-events-") as scratch:
             path = Path(scratch) / EVENTS
             try:
@@ -118,8 +121,9 @@ class Channel:
                 return []
             lines = path.read_text("utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
-        new, self._read = whole[self._read :], max(self._read, len(whole))
-        return [json.loads(line) for line in new]
+        known = self._read if len(whole) >= self._read else 0
+        self._read = len(whole)
+        return [json.loads(line) for line in whole[known:]]
 
     def sign(self) -> str:
         """Return a text that changes with each sign of life of the step; "" before the first. Raises PlatformError when S3 fails."""

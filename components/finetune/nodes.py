@@ -89,7 +89,7 @@ def _follow(job: TrainJob, channel: Channel, on_step: OnStep) -> dict[str, Any]:
             if has_ended == ["Failed"] and "error" not in outcome:
                 raise _failure(job, state["Failed"])
             return outcome
-        if not outcome and (now := _waits_for(job, state)) not in ("", waits):
+        if (not outcome or _holds(state, "Suspended")) and (now := _waits_for(job, state)) not in ("", waits):
             waits = now
             notify(f"the TrainJob {job.name} waits: {waits}")
         time.sleep(SECONDS_BETWEEN_LOOKS)
