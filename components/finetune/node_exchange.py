@@ -2,7 +2,7 @@
 
     data/ base/ adapter/  what they train on and from, which the step hands on
     job.json              the settings, with the references of these folders
-    alive                 a sign of life of the step, every half minute: nodes whose step is gone end themselves
+    alive                 a sign of life of the step, every ten seconds: nodes whose step is gone end themselves
     events.jsonl          of the first node: metrics per optimizer step, then the record and the model's reference, or an error
     model/                the checkpoint
 
@@ -28,7 +28,7 @@ from mynah.storage.s3 import S3ArtifactStore
 from mynah.training.recipe import Recipe
 
 ALIVE, EVENTS, JOB = "alive", "events.jsonl", "job.json"
-SECONDS_BETWEEN_SIGNS = 30.0
+SECONDS_BETWEEN_SIGNS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

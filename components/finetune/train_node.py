@@ -23,7 +23,8 @@ from mynah.core.settings import PET_NODE_RANK, PET_NPROC_PER_NODE
 from mynah.storage.run_files import parse
 
 SECONDS_BETWEEN_EVENTS = 5.0
-SECONDS_WITHOUT_SIGN = 300.0  # of life of the step, after which nobody waits for the model
+SECONDS_WITHOUT_SIGN = 90.0  # of life of the step, after which nobody waits for the model
+LOST = "Another node may have been lost (mynah logs RUN finetune shows each node's log); the next attempt resumes from the last training state."
 
 
 def main() -> None:
@@ -57,11 +58,12 @@ def train(job: NodeJob) -> None:
         files = Handover(job.home, scratch)
         try:
             data, settings = job.open(files, scratch)
-            outcome, code = run_torchrun([], PET_NPROC_PER_NODE.get(), data, files.new("model"), settings, reporter.add)
+            out, processes = files.new("model"), PET_NPROC_PER_NODE.get()
+            outcome, code = run_torchrun([], processes, data, out, settings, reporter.add, reporter.started)
             if "error" in outcome:
                 raise SystemExit(code)
             if code or (is_first and "record" not in outcome):
-                raise MynahError(f"the training processes of node {PET_NODE_RANK.get()} ended with code {code}", "See its log.")
+                raise MynahError(f"the training processes of node {PET_NODE_RANK.get()} ended with code {code}", LOST)
             if is_first:
                 reporter.add({"model": files.hand_on("model")})
         except MynahError as error:
@@ -70,7 +72,7 @@ def train(job: NodeJob) -> None:
 
 
 class _Reporter:
-    """The events of this node, which a thread of the first node sends; it ends the process when the step is gone.
+    """The events of this node, which a thread of the first node sends; on every node it ends the process when the step is gone.
 
     Args:
         channel: The bucket's folder of the TrainJob.
@@ -80,44 +82,57 @@ class _Reporter:
 
     def __init__(self, channel: Channel, path: Path, is_first: bool) -> None:
         self._channel, self._path, self._is_first = channel, path, is_first
+        self._group = 0  # torchrun's process group
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def __enter__(self) -> "_Reporter":
         self._path.touch()
-        if self._is_first:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self._is_first:
-            self._thread.join()
-            self._send()
+        self._thread.join()
+        self._send()
 
     def add(self, event: dict[str, Any]) -> None:
         """Keep an event until it is sent."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 
+    def started(self, group: int) -> None:
+        """Take note of torchrun's process group."""
+        self._group = group
+
     def _run(self) -> None:
         sign, seen = "", time.monotonic()
         while not self._ended.wait(SECONDS_BETWEEN_EVENTS):
-            self._send()
             try:
                 newest = self._channel.sign()
             except PlatformError:  # a bucket that refuses says nothing about the step
                 seen = time.monotonic()
                 continue
+            if sign and not newest:
+                self._end_at_once()
             if newest != sign:
                 sign, seen = newest, time.monotonic()
             if time.monotonic() - seen > SECONDS_WITHOUT_SIGN:
                 notify("the step that waits for this training run is gone: it ends, and a later attempt resumes it", "warning")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            self._send()
+
+    def _end_at_once(self) -> None:
+        """End without a training state or a log: the run's files were erased, by `mynah forget` for one, and none may come back."""
+        if self._group:
+            os.killpg(self._group, signal.SIGKILL)
+        os._exit(1)
 
     def _send(self) -> None:
-        """Send all events. A bucket that refuses costs the step its view, not the training run."""
+        """Send all events from the first node. A bucket that refuses costs the step its view, not the training run."""
+        if not self._is_first:
+            return
         try:
             self._channel.send_events(self._path)
         except PlatformError as error:

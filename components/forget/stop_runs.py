@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from components.forget.in_kubeflow import InKubeflow
+from components.forget.stop_nodes import end_nodes
 from components.forget.subject import Subject
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify, waiting
@@ -42,6 +43,7 @@ def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) ->
     running = [record for record in active if record.kind == RUN]
     if not running:
         return
+    ids = [record.id for record in running]
     notify(
         f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {SECONDS_TO_END:.0f} s"
     )
@@ -54,3 +56,4 @@ def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords | None) ->
                     "Run again when it has. If its Workflow is gone, delete the run on Kubeflow's page.",
                 )
             time.sleep(PAUSE)
+    end_nodes(ids)

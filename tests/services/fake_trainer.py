@@ -100,19 +100,21 @@ class FakeTrainer:
             if process.poll() is None:
                 process.send_signal(number)
 
+    def processes(self):
+        """Every node of every TrainJob."""
+        return [process for processes in self.nodes.values() for process in processes]
+
     def wait(self, seconds=60):
         """Wait until every node has ended."""
         deadline = time.monotonic() + seconds
-        for processes in self.nodes.values():
-            for process in processes:
-                process.wait(max(0.1, deadline - time.monotonic()))
+        for process in self.processes():
+            process.wait(max(0.1, deadline - time.monotonic()))
 
     def stop(self):
-        for processes in self.nodes.values():
-            for process in processes:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        for process in self.processes():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _condition(kind, message, reason="Suspended"):

@@ -1,5 +1,6 @@
 """Fine-tuning on several nodes: the step's TrainJob is created, followed and deleted, and its nodes learn as one process does."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,15 @@ from fake_trainer import RUNTIMES, TRAIN_JOBS
 
 from components.finetune.settings import FinetuneSettings
 from components.finetune.step import finetune
+from components.forget.stop_nodes import end_nodes
 from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.training.recipe import build
 from tests.model.finetune_runs import curve
 from tests.services.cluster_runs import keys_of
+from tests.services.nodes.conftest import KFP_RUN
 
 EXACT = {"epochs": 2, "batch_tokens": 256, "bf16": False}
+NODE = "from components.finetune import train_node as node; node.SECONDS_BETWEEN_EVENTS = 0.5"
 LONG = {"epochs": 400, "batch_tokens": 256, "patience": 0, "learning_rate": 1e-4}
 
 
@@ -99,14 +103,32 @@ def test_a_step_that_is_ended_deletes_its_train_job_and_the_nodes_save_their_sta
 
 def test_nodes_whose_step_is_gone_end_themselves(cluster_pod, settings, data, tmp_path, monkeypatch):
     monkeypatch.setattr("components.finetune.node_exchange.SECONDS_BETWEEN_SIGNS", 3600.0)
-    cluster_pod.trainer.instead = "from components.finetune import train_node as node; node.SECONDS_WITHOUT_SIGN = 1.0; node.SECONDS_BETWEEN_EVENTS = 0.5; node.main()"
+    cluster_pod.trainer.instead = f"{NODE}; node.SECONDS_WITHOUT_SIGN = 1.0; node.main()"
     wanted = settings(LONG, checkpoints=f"s3://{cluster_pod.bucket[1]}/states/wren")
     with pytest.raises(PlatformError, match="failed"):
         finetune(data, tmp_path / "model", wanted)
     cluster_pod.trainer.wait()
     [log] = [key for key in keys_of(*cluster_pod.bucket) if "/logs/finetune-node-0-1.log" in key]
-    text = cluster_pod.bucket[0].get_object(Bucket=cluster_pod.bucket[1], Key=log)["Body"].read().decode()
-    assert "the step that waits for this training run is gone" in text
+    assert "the step that waits for this training run is gone" in log_of(cluster_pod, log)
+    assert states(cluster_pod)
+
+
+def test_nodes_whose_run_is_forgotten_leave_nothing(cluster_pod, settings, data, tmp_path, monkeypatch):
+    """`mynah forget` removes the sign of life once the run has ended; a step that is killed gives no further one."""
+    monkeypatch.setattr("components.finetune.node_exchange.SECONDS_BETWEEN_SIGNS", 3600.0)
+    monkeypatch.setattr("components.forget.stop_nodes.SECONDS_TO_END", 0.0)
+    monkeypatch.setenv("MYNAH_S3_BUCKET", cluster_pod.bucket[1])
+    cluster_pod.trainer.instead = f"{NODE}; node.main()"
+    wanted = settings(LONG, checkpoints=f"s3://{cluster_pod.bucket[1]}/states/wren")
+    with pytest.raises((PlatformError, MynahError)):
+        finetune(data, tmp_path / "model", wanted, lambda *_: end_nodes([KFP_RUN]))
+    cluster_pod.trainer.wait()
+    assert -signal.SIGKILL not in [process.returncode for process in cluster_pod.trainer.processes()]  # they ended by themselves
+    assert states(cluster_pod) == []
+
+
+def log_of(pod, key):
+    return pod.bucket[0].get_object(Bucket=pod.bucket[1], Key=key)["Body"].read().decode()
 
 
 def test_a_cluster_without_trainer_or_its_runtime_is_told(cluster_pod, settings, data, tmp_path):
