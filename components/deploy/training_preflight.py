@@ -2,12 +2,11 @@
 
 from http import HTTPStatus
 
-from components.finetune.train_job import RUNTIME, TRAIN_JOBS, TRAINER
 from mynah.core.errors import InputError, PlatformError
 from mynah.kubernetes.cluster import Cluster, Resource
 from mynah.kubernetes.errors import http_status
+from mynah.kubernetes.train_jobs import RUNTIME, RUNTIMES, TRAIN_JOBS, TRAINER
 
-RUNTIMES = Resource(TRAIN_JOBS.group, TRAIN_JOBS.version, "trainingruntimes", ("get",))
 QUEUES = Resource("kueue.x-k8s.io", "v1beta2", "localqueues", ("get",))
 KUEUE = (
     "Install Kueue 0.19 and apply k8s/components/kueue with your teams (docs/training-on-several-nodes.md); or leave --queue out."

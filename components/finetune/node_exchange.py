@@ -3,7 +3,7 @@
     data/ base/ adapter/  what they train on and from, which the step hands on
     job.json              the settings, with the references of these folders
     alive                 a sign of life of the step, every ten seconds: nodes whose step is gone end themselves
-    events.jsonl          of the first node: metrics per optimizer step, then the record and the model's reference, or an error
+    events.jsonl          of the first node: metrics per optimizer step, then the record and the model's reference, or an error; and that it ended
     model/                the checkpoint
 
 Kubernetes holds the reference of job.json alone. All of it goes with what the run's other steps handed on (components/handover.py).

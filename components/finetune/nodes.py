@@ -1,5 +1,6 @@
 """Trains one model on several nodes of a cluster: the step creates a TrainJob, follows it, and takes the model from Mynah's bucket."""
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -23,6 +24,7 @@ from mynah.training.training_record import TrainingRecord
 
 OnStep = Callable[[int, dict[str, float]], None]
 SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_FOR_LAST_EVENTS = 20.0  # of the first node, after Kubernetes called the TrainJob failed
 SECONDS_OF_A_BROKEN_API = 600.0  # for which a TrainJob that cannot be read is taken to go on
 
 
@@ -51,7 +53,7 @@ def finetune_on_nodes(data: Path, out: Path, settings: FinetuneSettings, on_step
             train_job(cluster, own_namespace(), nodes, offer(home, data, settings, scratch / "offered")) as job,
         ):
             notify(f"{nodes.nodes} nodes train in the TrainJob {job.name}; their logs: mynah logs RUN finetune")
-            outcome = _follow(job, channel, on_step or (lambda *_: None))
+            outcome = _Follower(job, channel, on_step or (lambda *_: None)).run()
         record = record_of(outcome, f"the TrainJob {job.name} completed without a model")
         _take(Handover(home, scratch).open(outcome["model"]), out)
     return record
@@ -64,63 +66,76 @@ def _take(model: Path, out: Path) -> None:
                 shutil.move(path, folder / path.name)
 
 
-def _follow(job: TrainJob, channel: Channel, on_step: OnStep) -> dict[str, Any]:
-    """Follow a TrainJob until it ends, and pass on its steps; return the last event of each kind."""
-    outcome: dict[str, Any] = {}
-    waits, answered = "", time.monotonic()
-    while True:
-        try:
-            state = job.state()
-            answered = time.monotonic()
-        except PlatformError as error:
-            is_refused = (
-                error.__cause__ is None or HTTPStatus.BAD_REQUEST <= http_status(error) < HTTPStatus.INTERNAL_SERVER_ERROR
-            )
-            if is_refused or time.monotonic() - answered > SECONDS_OF_A_BROKEN_API:
-                raise
+class _Follower:
+    """Follows a TrainJob until it ends, and passes on its steps; `outcome` has the last event of each kind."""
+
+    def __init__(self, job: TrainJob, channel: Channel, on_step: OnStep) -> None:
+        self._job, self._channel, self._on_step = job, channel, on_step
+        self._answered, self._waits = time.monotonic(), ""
+        self.outcome: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Return the outcome of a TrainJob that completed, or whose nodes report an error. Raises PlatformError for another failure."""
+        while True:
+            state = self._state()
+            self._pass_on(required=_holds(state, "Complete"))
+            if _holds(state, "Complete"):
+                return self.outcome
+            if _holds(state, "Failed"):
+                return self._failed(state["Failed"])
+            self._tell_waiting(state)
             time.sleep(SECONDS_BETWEEN_LOOKS)
-            continue
-        has_ended = [kind for kind in ("Complete", "Failed") if _holds(state, kind)]  # read before the last events
-        for event in _events(channel, required=bool(has_ended)):
-            outcome |= event
+
+    def _state(self) -> dict[str, Any]:
+        """Return the TrainJob's conditions; {} while the API is away, which nodes outlive. Raises PlatformError when that lasts."""
+        try:
+            state = self._job.state()
+        except PlatformError as error:
+            is_final = error.__cause__ is None or http_status(error) in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            if is_final or time.monotonic() - self._answered > SECONDS_OF_A_BROKEN_API:
+                raise
+            return {}
+        self._answered = time.monotonic()
+        return state
+
+    def _pass_on(self, *, required: bool = False) -> None:
+        try:
+            events = self._channel.new_events()
+        except PlatformError:
+            if required:
+                raise
+            return
+        for event in events:
+            self.outcome |= event
             if "step" in event:
-                on_step(event["step"], event["metrics"])
-        if has_ended:
-            if has_ended == ["Failed"] and "error" not in outcome:
-                raise _failure(job, state["Failed"])
-            return outcome
-        if (not outcome or _holds(state, "Suspended")) and (now := _waits_for(job, state)) not in ("", waits):
-            waits = now
-            notify(f"the TrainJob {job.name} waits: {waits}")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+                self._on_step(event["step"], event["metrics"])
+
+    def _failed(self, condition: dict[str, Any]) -> dict[str, Any]:
+        """Return the outcome with the error of the first node, which may still be on its way. Raises PlatformError without one."""
+        until = time.monotonic() + SECONDS_FOR_LAST_EVENTS
+        while "ended" not in self.outcome and time.monotonic() < until:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._pass_on()
+        if "error" in self.outcome:
+            return self.outcome
+        said = " ".join(str(condition.get("message") or condition.get("reason") or "without a message").split())
+        raise PlatformError(
+            f"the TrainJob {self._job.name} failed: {said[:300]}",
+            "Its nodes' logs say more: mynah logs RUN finetune; an evicted node, or one without memory, leaves none.",
+        )
+
+    def _tell_waiting(self, state: dict[str, Any]) -> None:
+        """Tell once what the nodes wait for."""
+        waits = ""
+        if _holds(state, "Suspended"):
+            waits = "it is suspended, as Kueue does until its queue has room (kubectl describe workloads)"
+        elif not self.outcome:
+            with contextlib.suppress(PlatformError):
+                waits = self._job.waits_for()
+        if waits not in ("", self._waits):
+            self._waits = waits
+            notify(f"the TrainJob {self._job.name} waits: {waits}")
 
 
 def _holds(state: dict[str, Any], kind: str) -> bool:
     return bool(state.get(kind, {}).get("status") == "True")
-
-
-def _events(channel: Channel, *, required: bool) -> list[dict[str, Any]]:
-    try:
-        return channel.new_events()
-    except PlatformError:
-        if required:
-            raise
-        return []
-
-
-def _waits_for(job: TrainJob, state: dict[str, Any]) -> str:
-    """Return what a TrainJob that reports nothing yet waits for; "" when it is not known."""
-    if _holds(state, "Suspended"):
-        return "it is suspended, as Kueue does until its queue has room (kubectl describe workloads)"
-    try:
-        return job.waits_for()
-    except PlatformError:
-        return ""
-
-
-def _failure(job: TrainJob, condition: dict[str, Any]) -> PlatformError:
-    said = " ".join(str(condition.get("message") or condition.get("reason") or "without a message").split())
-    return PlatformError(
-        f"the TrainJob {job.name} failed: {said[:300]}",
-        "Its nodes' logs say more: mynah logs RUN finetune; an evicted node, or one without memory, leaves none.",
-    )

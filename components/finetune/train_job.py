@@ -20,19 +20,17 @@ from dataclasses import dataclass
 from mynah.core.errors import InputError, PlatformError
 from mynah.kubernetes.cluster import Cluster, Object, Resource
 from mynah.kubernetes.errors import api_status
+from mynah.kubernetes.train_jobs import RUNTIME, TRAIN_JOBS, TRAINER
 from mynah.training.node_request import NodeRequest
 
-TRAIN_JOBS = Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs", ("get", "create", "patch", "delete"))
 PODS = Resource("", "v1", "pods", ("get", "list"))
 MANAGER = "mynah"
-RUNTIME = "mynah"  # the TrainingRuntime of k8s/components/trainer
 JOB = "node"  # Trainer's name of the JobSet's job and of the container that trains
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 JOB_SET_LABEL = "jobset.sigs.k8s.io/jobset-name"
 LABELS = {"app.kubernetes.io/name": "mynah", "app.kubernetes.io/component": "pipeline", "app.kubernetes.io/part-of": "mynah"}
 GPU = "nvidia.com/gpu"
 COMMAND = ("python", "-m", "components.finetune.train_node")
-TRAINER = "Apply k8s/components/trainer and install Kubeflow Trainer 2.2 or newer (docs/training-on-several-nodes.md); or leave --nodes out."
 
 
 @dataclass(frozen=True, slots=True)

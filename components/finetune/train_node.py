@@ -24,6 +24,9 @@ from mynah.storage.run_files import parse
 
 SECONDS_BETWEEN_EVENTS = 5.0
 SECONDS_WITHOUT_SIGN = 90.0  # of life of the step, after which nobody waits for the model
+SECONDS_AFTER_THE_FIRST = (
+    10.0  # Kubernetes ends all nodes with the first that fails, and the first node's report must be out then
+)
 LOST = "Another node may have been lost (mynah logs RUN finetune shows each node's log); the next attempt resumes from the last training state."
 
 
@@ -62,6 +65,8 @@ def train(job: NodeJob) -> None:
             outcome, code = run_torchrun([], processes, data, out, settings, reporter.add, reporter.started)
             if "error" in outcome:
                 raise SystemExit(code)
+            if code and not is_first:
+                time.sleep(SECONDS_AFTER_THE_FIRST)
             if code or (is_first and "record" not in outcome):
                 raise MynahError(f"the training processes of node {PET_NODE_RANK.get()} ended with code {code}", LOST)
             if is_first:
@@ -94,6 +99,7 @@ class _Reporter:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self.add({"ended": True})
         self._send()
 
     def add(self, event: dict[str, Any]) -> None:

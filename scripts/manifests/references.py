@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from components.deploy.preflight import RIGHTS
-from components.finetune.train_job import TRAIN_JOBS
 from mynah.kubernetes.cluster import INFERENCE_SERVICES
 from mynah.kubernetes.lease import LEASES
+from mynah.kubernetes.train_jobs import TRAIN_JOBS
 from pipelines.placement import SECRETS, SECRETS_OF, SETTING_KEYS, SETTINGS
 from scripts.manifests.objects import KUBEFLOW, Fault, Manifests, Object, Pod, namespace_of, where
 

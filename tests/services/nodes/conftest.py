@@ -13,8 +13,7 @@ from mynah.storage.run_files import RunFiles, new_id
 from mynah.training.node_request import NodeRequest
 from tests.model.conftest import data  # noqa: F401 - a fixture
 from tests.services.certificates import self_signed
-
-KFP_RUN = "0c5a2b0e-0000-0000-0000-000000000001"
+from tests.services.nodes.node_runs import KFP_RUN
 
 
 @pytest.fixture

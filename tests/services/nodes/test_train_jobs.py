@@ -13,7 +13,7 @@ from mynah.core.errors import InputError, MynahError, PlatformError
 from mynah.training.recipe import build
 from tests.model.finetune_runs import curve
 from tests.services.cluster_runs import keys_of
-from tests.services.nodes.conftest import KFP_RUN
+from tests.services.nodes.node_runs import KFP_RUN
 
 EXACT = {"epochs": 2, "batch_tokens": 256, "bf16": False}
 NODE = "from components.finetune import train_node as node; node.SECONDS_BETWEEN_EVENTS = 0.5"
@@ -30,6 +30,7 @@ def settings(cluster_pod, tiny_checkpoint):
 
 
 def train_jobs(pod):
+    pod.trainer.reconcile()
     return [key for key in pod.kubernetes.objects if key[0] == TRAIN_JOBS]
 
 
@@ -94,8 +95,6 @@ def test_a_step_that_is_ended_deletes_its_train_job_and_the_nodes_save_their_sta
     with pytest.raises(KeyboardInterrupt):
         finetune(data, tmp_path / "model", wanted, interrupt)
     assert train_jobs(cluster_pod) == []
-    cluster_pod.kubernetes.answer("GET", "/version", {"Authorization": f"Bearer {cluster_pod.kubernetes.token}"}, None)
-    cluster_pod.trainer.reconcile()
     cluster_pod.trainer.wait()
     assert cluster_pod.trainer.deleted
     assert states(cluster_pod)
