@@ -18,6 +18,9 @@ from scripts.manifests import operators
 TRAIN_JOBS, RUNTIMES, PODS = "trainjobs.trainer.kubeflow.org", "trainingruntimes.trainer.kubeflow.org", "pods"
 WEBHOOK = 'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: '
 NAMESPACE = "kubeflow"
+NO_NODE = {
+    "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+}  # fmt: skip
 
 
 class FakeTrainer:
@@ -27,6 +30,7 @@ class FakeTrainer:
         self.kubernetes, self.environment = kubernetes, environment
         self.instead = ""  # Python code that every node runs instead
         self.suspends = 0  # how often it is looked at before Kueue admits it
+        self.unschedulable = 0  # how often it is looked at while no node has room
         self.kill_after = None  # (node, function): kill that node once the function is true
         self.made = []  # the TrainJobs as they were applied
         self.nodes = {}  # name to processes
@@ -61,6 +65,13 @@ class FakeTrainer:
                 self.suspends -= 1
                 found["status"] = {"conditions": [_condition("Suspended", "TrainJob is suspended")]}
                 continue
+            if self.unschedulable > 0:
+                self.unschedulable -= 1
+                labels, conditions = {"jobset.sigs.k8s.io/jobset-name": name}, [NO_NODE]
+                self.kubernetes.put(
+                    PODS, NAMESPACE, f"{name}-node-0-0-x", metadata={"labels": labels}, status={"conditions": conditions}
+                )
+                continue
             if name not in self.nodes:
                 self.nodes[name] = self._start(name, found["spec"]["trainer"])
             self._look(name, found)
@@ -70,7 +81,8 @@ class FakeTrainer:
         processes = self.nodes[name]
         if self.kill_after and self.kill_after[1]():
             processes[self.kill_after[0]].send_signal(signal.SIGKILL)
-            self.kill_after = None
+            self.unschedulable = 0  # how often it is looked at while no node has room
+        self.kill_after = None
         codes = [process.poll() for process in processes]
         if any(codes):
             self._end(processes, signal.SIGTERM)

@@ -35,7 +35,7 @@ def train_jobs(pod):
 
 
 def test_two_nodes_learn_as_one_process_does(cluster_pod, settings, data, tmp_path, capsys):
-    cluster_pod.trainer.suspends = 3
+    cluster_pod.trainer.suspends, cluster_pod.trainer.unschedulable = 3, 4
     wanted, steps = settings(EXACT), []
     alone = finetune(data, tmp_path / "1", replace(wanted, nodes=None, processes=1))
     together = finetune(data, tmp_path / "2", wanted, lambda step, metrics: steps.append((step, metrics)))
@@ -46,7 +46,9 @@ def test_two_nodes_learn_as_one_process_does(cluster_pod, settings, data, tmp_pa
     assert together.base_model.name == alone.base_model.name
     assert {path.name for path in (tmp_path / "2").iterdir()} == {path.name for path in (tmp_path / "1").iterdir()}
     assert [metrics["train_loss"] for _, metrics in steps if "train_loss" in metrics] == curve(tmp_path / "2")
-    assert "waits: it is suspended, as Kueue does" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.count("waits: it is suspended, as Kueue does") == 1
+    assert told.count("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.") == 1
     [made] = cluster_pod.trainer.made
     assert made["metadata"]["ownerReferences"][0]["kind"] == "Pod"
     assert made["spec"]["trainer"]["numNodes"] == 2
