@@ -24,10 +24,11 @@ from components.handover import Handover, publish_file, read_file
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.files import make_folder, storage_errors, write_json
 from mynah.models.base_models import named_path, resolve
+from mynah.storage.run_files import ALIVE
 from mynah.storage.s3 import S3ArtifactStore
 from mynah.training.recipe import Recipe
 
-ALIVE, EVENTS, JOB = "alive", "events.jsonl", "job.json"
+EVENTS, JOB = "events.jsonl", "job.json"
 SECONDS_BETWEEN_SIGNS = 10.0
 
 

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Collection
 
-from components.finetune.node_exchange import ALIVE
 from mynah.core.progress import notify, waiting
 from mynah.core.settings import MYNAH_S3_BUCKET
-from mynah.storage.run_files import ROOT
+from mynah.storage.run_files import ALIVE, ROOT
 from mynah.storage.s3 import s3_client, s3_errors
 
 SECONDS_TO_END = 20.0  # a node looks every five seconds, and ends without a trace when the sign of life of its step was removed
