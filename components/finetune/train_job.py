@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mynah.core.errors import InputError, PlatformError
+from mynah.core.settings import MYNAH_IMAGE, MYNAH_NODE_KIND
 from mynah.kubernetes.cluster import Cluster, Object, Resource
 from mynah.kubernetes.errors import api_status
 from mynah.kubernetes.train_jobs import RUNTIME, TRAIN_JOBS, TRAINER
@@ -107,7 +108,7 @@ def manifest(request: NodeRequest, name: str, namespace: str, job: str, owner: O
             "args": [job],
             "numNodes": request.nodes,
             "numProcPerNode": request.processes,
-            "env": [{"name": "MYNAH_NODE_KIND", "value": request.kind}, {"name": "MYNAH_IMAGE", "value": request.image}],
+            "env": [{"name": MYNAH_NODE_KIND.name, "value": request.kind}, {"name": MYNAH_IMAGE.name, "value": request.image}],
             "resourcesPerNode": {
                 "requests": {"cpu": request.cpu[0], "memory": request.memory[0], **gpus},
                 "limits": {"cpu": request.cpu[1], "memory": request.memory[1], **gpus},

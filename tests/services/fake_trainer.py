@@ -65,6 +65,7 @@ class FakeTrainer:
                 self.suspends -= 1
                 found["status"] = {"conditions": [_condition("Suspended", "TrainJob is suspended")]}
                 continue
+            found["status"] = {"conditions": [_condition("Suspended", "TrainJob is resumed", "Resumed", "False")]}
             if self.unschedulable > 0:
                 self.unschedulable -= 1
                 labels, conditions = {"jobset.sigs.k8s.io/jobset-name": name}, [NO_NODE]
@@ -129,5 +130,5 @@ class FakeTrainer:
             process.wait()
 
 
-def _condition(kind, message, reason="Suspended"):
-    return {"type": kind, "status": "True", "reason": reason, "message": message}
+def _condition(kind, message, reason="Suspended", status="True"):
+    return {"type": kind, "status": status, "reason": reason, "message": message}

@@ -15,7 +15,7 @@ from tests.model.finetune_runs import curve
 from tests.services.cluster_runs import keys_of
 from tests.services.nodes.node_runs import KFP_RUN
 
-EXACT = {"epochs": 2, "batch_tokens": 256, "bf16": False}
+EXACT = {"epochs": 1, "batch_tokens": 256, "bf16": False}
 NODE = "from components.finetune import train_node as node; node.SECONDS_BETWEEN_EVENTS = 0.5"
 LONG = {"epochs": 400, "batch_tokens": 256, "patience": 0, "learning_rate": 1e-4}
 
@@ -76,7 +76,7 @@ def states(pod):
 
 def test_a_node_that_is_killed_ends_all_and_the_next_attempt_resumes(cluster_pod, settings, data, tmp_path):
     where = f"s3://{cluster_pod.bucket[1]}/states/wren"
-    wanted = settings({**EXACT, "epochs": 8, "patience": 0}, checkpoints=where, checkpoint_seconds=0.0)
+    wanted = settings({**EXACT, "epochs": 3, "patience": 0}, checkpoints=where, checkpoint_seconds=0.0)
     cluster_pod.trainer.kill_after = (1, lambda: states(cluster_pod))
     with pytest.raises((PlatformError, MynahError)) as caught:
         finetune(data, tmp_path / "model", wanted)
