@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from mynah.core.errors import InputError
 from mynah.core.settings import MYNAH_TRAIN_NODES
@@ -49,11 +50,9 @@ def requested_nodes() -> NodeRequest | None:
     if not text:
         return None
     try:
-        record = json.loads(text)
         known = {field.name for field in fields(NodeRequest)}
-        request = NodeRequest(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in record.items() if key in known}
-        )
+        values: dict[str, Any] = {key: value for key, value in json.loads(text).items() if key in known}
+        request = NodeRequest(**values | {key: tuple(value) for key, value in values.items() if isinstance(value, list)})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"MYNAH_TRAIN_NODES is {text[:40]!r} ({error})", "Submit the run again with this version of mynah."
