@@ -30,10 +30,12 @@ from mynah.core.settings import (
     MYNAH_MLFLOW_URL,
     MYNAH_NODE_KIND,
     MYNAH_S3_BUCKET,
+    MYNAH_TRAIN_NODES,
     MYNAH_WAIT_SECONDS,
     X_BEARER_TOKEN,
 )
 from pipelines.flat_signature import FIXED, MadeBy
+from pipelines.node_options import NODES_STEP, QUEUE_LABEL, WAITING_CPU, WAITING_MEMORY, Nodes, Queue, node_request, require_queue
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineConfig, PipelineTask
@@ -133,6 +135,8 @@ class Placement:
     gpu_pool: GpuPool = "mynah.dev/pool=gpu"
     gpus: Gpus = 1  # of a pod; several are used with torchrun
     gpu_kind: GpuKind = "gpu"  # of prices.yaml; gpu-spot for a spot pool
+    nodes: Nodes = 1  # that fine-tune together, as a TrainJob
+    queue: Queue = ""  # of Kueue, for what trains
     deadline: Deadline = 24.0  # hours after which the whole run is ended
     shared_memory: Annotated[str, FIXED] = "2Gi"  # of /dev/shm, for torch's workers; Kubernetes' default is 64 MB
     keep_minutes: KeepMinutes = 30.0
@@ -159,6 +163,7 @@ class Placement:
                 f"Give --keep-minutes {MIN_KEEP_MINUTES} to 525600: before that, Kubeflow may not have read how they ended.",
             )
         price_per_hour(self.gpu_kind)
+        require_queue(self.queue)
 
     def place(self, task: "PipelineTask") -> "PipelineTask":
         """Configure a task of a pipeline for the cluster, and return it."""
@@ -167,8 +172,9 @@ class Placement:
         step = task.component_spec.name
         needs = self.needs(step)
         task.set_container_image(self.images[needs.target])
-        task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
-        task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
+        cpu, memory = (WAITING_CPU, WAITING_MEMORY) if self._on_nodes(step) else (needs.cpu, needs.memory[0])
+        task.set_cpu_request(cpu[0]).set_cpu_limit(cpu[1])
+        task.set_memory_request(memory).set_memory_limit(needs.memory[1])
         task.set_caching_options(enable_caching=needs.cached)
         # kfp's backoff_max_duration is Argo's maxDuration: the time limit of all attempts, from the start of the first.
         whole = int(self.deadline * HOUR)
@@ -183,7 +189,9 @@ class Placement:
             kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
         for label, value in LABELS.items():
             kubernetes.add_pod_label(task, label, value)
-        if self._on_gpu(step):
+        if self.queue and step in TRAIN and not self._on_nodes(step):
+            kubernetes.add_pod_label(task, QUEUE_LABEL, self.queue)
+        if self._on_gpu(step) and not self._on_nodes(step):
             self._place_on_gpu(task)
         return task
 
@@ -221,6 +229,10 @@ class Placement:
     def _on_gpu(self, step: str) -> bool:
         return self.gpu and step in TRAIN
 
+    def _on_nodes(self, step: str) -> bool:
+        """Whether the step only waits for a TrainJob, whose nodes have its resources."""
+        return self.nodes > 1 and step == NODES_STEP
+
     def _environment(self, step: str, needs: StepResources) -> dict[str, str]:
         kind = self.gpu_kind if self._on_gpu(step) else "cpu"
         variables = {
@@ -231,6 +243,9 @@ class Placement:
         }
         if step in (*TRAIN, "evaluate"):
             del variables[HF_HUB_OFFLINE.name]  # a base model may come from the hub
+        if self._on_nodes(step):
+            variables[MYNAH_NODE_KIND.name] = f"{self.nodes} x {kind}"  # what it costs
+            variables[MYNAH_TRAIN_NODES.name] = node_request(self, needs)
         if step == "register":  # which promotes
             variables[MYNAH_LOCK.name] = self.lock
         return variables

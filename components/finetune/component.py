@@ -27,6 +27,7 @@ def finetune(spec: str, kfp_run: str, parent_run: str, data: str, search: str) -
     from components.finetune.settings import FinetuneSettings
     from components.step_runtime import step
     from mynah.tracking.costs import seconds_within_budget, spent_so_far
+    from mynah.training.node_request import requested_nodes
     from mynah.training.recipe import DERIVED, RECIPE_FILE, build, read
     from mynah.training.state_store import seconds_between_states, states_of
     from mynah.training.training_record import STEPS_FILE, TRAINING_FILE
@@ -35,7 +36,10 @@ def finetune(spec: str, kfp_run: str, parent_run: str, data: str, search: str) -
         asked, run, model = at.inputs, at.run, at.files.new("model")
         recipe = read(at.files.open(search) / RECIPE_FILE) if search else build(**asked.recipe)
         seconds = seconds_within_budget(asked.budget, spent_so_far(at.parent_run) or 0.0)
-        settings = FinetuneSettings(asked.base_model, recipe, seconds, states_of(asked.name), seconds_between_states())
+        nodes = requested_nodes()
+        settings = FinetuneSettings(
+            asked.base_model, recipe, seconds, states_of(asked.name), seconds_between_states(), nodes=nodes, home=at.files.home
+        )
         run.params({"base_model": Path(asked.base_model).name, "start": asked.start, **recipe.to_record()})
         record = finetune_from(asked.start, asked.name, run, at.files.open(data), model, settings)
         run.params({key: record.recipe[key] for key in DERIVED})

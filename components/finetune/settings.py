@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mynah.models.base_models import FLEDGLING
+from mynah.training.node_request import NodeRequest
 from mynah.training.recipe import Recipe
 
 
@@ -21,3 +22,5 @@ class FinetuneSettings:
         str
     ] = ()  # authors whose posts the base model was fine-tuned on: its training states hold their data too
     adapter: str = ""  # folder of an adapter of the base model to go on from; "": adapters start by adding nothing
+    nodes: NodeRequest | None = None  # nodes of a cluster that train instead of this process
+    home: str = ""  # the address in Mynah's bucket below which the step and its nodes exchange files

@@ -70,8 +70,12 @@ def finetune(
         MynahError: the loss diverges.
     """
     require_instructions()
-    require_gpu_of_node()
     folders, around = require_apart(out, settings, data)
+    if settings.nodes:
+        from components.finetune.nodes import finetune_on_nodes
+
+        return finetune_on_nodes(data, out, settings, on_step)
+    require_gpu_of_node()
     if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
         resolve(settings.base_model)  # downloads the model once, before the processes start
         return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)

@@ -1,4 +1,4 @@
-"""Trains one model with several processes on one machine, one per GPU, by torchrun, and passes on what they report.
+"""Trains one model with several processes of one machine, one per GPU, by torchrun, and passes on what they report.
 
 https://docs.pytorch.org/docs/stable/elastic/run.html
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +52,46 @@ def finetune_with_torchrun(
     Raises:
         MynahError: also when one of the processes dies.
     """
+
+    def forward(event: dict[str, Any]) -> None:
+        if "step" in event and on_step:
+            on_step(event["step"], event["metrics"])
+
+    launch = ["--standalone", f"--nproc-per-node={settings.processes}"]
+    outcome, code = run_torchrun(launch, settings.processes, data, out, settings, forward)
+    return record_of(outcome, f"the {settings.processes} training processes ended with code {code}")
+
+
+def run_torchrun(
+    launch: Sequence[str],
+    processes: int,
+    data: Path,
+    out: Path,
+    settings: "FinetuneSettings",
+    on_event: Callable[[dict[str, Any]], None],
+    on_start: Callable[[int], None] = lambda _: None,
+) -> tuple[dict[str, Any], int | None]:
+    """Run `finetune` in the processes of this machine.
+
+    Args:
+        launch: torchrun's arguments; without any, its variables (PET_NNODES and others) say how many processes and nodes train together.
+        processes: the processes of this machine, which share its cores.
+        data: as for `finetune`.
+        out: as for `finetune`; the first process writes it.
+        settings: as for `finetune`.
+        on_event: called with each event of the first process: a step's metrics, the record, or an error.
+        on_start: called with the process group of torchrun and its processes.
+
+    Returns:
+        The events' keys and values, the last of each, and torchrun's exit code. There are none where the first process is elsewhere.
+    """
     with tempfile.TemporaryDirectory(prefix="mynah-") as scratch:
         job, events_file = Path(scratch, "order.json"), Path(scratch, "news.jsonl")
         events_file.touch()
         write_json(job, {"data": str(data), "out": str(out), "news": str(events_file), "settings": asdict(settings)})
-        threads = max(1, cores_to_use(os.cpu_count() or 1) // settings.processes)
+        threads = max(1, cores_to_use(os.cpu_count() or 1) // processes)
         command = [
-            sys.executable, "-m", "components.finetune.torchrun_main", "--standalone", f"--nproc-per-node={settings.processes}",
+            sys.executable, "-m", "components.finetune.torchrun_main", *launch,
             "-m", "components.finetune.torchrun_worker", str(job),
         ]  # fmt: skip
         environment = {OMP_NUM_THREADS.name: str(threads), **os.environ}
@@ -66,22 +99,34 @@ def finetune_with_torchrun(
         # Ctrl-C only from this process.
         child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
         try:
-            outcome = _forward_events(events_file, child, on_step)
+            on_start(child.pid)
+            outcome = _forward_events(events_file, child, on_event)
         finally:
             _stop(child)
+    return outcome, child.returncode
+
+
+def record_of(outcome: Mapping[str, Any], otherwise: str) -> TrainingRecord:
+    """Return the record among the events of a training run.
+
+    Args:
+        outcome: The events' keys and values.
+        otherwise: The problem to report where there is neither a record nor an error.
+
+    Raises:
+        MynahError: The error among the events, by its own kind; or there is no record.
+    """
     if "error" in outcome:
         raise BY_NAME[outcome["error"]["kind"]](outcome["error"]["problem"], outcome["error"]["fix"])
     if "record" not in outcome:
-        raise MynahError(
-            f"the {settings.processes} training processes ended with code {child.returncode}", "See their messages above."
-        )
-    return TrainingRecord.from_json(JsonField(events_file, "finetune", outcome["record"]))
+        raise MynahError(otherwise, "See their messages above.")
+    return TrainingRecord.from_json(JsonField(Path("news.jsonl"), "finetune", outcome["record"]))
 
 
 def _forward_events(
-    events_file: Path, child: "subprocess.Popen[bytes]", on_step: Callable[[int, dict[str, float]], None] | None
+    events_file: Path, child: "subprocess.Popen[bytes]", on_event: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Pass on each step as it is reported until the processes end; return their record or their error."""
+    """Pass on each event as it is reported until the processes end; return the last of each kind."""
     outcome: dict[str, Any] = {}
     with events_file.open(encoding="utf-8") as file:
         line, finished = "", False
@@ -93,8 +138,7 @@ def _forward_events(
                     break
                 event, line = json.loads(line), ""
                 outcome |= event
-                if "step" in event and on_step:
-                    on_step(event["step"], event["metrics"])
+                on_event(event)
             if not finished:
                 time.sleep(POLL_SECONDS)
     return outcome

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from components.forget.in_kubeflow import InKubeflow
+from components.forget.stop_nodes import end_nodes
 from components.forget.subject import Subject
 from mynah.core.errors import InputError, PlatformError
 from mynah.core.progress import notify, waiting
@@ -46,6 +47,7 @@ def stop(records: Sequence[KubeflowRecord], kubeflow: KubeflowRecords) -> bool:
 
 
 def _wait_for_end(running: list[KubeflowRecord], kubeflow: KubeflowRecords) -> None:
+    ids = [record.id for record in running]
     notify(
         f"{len(running)} running {'run is' if len(running) == 1 else 'runs are'} ended in Kubeflow first, for up to {SECONDS_TO_END:.0f} s"
     )
@@ -58,3 +60,4 @@ def _wait_for_end(running: list[KubeflowRecord], kubeflow: KubeflowRecords) -> N
                     f"See mynah runs {running[0].id[:8]}, and run again when it has ended.",
                 )
             time.sleep(PAUSE)
+    end_nodes(ids)

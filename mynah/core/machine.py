@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,11 +16,21 @@ from mynah.core.errors import InputError, PlatformError
 from mynah.core.settings import MYNAH_NODE_KIND, MYNAH_PRICES
 
 PRICES_FILE = Path(__file__).parent / "prices.yaml"
+SEVERAL = re.compile(r"([1-9]\d{0,3}) x (.+)")
 
 
 def node_kind() -> str:
-    """Return the kind of this node, a key of prices.yaml: MYNAH_NODE_KIND, or `laptop`."""
+    """Return the kind of this node, a key of prices.yaml: MYNAH_NODE_KIND, or `laptop`.
+
+    A step that several nodes work for has "N x KIND", and costs what they cost together.
+    """
     return MYNAH_NODE_KIND.get()
+
+
+def nodes_of(kind: str) -> tuple[int, str]:
+    """Return the number of nodes in "N x KIND" and the kind of each; 1 and the kind itself for a single node."""
+    match = SEVERAL.fullmatch(kind)
+    return (int(match[1]), match[2]) if match else (1, kind)
 
 
 @functools.cache
@@ -38,14 +49,15 @@ def prices(path: Path = PRICES_FILE) -> dict[str, float]:
 
 
 def price_per_hour(kind: str) -> float:
-    """Return the US dollars per hour of a kind of node. Raises InputError with the known kinds."""
+    """Return the US dollars per hour of a kind of node, or of several ("2 x gpu"). Raises InputError with the known kinds."""
     known = prices(MYNAH_PRICES.get() or PRICES_FILE)
+    count, kind = nodes_of(kind)
     if kind not in known:
         raise InputError(
             f"the node kind {kind!r} has no price",
             f"Known: {', '.join(sorted(known))}; MYNAH_PRICES names another file like prices.yaml.",
         )
-    return known[kind]
+    return count * known[kind]
 
 
 def processor_name(processor: Path = Path("/proc/cpuinfo")) -> str:

@@ -257,6 +257,10 @@ MYNAH_MODEL_VERSION = _text("MYNAH_MODEL_VERSION", "The version of a bot that is
 
 # Set by Mynah for what it starts
 MYNAH_IMAGE = _text("MYNAH_IMAGE", "The image that a step runs in, by its digest; set for the step", STEPS)
+MYNAH_TRAIN_NODES = _text(
+    "MYNAH_TRAIN_NODES", "The nodes that train one model together, as JSON; set for the step by `mynah submit --nodes`", STEPS,
+    default_is="the step trains by itself",
+)
 MYNAH_EVENTS = _path(
     "MYNAH_EVENTS", "The file for a step's progress and messages; set by `mynah run`", STEPS,
     default_is="stderr",
@@ -404,6 +408,8 @@ GOMP_SPINCOUNT = _text(
 WORLD_SIZE = _int("WORLD_SIZE", "How many processes train together", 1)
 RANK = _int("RANK", "The number of this process among them; 0 reports and writes", 0)
 LOCAL_RANK = _int("LOCAL_RANK", "The number of this process on its machine, and of its GPU", 0)
+PET_NODE_RANK = _int("PET_NODE_RANK", "The number of this node among those that train together; set by Kubeflow Trainer", 0)
+PET_NPROC_PER_NODE = _int("PET_NPROC_PER_NODE", "How many processes train on each of these nodes; set by Kubeflow Trainer", 1)
 
 # Variables of the operating system and its services
 DOCKER_HOST = _text(

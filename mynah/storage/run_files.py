@@ -4,6 +4,7 @@
     runs/ID/uploads/…                 posts of the machine that submitted it
     runs/ID/KFP_RUN_ID/NAME/…         what a step handed on (components/handover.py)
     runs/ID/KFP_RUN_ID/logs/…         the steps' logs
+    runs/ID/KFP_RUN_ID/NODES/alive    a step's sign of life for the nodes that train for it (components/finetune/node_exchange.py)
 
 Kubeflow only ever holds such addresses, so an ID says nothing about the bot: it is random, one per bot and submission. A schedule keeps
 its ID for all its runs.
@@ -17,6 +18,7 @@ ROOT = "runs"
 SPEC_FILE = "spec.json"
 UPLOADS = "uploads"
 LOGS = "logs"
+ALIVE = "alive"
 ID = re.compile(r"[0-9a-f]{16}")
 ADDRESS = re.compile(r"s3://([^/]+)/runs/([0-9a-f]{16})(?:/|$)")
 

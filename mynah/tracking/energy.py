@@ -9,6 +9,7 @@ import yaml
 
 from mynah.core.errors import InputError
 from mynah.core.json_reader import JsonField
+from mynah.core.machine import nodes_of
 from mynah.core.settings import MYNAH_POWER
 
 POWER_FILE = Path(__file__).parent / "power.yaml"
@@ -41,11 +42,12 @@ def estimate(steps: Iterable[tuple[str, float]]) -> Energy | None:
     invalid table.
     """
     power, measured = _power(), list(steps)
-    if not measured or any(kind not in power.watts for kind, _ in measured):
+    kinds = {kind: nodes_of(kind) for kind, _ in measured}  # "2 x gpu": two nodes of a kind
+    if not measured or any(kind not in power.watts for _, kind in kinds.values()):
         return None
-    watt_hours = sum(power.watts[kind] * seconds for kind, seconds in measured) / JOULES_PER_WATT_HOUR
-    kinds = dict.fromkeys(kind for kind, _ in measured)
-    nodes = tuple((kind, power.watts[kind]) for kind in kinds)
+    watts = {name: count * power.watts[kind] for name, (count, kind) in kinds.items()}
+    watt_hours = sum(watts[kind] * seconds for kind, seconds in measured) / JOULES_PER_WATT_HOUR
+    nodes = tuple(watts.items())
     grams, seconds = watt_hours / 1000 * power.grams_per_kwh, sum(seconds for _, seconds in measured)
     return Energy(watt_hours, grams, seconds, nodes, power.grams_per_kwh)
 

@@ -38,6 +38,7 @@ OnlyNews = Annotated[
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run until it ends.")]
 
 LESS = "Train an adapter (--set lora_rank=16), fewer tokens at once (--set micro_batch_tokens=256) or a smaller --base-model"
+KUBEFLOW = "kubeflow"  # the namespace of runs in a single-user installation
 GRACE = 600.0  # seconds that Kubeflow may need to end a run after its deadline
 
 
@@ -168,6 +169,17 @@ def _require_room(placement: "Placement", pipeline: str, context: str) -> None:
         require_room(cluster, placement.pod_requests(steps), LESS)
 
 
+def _require_training(placement: "Placement", context: str, namespace: str) -> None:
+    """Check that the cluster of a kubeconfig context has what --nodes and --queue need. Raises InputError or PlatformError."""
+    if not context or (placement.nodes == 1 and not placement.queue):
+        return
+    from components.deploy.training_preflight import require_training
+    from mynah.kubernetes.cluster import Cluster
+
+    if cluster := Cluster.connect(context):
+        require_training(cluster, namespace, placement.nodes, placement.queue)
+
+
 def _submit(submission: "Submission", connection: Connection, wait: bool, as_json: bool) -> None:
     from pipelines.kubeflow.submit import submit
 
@@ -175,6 +187,7 @@ def _submit(submission: "Submission", connection: Connection, wait: bool, as_jso
     # What begins a run waits for its servers as a pod does: a port-forward may not listen yet.
     os.environ.setdefault(MYNAH_WAIT_SECONDS.name, str(SECONDS_IN_POD))
     _require_gpus(cluster.placement, cluster.context)
+    _require_training(cluster.placement, cluster.context, connection.namespace or KUBEFLOW)
     api = connect(connection)  # before anything is uploaded
     run_id = submit(submission, api, lambda placement: _require_room(placement, submission.pipeline, cluster.context))
     if cluster.schedule:

@@ -20,6 +20,7 @@ OWN_LINE = re.compile(
 OPENS_JSON = ("{", "executor_input:")  # at the end of such a line: indented JSON follows
 FILE = re.compile(r"(.+)-(\d+)\.log")
 OTHER_NAMES = {"filter-posts": ("filter",)}  # what a step calls itself, where that is not its name in the pipeline
+PARTS = {"trial": "trial-", "finetune": "finetune-node-"}  # what else is the log of a step: each trial's, each training node's
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def logs_in_bucket(run: KubeflowRun, step: str) -> list[StepLog]:
         folder = f"{files.prefix}/{run.run_id}/{LOGS}"
         for name in S3ArtifactStore(files.bucket, folder).files():
             match = FILE.fullmatch(name)
-            if match and (match[1] in names or (step == "trial" and match[1].startswith("trial-"))):
+            if match and (match[1] in names or (step in PARTS and match[1].startswith(PARTS[step]))):
                 found.append(StepLog(files, folder, match[1], int(match[2])))
     return sorted(found, key=lambda log: (log.files.id, _number(log.step), log.attempt))
 

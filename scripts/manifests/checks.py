@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from scripts.manifests import kserve, network, pods, references, schemas, selectors, signals
+from scripts.manifests import kserve, network, pods, queues, references, schemas, selectors, signals
 from scripts.manifests.objects import Fault, Manifests
 
 Check = Callable[[Manifests], Iterator[Fault]]
@@ -41,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     selectors.monitors_find_pods,
     selectors.namespaces_are_restricted,
     selectors.mlflow_answers_its_names,
+    queues.queues_lead_to_quota,
     network.policies_mean_something,
     network.ways_are_open_or_closed,
     signals.metrics_are_exported,

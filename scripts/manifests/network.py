@@ -7,17 +7,18 @@ from pipelines.placement import LABELS
 from scripts.manifests.objects import (
     GATEWAY_NAME,
     KUBEFLOW,
+    NAME_LABEL,
     Fault,
     Labels,
     Manifests,
     Object,
+    Pod,
     deployed_bot,
     namespace_of,
     selects,
     where,
 )
 
-NAME_LABEL = "kubernetes.io/metadata.name"  # Kubernetes puts it on every namespace
 ASKS = "mynah.dev/asks"  # the pods of a namespace with this label may send requests to the servers: k8s/README.md
 
 
@@ -90,6 +91,12 @@ CONNECTIONS = (
     Connection("stranger", "postgres", 5432, is_open=False),
     Connection("guest", "postgres", 5432, is_open=False),
     Connection("guest", "s3", 8333, is_open=False),
+    Connection("training node", "training node", 29500),
+    Connection("training node", "training node", 41234),  # gloo and NCCL choose their ports
+    Connection("training node", "dns", 53),
+    Connection("training node", "s3", 8333),
+    Connection("step", "training node", 29500, is_open=False),
+    Connection("stranger", "training node", 29500, is_open=False),
 )
 
 
@@ -126,7 +133,7 @@ def ways_are_open_or_closed(manifests: Manifests) -> Iterator[Fault]:
 
 def parties(manifests: Manifests) -> list[Party]:
     """Return our pods and those that others create: bots of `mynah deploy`, steps of pipelines, Istio, Prometheus, strangers."""
-    everybody = [Party(pod.owner["metadata"]["name"], pod.namespace, pod.labels) for pod in manifests.pods]
+    everybody = [Party(_name(pod), pod.namespace, pod.labels) for pod in manifests.pods]
     everybody += [Party("bot", deployed_bot().namespace, deployed_bot().labels)]
     everybody += [Party("dns", "kube-system", {"k8s-app": "kube-dns"}), Party("step", KUBEFLOW, LABELS)]
     everybody += [Party("stranger", "somewhere", {}), Party("guest", "guests", {})]
@@ -139,6 +146,10 @@ def parties(manifests: Manifests) -> list[Party]:
         labels = {GATEWAY_NAME: gateway["metadata"]["name"]}
         everybody += [Party("gateway", namespace_of(gateway), labels), Party("istiod", "istio-system", {})]
     return everybody
+
+
+def _name(pod: Pod) -> str:
+    return "training node" if pod.owner["kind"] == "TrainingRuntime" else str(pod.owner["metadata"]["name"])
 
 
 def _allowed(manifests: Manifests, source: Party, target: Party, port: int) -> bool:

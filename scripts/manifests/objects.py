@@ -15,6 +15,7 @@ CONTAINER_FIELDS = frozenset(
     "args command env envFrom image lifecycle livenessProbe ports readinessProbe resources securityContext startupProbe".split()  # noqa: SIM905 - shorter than a list
 )  # that a predictor's model may set
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"  # Istio labels a Gateway's pods with it
+NAME_LABEL = "kubernetes.io/metadata.name"  # Kubernetes puts it on every namespace
 KUBEFLOW = "kubeflow"  # the namespace that Kubeflow Pipelines creates, and runs pipelines in
 
 
@@ -53,7 +54,7 @@ class Pod:
     @property
     def is_server(self) -> bool:
         """Whether it runs until it is stopped, unlike a job, which ends."""
-        return bool(self.owner["kind"] != "Job")
+        return bool(self.owner["kind"] not in ("Job", "TrainingRuntime"))
 
     def ports(self) -> Iterator[Object]:
         """Yield the ports of its containers."""
@@ -155,6 +156,10 @@ def _pods(manifests: Manifests, item: Object) -> Iterator[Pod]:
         yield Pod(item, namespace_of(item), template["metadata"].get("labels") or {}, template["spec"])
     elif item["kind"] == "InferenceService":
         yield _predictor(manifests, item)
+    elif item["kind"] == "TrainingRuntime":
+        for job in spec["template"]["spec"]["replicatedJobs"]:
+            template = job["template"]["spec"]["template"]
+            yield Pod(item, namespace_of(item), template["metadata"].get("labels") or {}, template["spec"])
 
 
 def _predictor(manifests: Manifests, service: Object) -> Pod:

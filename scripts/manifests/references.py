@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from components.deploy.preflight import RIGHTS
 from mynah.kubernetes.cluster import INFERENCE_SERVICES
 from mynah.kubernetes.lease import LEASES
+from mynah.kubernetes.train_jobs import TRAIN_JOBS
 from pipelines.placement import SECRETS, SECRETS_OF, SETTING_KEYS, SETTINGS
 from scripts.manifests.objects import KUBEFLOW, Fault, Manifests, Object, Pod, namespace_of, where
 
@@ -151,24 +152,28 @@ def rights_are_least(manifests: Manifests) -> Iterator[Fault]:
 
 
 def rights_suffice(manifests: Manifests) -> Iterator[Fault]:
-    """Accounts have the permissions that our code needs: for the lock of promotions, and to find, deploy and delete endpoints."""
+    """Accounts have the permissions that our code needs: for the lock of promotions, to find, deploy and delete endpoints, and for TrainJobs."""
     asked = [(STEPS, KUBEFLOW, verb, LEASES.group, LEASES.plural) for verb in LEASES.verbs]
     if manifests.find("Role", "mynah-serve-in", "mynah"):  # in a pod, deploy asks the bot itself
         asked += [(STEPS, KUBEFLOW, *right) for right in RIGHTS if right[2] != "services/proxy"]
     deploys = {(verb, kind.group, kind.plural) for kind in (LEASES, INFERENCE_SERVICES) for verb in kind.verbs} | {*RIGHTS}
     asked += [("mynah-deploy", "mynah", *right) for right in sorted(deploys)]
-    for name, namespace, verb, group, resource in asked:
-        rules = _rules(manifests, name, namespace)
+    wanted = [("mynah", *right) for right in asked]
+    if manifests.of("TrainingRuntime"):
+        wanted += [(KUBEFLOW, STEPS, KUBEFLOW, verb, TRAIN_JOBS.group, TRAIN_JOBS.plural) for verb in TRAIN_JOBS.verbs]
+        wanted += [(KUBEFLOW, STEPS, KUBEFLOW, verb, "", "pods") for verb in ("get", "list")]
+    for place, name, namespace, verb, group, resource in wanted:
+        rules = _rules(manifests, name, namespace, place)
         if not any(group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"] for rule in rules):
             fix = f"Grant {{apiGroups: [{group!r}], resources: [{resource}], verbs: [{verb}]}}."
             yield Fault(f"{SA}/{namespace}/{name}", f"it may not {verb} {resource}", fix)
 
 
-def _rules(manifests: Manifests, account: str, namespace: str) -> Iterator[Object]:
-    """Yield the RBAC rules of an account in the namespace `mynah`."""
+def _rules(manifests: Manifests, account: str, namespace: str, place: str = "mynah") -> Iterator[Object]:
+    """Yield the RBAC rules of an account in the namespace `place`."""
     subject = {"kind": SA, "name": account, "namespace": namespace}
     for binding in manifests.of("RoleBinding", "ClusterRoleBinding"):
-        if subject in (binding.get("subjects") or []) and namespace_of(binding) in ("", "mynah"):
+        if subject in (binding.get("subjects") or []) and namespace_of(binding) in ("", place):
             role = binding["roleRef"]
             bound_role = manifests.find(role["kind"], role["name"], namespace_of(binding) if role["kind"] == "Role" else "")
             yield from (bound_role or {}).get("rules") or []

@@ -21,19 +21,22 @@ SECONDS = 60
 CREATES = re.compile(r"kubectl create secret (?:generic|tls) .+")
 TLS = frozenset({"tls.crt", "tls.key"})
 OF_KUBEFLOW = {"argo", "kubeflow-laptop"}  # components that change Kubeflow's objects, which no overlay has
+OF_RUNS = ("kueue", "trainer")  # change only what runs find: rendered alone, and with all other components
 NEEDS = {"keda": {"gateway", "monitoring"}}  # components that need others: k8s/README.md
 
 
 def choices(root: Path = ROOT) -> dict[str, tuple[str, tuple[str, ...], bool]]:
     """Return everything to render by its name, such as "laptop+keda+bot": overlay, components, and whether with k8s/bot."""
     overlays = sorted(path.name for path in (root / "k8s/overlays").iterdir())
-    components = sorted(path.name for path in (root / "k8s/components").iterdir() if path.name not in OF_KUBEFLOW)
+    others = {*OF_KUBEFLOW, *OF_RUNS}
+    components = sorted(path.name for path in (root / "k8s/components").iterdir() if path.name not in others)
     subsets = [
         chosen
         for count in range(len(components) + 1)
         for chosen in itertools.combinations(components, count)
         if all(NEEDS.get(component, set()) <= {*chosen} for component in chosen)
     ]
+    subsets += [(*rest, *chosen) for rest in ((), tuple(components)) for chosen in (OF_RUNS, OF_RUNS[:1], OF_RUNS[1:])]
     alone: dict[str, tuple[str, tuple[str, ...], bool]] = {overlay: (overlay, (), False) for overlay in overlays}
     return alone | {"+".join([overlay, *chosen, "bot"]): (overlay, chosen, True) for overlay in overlays for chosen in subsets}
 

@@ -1,4 +1,4 @@
-"""Check schemas, where unknown keys are errors: those of Kubernetes' kinds, and of KServe's by the models of its SDK."""
+"""Check schemas, where unknown keys are errors: Kubernetes' kinds, KServe's by the models of its SDK, Trainer's and Kueue's by operators.py."""
 
 import functools
 import json
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from scripts.manifests import operators
 from scripts.manifests.objects import Fault, Manifests, Object, where
 
 KUBERNETES = "1.33"  # the oldest supported version
@@ -29,7 +30,7 @@ def unchecked(manifests: Manifests) -> set[str]:
     return {
         f"{item['apiVersion']} {item['kind']}"
         for item in manifests.objects
-        if _core(json.dumps(item)) is None and not _model(item)
+        if _core(json.dumps(item)) is None and not _model(item) and not operators.has_schema(item)
     }
 
 
@@ -38,6 +39,9 @@ def _problems(text: str) -> tuple[str, ...]:
     item = json.loads(text)
     if model := _model(item):
         return tuple(_unknown(item, model, ""))
+    if operators.has_schema(item):
+        found = tuple(operators.problems(item))
+        return found or tuple(problem for job in operators.jobs_of(item) for problem in _core(json.dumps(job)) or ())
     return _core(text) or ()
 
 

@@ -113,6 +113,8 @@ MODE, SCALER = "metadata/annotations/serving.kserve.io~deploymentMode", "metadat
 CANARY = [{"predictor": {"name": "next", "model": {"modelFormat": {"name": "mynah"}}}, "trafficPercent": 120}]
 RATE = 'sum(rate(istio_requests_total{destination_service_name="aviary-predictor"}[2m]))'
 STEPS = {"kind": "ServiceAccount", "name": "mynah-pipeline", "namespace": "kubeflow"}
+NODES = "spec/template/spec/replicatedJobs/0/template/spec"
+QUOTA = "spec/resourceGroups/0/flavors/0/resources/0"
 NOBODY = {"matchLabels": {"app.kubernetes.io/name": "nobody"}}
 
 
@@ -260,6 +262,23 @@ MUTATIONS = [
         ("no section", put(f"{ALERT}/annotations/runbook", "docs/runbook.md#what-to-do")),
         ("no runbook", cut(f"{ALERT}/annotations/runbook")), ("at once", cut(f"{ALERT}/for")),
         ("no severity", put(f"{ALERT}/labels", {}))),
+    *_of("fits_its_schema", "TrainingRuntime", "mynah",
+        ("unknown key", put("spec/mlPolicy/torch/numProcPerNode", "auto")), ("in its job", put(f"{NODES}/backOffLimit", 0)),
+        ("in its pod", put(f"{NODES}/template/spec/containers/0/enviroment", []))),
+    *_of("fits_its_schema", "ClusterQueue", "team-a",
+        ("v1beta1's cohort", put("spec/cohort", "mynah")), ("no quantity", put(f"{QUOTA}/nominalQuota", "many"))),
+    *_of("pods_are_restricted", "TrainingRuntime", "mynah",
+        ("root", put(f"{NODES}/template/spec/securityContext/runAsNonRoot", False))),
+    *_of("rights_suffice", "Role", "mynah-train-jobs", ("delete", put("rules/0/verbs", ["get", "create", "patch"]))),
+    *_of("ways_are_open_or_closed", "NetworkPolicy", "mynah-training-nodes",
+        ("one port", put("spec/ingress/0/ports", [{"protocol": "TCP", "port": 29500}])),
+        ("from steps", put("spec/ingress/0/from", [{"podSelector": {}}]))),
+    *_of("queues_lead_to_quota", "LocalQueue", "team-a", ("another team", put("spec/clusterQueue", "team-c"))),
+    *_of("queues_lead_to_quota", "ResourceFlavor", "mynah-gpu-spot",
+        ("missing", "remove"), ("another pool", put("spec/nodeLabels", {"mynah.dev/pool": "gpu-spot"}))),
+    *_of("queues_lead_to_quota", "ClusterQueue", "team-b",
+        ("another namespace", put("spec/namespaceSelector/matchLabels/kubernetes.io~metadata.name", "team-b")),
+        ("not covered", put("spec/resourceGroups/0/coveredResources", ["cpu", "memory"]))),
     *_of("fits_its_schema", "Service", "postgres", ("unknown key", put("spec/externalname", "x")), overlay="gpu"),
     *_of("secrets_exist_or_are_documented", "Gateway", "mynah",
         ("certificate", put("spec/listeners/0/tls/certificateRefs/0/name", "tls")), overlay="gpu"),

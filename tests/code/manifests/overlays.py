@@ -1,6 +1,6 @@
 """The components of k8s/, and the containers in what is rendered."""
 
-EVERYTHING = ("gateway", "keda", "mlflow-auth", "monitoring", "serve-in")
+EVERYTHING = ("gateway", "keda", "kueue", "mlflow-auth", "monitoring", "serve-in", "trainer")
 
 
 def container_of(manifests, owner, index=0):

@@ -42,7 +42,7 @@ def test_runs_change_nothing_in_mynah_but_with_serve_in(plain, rendered):
         for each in rendered["gpu"].of("RoleBinding", "ClusterRoleBinding")
         if "mynah-pipeline" in [subject["name"] for subject in each["subjects"]]
     }
-    assert bound == {"mynah-pipeline", "mynah-locks", "mynah-serve-in"}
+    assert bound == {"mynah-pipeline", "mynah-locks", "mynah-serve-in", "mynah-train-jobs"}
     with_more = copy.deepcopy(plain["gpu"].objects)
     deploy = next(each for each in with_more if where(each) == "RoleBinding/mynah/mynah-deploy")
     deploy["subjects"].append({"kind": "ServiceAccount", "name": "mynah-pipeline", "namespace": "kubeflow"})
