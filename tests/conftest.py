@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from mynah.core.settings import MYNAH_REQUIRE_SERVICES
 from mynah.core.threads import wait_shortly
+from tests.fork_client import ForkServer, install
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 LONGEST = (  # the files that take longest by themselves, and the longest first: .ci/run names the slowest tests
@@ -37,7 +38,7 @@ settings.register_profile("mynah", deadline=None)  # no test asserts a time
 settings.load_profile("mynah")
 
 
-def pytest_configure():
+def pytest_configure(config):
     # Started in the background by a script, pytest ignores SIGINT, and so does all that it starts: tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Else each of the hundreds of processes that tests start would compile again all that it imports of ours.
@@ -49,6 +50,22 @@ def pytest_configure():
     wait_shortly()
     if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a team of OpenMP's threads each wait for one another's cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        install(ForkServer(dict(os.environ)))
+
+
+def pytest_unconfigure():
+    if ForkServer.installed:
+        ForkServer.installed.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Fork the processes of this test, unless it is marked `own_python`, or one of the quick ones, whose commands import little."""
+    if ForkServer.installed:
+        is_quick = item.location[0].startswith("tests/code/") and not item.get_closest_marker("slow")
+        ForkServer.installed.enabled = not (is_quick or item.get_closest_marker("own_python"))
+    return (yield)
 
 
 def pytest_collection_modifyitems(items):
