@@ -24,14 +24,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SERVER = "tests.fork_server"
-MODULES = ("pipelines", "pipelines.local.runner")
+MODULES = ("pipelines", "pipelines.local.runner", "tests.run_code")
+RUN_CODE = [sys.executable, "-m", "tests.run_code"]  # `python -c` that may be a fork
 STEP = "kfp.dsl.executor_main"
 # What Kubeflow's SDK makes of a component (kfp.dsl.component_factory), word by word. Any other script is the shell's.
 STEP_SCRIPT = shlex.split(
     'program_path=$(mktemp -d) printf "%s" "$0" > "$program_path/ephemeral_component.py" '
     f'_KFP_RUNTIME=true python3 -m {STEP} --component_module_path "$program_path/ephemeral_component.py" "$@"'
 )
-START_OTHERS = ("run", "sweep", "demo")
+START_OTHERS = ("run", "sweep", "demo", "forget")
 READ_ON_IMPORT = re.compile(
     r"(OMP|GOMP|KMP|MKL|OPENBLAS|ATEN|TORCH\w*|PYTORCH|DNNL|ONEDNN|LD|MALLOC|GLIBC|NUMBA|CUDA|HF|TRANSFORMERS|XDG|LC|MPL\w*)_.*|MLFLOW_.*LOG.*"
     r"|PYTHON(?!WARNINGS|UNBUFFERED).*|LANG|LANGUAGE|HOME|TERM|TERMINAL_WIDTH|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS"
@@ -55,7 +56,7 @@ class Request:
 
     @property
     def starts_others(self):
-        return self.module == "pipelines.local.runner" or self.arguments[:1] in [[command] for command in START_OTHERS]
+        return self.module in MODULES[1:] or self.arguments[:1] in [[command] for command in START_OTHERS]
 
 
 class ForkServer:
