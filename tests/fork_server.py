@@ -120,7 +120,7 @@ def _open_streams(streams):
     for number, name in ((1, "stdout"), (2, "stderr")):
         raw, old = io.FileIO(number, "w", closefd=False), getattr(sys, name)
         buffer = raw if is_unbuffered else io.BufferedWriter(raw)
-        lines = number == 2 or raw.isatty()
+        lines = (number == 2 or raw.isatty()) and not is_unbuffered
         stream = io.TextIOWrapper(buffer, old.encoding, old.errors, line_buffering=lines, write_through=is_unbuffered)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

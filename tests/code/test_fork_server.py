@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import fork_client
-from tests.fork_client import ForkServer, request_of
+from tests.fork_client import ROOT, RUN_CODE, ForkServer, request_of
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +19,9 @@ import json, os, sys, tempfile, __main__
 print(json.dumps({
     "arguments": sys.argv[1:], "path": sys.path[0], "file": os.path.basename(sys.argv[0]), "main": __main__.__name__,
     "folder": os.getcwd(), "environment": dict(os.environ), "parent": os.getppid(), "input": sys.stdin.read(),
-    "temporary": tempfile.gettempdir(), "descriptors": sorted(os.listdir("/proc/self/fd"))[:3], "filters": sys.stderr.line_buffering,
-}, sort_keys=True))
+    "open": [n for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")],
+    "temporary": tempfile.gettempdir(), "lines": sys.stderr.line_buffering,
+}, sort_keys=True, indent=1))
 print("and this", file=sys.stderr)
 """
 PROGRAMS = {
@@ -120,6 +121,20 @@ def test_nothing_stays_when_its_parent_is_killed(server, tmp_path, monkeypatch):
     while is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+CHILD = "import os; print(os.getppid(), 'tests.fork_server' in open('/proc/self/cmdline').read())"
+PARENT = f"""
+import os, subprocess
+from tests.fork_client import RUN_CODE
+print(os.getpid(), flush=True)
+subprocess.run([*RUN_CODE, {CHILD!r}], start_new_session=True)
+"""
+
+
+def test_what_a_fork_starts_is_its_own_child_and_a_fork_too(server):
+    said = subprocess.run([*RUN_CODE, PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.split()
+    assert said == [said[0], said[0], "True"]
 
 
 def children(pid):
