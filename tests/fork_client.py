@@ -39,7 +39,6 @@ READ_ON_IMPORT = re.compile(
 )
 # A fork has none of the threads that libraries start in the server.
 WITHOUT_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-SECONDS_TO_START = 120  # the server imports everything before it makes the first process
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,6 @@ class ForkServer:
 
     def _start(self):
         self._link, theirs = socket.socketpair()
-        self._link.settimeout(SECONDS_TO_START)
         with theirs:
             command = [sys.executable, "-m", SERVER, str(theirs.fileno())]
             environment = self.environment | WITHOUT_THREADS
