@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,25 +176,25 @@ def make_checkpoint(folder: Path, context: int) -> Path:
     return folder
 
 
-def made_once(tmp_path_factory, name: str, context: int) -> Path:
-    """A checkpoint that the first worker makes and the others read: importing transformers takes seconds."""
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker makes and the others read."""
     shared = tmp_path_factory.getbasetemp()
-    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "checkpoints" / name
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "made" / name
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             making = folder.with_name(f".{name}")
-            make_checkpoint(making, context)
+            make(making)
             making.rename(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
-    return made_once(tmp_path_factory, "wren", context=64)
+    return made_once(tmp_path_factory, "wren", partial(make_checkpoint, context=64))
 
 
 @pytest.fixture(scope="session")
 def long_checkpoint(tmp_path_factory):
     """One whose context has room for the longest answer."""
-    return made_once(tmp_path_factory, "crane", context=256)
+    return made_once(tmp_path_factory, "crane", partial(make_checkpoint, context=256))
