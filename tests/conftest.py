@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from mynah.core.settings import MYNAH_REQUIRE_SERVICES
 from mynah.core.threads import wait_shortly
+from tests import new_stores
 from tests.fork_client import ForkServer, install
 
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -34,6 +35,7 @@ LONGEST = (  # the files that take longest by themselves, and the longest first:
     "tests/services/test_registry.py",
     "tests/services/trials/test_trials_resumed.py",
 )
+STORES_IN = ("tests/model/", "tests/services/")
 
 
 settings.register_profile("mynah", deadline=None)  # no test asserts a time
@@ -59,6 +61,12 @@ def pytest_configure(config):
 def pytest_unconfigure():
     if ForkServer.installed:
         ForkServer.installed.close()
+
+
+def pytest_collection_finish(session):
+    """Let a worker copy new stores, unless it has none of the tests that make some: they import MLflow anyway."""
+    if ForkServer.installed and any(item.location[0].startswith(STORES_IN) for item in session.items):
+        new_stores.install()
 
 
 @pytest.hookimpl(wrapper=True)

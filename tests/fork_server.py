@@ -22,6 +22,7 @@ import time
 import warnings
 from pathlib import Path
 
+from tests import new_stores
 from tests.fork_client import WITHOUT_THREADS, ForkServer, install
 
 LIBRARIES = (
@@ -46,6 +47,10 @@ def preload():
         if not name.endswith("__main__") and not name.startswith(NOT_IMPORTED):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
+        from mlflow.store.db.utils import create_sqlalchemy_engine
+
+        new_stores.install()(create_sqlalchemy_engine("sqlite://"))  # the first, in memory
     gc.collect()
     gc.freeze()
 

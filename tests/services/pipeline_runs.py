@@ -16,8 +16,8 @@ def mynah(*arguments, **environment):
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=200, env=os.environ | environment)
 
 
-def start(*arguments, **options):
-    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+def start(*arguments):
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def run_in(workdir, *more):

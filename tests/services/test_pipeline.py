@@ -15,6 +15,7 @@ import pytest
 from components.register.step import register_folders
 from tests.services.pipeline_runs import QUICK, command, start
 
+pytestmark = pytest.mark.own_python  # the whole way as people go it, and a new store that two processes open at once
 STEPS = ["fetch", "filter", "finetune", "evaluate", "card", "register", "promote"]
 
 
@@ -28,10 +29,8 @@ def workdir(tmp_path_factory):
 def both(workdir):
     """Two runs at once on a new folder: wren learns, and a bot that sleeps does not."""
     arguments = ["--from", "sample", "--workdir", workdir, "--json", *QUICK]
-    runs = {
-        "wren": start("run", "--name", "wren", *arguments, executable=sys.executable),  # no fork: tests/fork_client.py
-        "sleeper": start("run", "--name", "sleeper", *arguments, "--set", "learning_rate=1e-8"),
-    }
+    more = {"wren": [], "sleeper": ["--set", "learning_rate=1e-8"]}
+    runs = {name: start("run", "--name", name, *arguments, *more[name]) for name in more}
     told = {name: run.communicate(timeout=250) for name, run in runs.items()}
     return {name: subprocess.CompletedProcess(run.args, run.returncode, *told[name]) for name, run in runs.items()}
 
