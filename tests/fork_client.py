@@ -37,6 +37,7 @@ READ_ON_IMPORT = re.compile(
     r"(OMP|GOMP|KMP|MKL|OPENBLAS|ATEN|TORCH\w*|PYTORCH|DNNL|ONEDNN|LD|MALLOC|GLIBC|NUMBA|CUDA|HF|TRANSFORMERS|XDG|LC|MPL\w*)_.*|MLFLOW_.*LOG.*"
     r"|PYTHON(?!WARNINGS|UNBUFFERED).*|LANG|LANGUAGE|HOME|TERM|TERMINAL_WIDTH|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS"
 )
+SET_ON_IMPORT = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR"}  # by scikit-learn and torch
 # A fork has none of the threads that libraries start in the server.
 WITHOUT_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
@@ -129,7 +130,9 @@ def request_of(popen, known):
     environment = dict(os.environ if popen["env"] is None else popen["env"])
     folder = Path(os.fsdecode(popen["cwd"] or ".")).absolute()
     if not folder.is_dir() or any(
-        environment.get(name) != known.get(name) for name in {*environment, *known} if READ_ON_IMPORT.fullmatch(name)
+        environment.get(name) != known.get(name)
+        for name in {*environment, *known} - SET_ON_IMPORT
+        if READ_ON_IMPORT.fullmatch(name)
     ):
         return None
     rest = (environment, str(folder), popen["start_new_session"], popen["process_group"])

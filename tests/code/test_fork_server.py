@@ -102,7 +102,7 @@ SLEEPS = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    
 def test_a_signal_reaches_it_at_once(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fork_client, "MODULES", ("program",))
     (tmp_path / "program.py").write_text(SLEEPS)
-    for _ in range(20):
+    for _ in range(10):
         command = [sys.executable, "-m", "program"]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         os.killpg(process.pid, signal.SIGINT)  # before a line of it ran, as likely as not
