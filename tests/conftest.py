@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from hypothesis import settings
 
 from mynah.core.settings import MYNAH_REQUIRE_SERVICES
 from mynah.core.threads import wait_shortly
+from tests import new_stores
+from tests.fork_client import ForkServer, install
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 LONGEST = (  # the files that take longest by themselves, and the longest first: .ci/run names the slowest tests
@@ -31,13 +35,14 @@ LONGEST = (  # the files that take longest by themselves, and the longest first:
     "tests/services/test_registry.py",
     "tests/services/trials/test_trials_resumed.py",
 )
+STORES_IN = ("tests/model/", "tests/services/")
 
 
 settings.register_profile("mynah", deadline=None)  # no test asserts a time
 settings.load_profile("mynah")
 
 
-def pytest_configure():
+def pytest_configure(config):
     # Started in the background by a script, pytest ignores SIGINT, and so does all that it starts: tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Else each of the hundreds of processes that tests start would compile again all that it imports of ours.
@@ -49,6 +54,28 @@ def pytest_configure():
     wait_shortly()
     if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a team of OpenMP's threads each wait for one another's cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        install(ForkServer(dict(os.environ)))
+
+
+def pytest_unconfigure():
+    if ForkServer.installed:
+        ForkServer.installed.close()
+
+
+def pytest_collection_finish(session):
+    """Let a worker copy new stores, unless it has none of the tests that make some: they import MLflow anyway."""
+    if ForkServer.installed and any(item.location[0].startswith(STORES_IN) for item in session.items):
+        new_stores.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Fork the processes of this test, unless it is marked `own_python`, or one of the quick ones, whose commands import little."""
+    if ForkServer.installed:
+        is_quick = item.location[0].startswith("tests/code/") and not item.get_closest_marker("slow")
+        ForkServer.installed.enabled = not (is_quick or item.get_closest_marker("own_python"))
+    return (yield)
 
 
 def pytest_collection_modifyitems(items):
@@ -157,25 +184,25 @@ def make_checkpoint(folder: Path, context: int) -> Path:
     return folder
 
 
-def made_once(tmp_path_factory, name: str, context: int) -> Path:
-    """A checkpoint that the first worker makes and the others read: importing transformers takes seconds."""
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker makes and the others read."""
     shared = tmp_path_factory.getbasetemp()
-    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "checkpoints" / name
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "made" / name
     folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             making = folder.with_name(f".{name}")
-            make_checkpoint(making, context)
+            make(making)
             making.rename(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
-    return made_once(tmp_path_factory, "wren", context=64)
+    return made_once(tmp_path_factory, "wren", partial(make_checkpoint, context=64))
 
 
 @pytest.fixture(scope="session")
 def long_checkpoint(tmp_path_factory):
     """One whose context has room for the longest answer."""
-    return made_once(tmp_path_factory, "crane", context=256)
+    return made_once(tmp_path_factory, "crane", partial(make_checkpoint, context=256))

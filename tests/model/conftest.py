@@ -4,6 +4,7 @@ import pytest
 
 from components.filter.step import FilterSettings, filter_posts
 from mynah.data.posts import Post, write_posts
+from tests.conftest import made_once
 
 SUBJECTS = ("The bird", "A queen", "My neighbour", "The sea", "Every morning the cat")
 VERBS = ("sings to", "listens to", "writes about", "forgets", "dreams of")
@@ -40,9 +41,8 @@ def sound(author, tmp_path_factory):
     from components.finetune.step import finetune
     from mynah.training.recipe import build
 
-    out = tmp_path_factory.mktemp("sound") / "model"
-    finetune(author, out, FinetuneSettings("fledgling", build("default", {"epochs": 2, "patience": 0})))
-    return out
+    settings = FinetuneSettings("fledgling", build("default", {"epochs": 2, "patience": 0}))
+    return made_once(tmp_path_factory, "sound", lambda out: finetune(author, out, settings))
 
 
 @pytest.fixture(scope="module")

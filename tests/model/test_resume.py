@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.finetune.settings import FinetuneSettings
@@ -217,7 +218,8 @@ def test_a_run_killed_in_any_step_goes_on_when_it_is_run_again(tmp_path):
 
 def kill_all(run, folder):
     """Kill a run with all that it started, and give what it still had to say."""
-    for pid in [str(run.pid), *processes_of(folder)]:
+    family = [str(process.pid) for process in psutil.Process(run.pid).children(recursive=True)]
+    for pid in [str(run.pid), *family, *processes_of(folder)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     return run.stderr.read()

@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-import sys
+
+from tests.fork_client import RUN_CODE
 
 LOCAL = """
 import sys
@@ -28,7 +29,7 @@ else:
 def run_pipeline(spec, root, kind="bot"):
     """Run the bot of a specification by its reference; Kubeflow's own files are below `root`."""
     environment = os.environ | {"PYTHONWARNINGS": "ignore", "_KFP_RUNTIME": "false"}
-    command = [sys.executable, "-c", LOCAL, str(root), spec, kind]
+    command = [*RUN_CODE, LOCAL, str(root), spec, kind]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
 
 

@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-import sys
+
+from tests.fork_client import RUN_CODE
 
 # One process imports everything once, which takes seconds, and is forked for each command. The child's stdout is its stderr:
 # on stdout the parent answers with exit codes.
@@ -39,7 +40,7 @@ class KilledCommands:
     """Runs commands after the Python code `patch`, a function `patch()` that wraps what counts in `killing(…)`."""
 
     def __init__(self, patch: str) -> None:
-        command = [sys.executable, "-c", FORKING.format(patch=patch)]
+        command = [*RUN_CODE, FORKING.format(patch=patch)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, count: int, *arguments: object) -> int:

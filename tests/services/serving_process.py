@@ -5,12 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import httpx
+
+from tests.fork_client import RUN_CODE
 
 HELD_SEED = 424242
 # A request with HELD_SEED gets no further than its first token until the test says so: no test has to guess how long one takes.
@@ -42,7 +43,7 @@ class RunningServer:
             f"server.serve(FolderSource(bots), Settings(**{settings!r}))\nprint('returned')"
         )
         # An argument that kserve's own parser would choke on: the import must not see it.
-        command = [sys.executable, "-c", code, "--http_port", "not-a-number"]
+        command = [*RUN_CODE, code, "--http_port", "not-a-number"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}  # a model this small only loses by more
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         self.lines = []

@@ -95,6 +95,7 @@ def start_finetuning(workdir, **popen):
     return process
 
 
+@pytest.mark.own_python  # processes are found by their command lines
 def test_a_step_that_is_killed_is_named_with_its_log(tmp_path):
     """As the kernel does when memory runs out."""
     process = start_finetuning(tmp_path / "work")
@@ -109,6 +110,7 @@ def test_a_step_that_is_killed_is_named_with_its_log(tmp_path):
     assert statuses(tmp_path / "work") == {"wren": "FAILED", "fetch": "FINISHED", "filter": "FINISHED", "finetune": "FAILED"}
 
 
+@pytest.mark.own_python
 def test_when_mynah_is_killed_its_steps_end_too_and_nothing_is_left(tmp_path):
     """Even where SIGINT is ignored, as in a background job of a script."""
     workdir = tmp_path / "work"

@@ -15,6 +15,7 @@ import pytest
 from components.register.step import register_folders
 from tests.services.pipeline_runs import QUICK, command, start
 
+pytestmark = pytest.mark.own_python  # the whole way as people go it, and a new store that two processes open at once
 STEPS = ["fetch", "filter", "finetune", "evaluate", "card", "register", "promote"]
 
 

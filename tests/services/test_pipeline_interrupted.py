@@ -31,6 +31,7 @@ def start_until(workdir, line):
     return process
 
 
+@pytest.mark.own_python  # processes are found by their command lines
 @pytest.mark.parametrize("how", ["SIGINT to the group", "SIGTERM"])
 def test_an_interrupted_run_leaves_nothing(tmp_path, how):
     from mlflow import MlflowClient

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 
@@ -21,6 +20,7 @@ from mynah.mlflow_client.store import BOT_TAG
 from mynah.registry.history import events
 from mynah.registry.registry import Registry
 from mynah.tracking.open import open_store
+from tests.fork_client import RUN_CODE
 
 TOLERANCE = TOLERANCES[NATS]
 
@@ -165,7 +165,7 @@ for _ in versions.split():
 def test_five_promotions_at_once_end_as_if_one_after_the_other(workdir):
     versions = [1, *(add_version(workdir, 4.0) for _ in range(4))]
     command = ["promote", "wren", "--workdir", workdir, "--version", " ".join(map(str, versions))]
-    done = subprocess.run([sys.executable, "-c", AT_ONCE, *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*RUN_CODE, AT_ONCE, *command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, set(done.stderr.splitlines()) <= {"Promoting …"}) == (0, True), done.stderr
     bot = Registry(open_store(workdir)).bot("wren")
     assert Counter(found.tags["mynah.promotion"] for found in bot.versions) == {"promoted": 5}

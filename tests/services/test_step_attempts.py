@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -23,6 +22,7 @@ from mynah.tracking.kfp_runs import runs_of, start_run
 from mynah.tracking.open import open_store
 from mynah.tracking.runs import end_run, start_parent, steps_of
 from mynah.tracking.step_run import step_run
+from tests.fork_client import RUN_CODE
 
 RUN = "0c5a2b0e-0000-4000-8000-000000000001"
 STEP = """
@@ -183,9 +183,7 @@ def priced(monkeypatch, tmp_path):
 
 def killed(store, run, seconds):
     """Kill a step that has run for so long."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", STEP, store.tracking_uri, run], stdout=subprocess.PIPE, text=True, env=os.environ
-    )
+    process = subprocess.Popen([*RUN_CODE, STEP, store.tracking_uri, run], stdout=subprocess.PIPE, text=True, env=os.environ)
     assert process.stdout.readline() == "it runs\n"
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 
 import pytest
@@ -20,6 +19,7 @@ from mynah.tracking.runs import end_run, start_parent, steps_of
 from mynah.tracking.step_run import step_run
 from scripts.services import start_mlflow
 from tests.code.card_inputs import source
+from tests.fork_client import RUN_CODE
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ for _ in range(5):
 def test_processes_at_once_make_one_experiment(postgres, s3, tmp_path):
     where = {"backend": postgres.create_database("fresh"), "artifacts": "s3://direct/fresh", "environment": s3.environment}
     with start_mlflow(tmp_path / "mlflow", proxied=False, **where) as server:
-        found = subprocess.run([sys.executable, "-c", AT_ONCE, server.url], stdout=subprocess.PIPE, text=True, timeout=120)
+        found = subprocess.run([*RUN_CODE, AT_ONCE, server.url], stdout=subprocess.PIPE, text=True, timeout=120)
     assert found.returncode == 0
     assert len(found.stdout.split()) == 5
     assert len(set(found.stdout.split())) == 1

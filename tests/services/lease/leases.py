@@ -1,10 +1,11 @@
 """Leases in a fake cluster, and processes that hold one."""
 
 import subprocess
-import sys
 import time
 
 from fake_kubernetes_objects import LEASES
+
+from tests.fork_client import RUN_CODE
 
 NAME = "mynah-promote-wren"
 RENEWED = "2026-01-01T00:00:00.000000Z"
@@ -20,7 +21,7 @@ with lease_lock(Cluster.connect("fake"), "bots", "{NAME}", "doomed", timeout=5, 
 
 
 def start(code, *arguments):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command = [*RUN_CODE, code, *map(str, arguments)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, **pipes)
 

@@ -4,10 +4,11 @@ import contextlib
 import re
 import shutil
 import subprocess
-import sys
 import threading
 
 from playground_server import Completions, ask, done, open_tab, png
+
+from tests.fork_client import RUN_CODE
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def really_serving(folders, *options):
         f"bots = [ServedBot(name, '3', Path(folder)) for name, folder in {folders!r}]\n"
         f"serve(FolderSource(bots), Settings(port=0, {', '.join(options)}))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*RUN_CODE, code], stderr=subprocess.PIPE, text=True)
     ready, lines = threading.Event(), []
 
     def read():

@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 
 import pytest
 
+from tests.fork_client import RUN_CODE
 from tests.services.kubeflow_commands import SUBMIT, refused
 
 ID = "00112233445566aa"
@@ -59,9 +59,7 @@ def spec(bucket):
 def step(bucket, body, name="fetch", wait=True):
     """A step's process, whose pod output comes back."""
     code = STEP.format(body=textwrap.indent(textwrap.dedent(body), "    "), spec=spec(bucket), kfp_run=KFP_RUN, name=name)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    )
+    process = subprocess.Popen([*RUN_CODE, code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
     return (process.communicate(timeout=60)[0], process.returncode) if wait else process
 
 
@@ -139,7 +137,7 @@ def test_a_bucket_that_refuses_fails_no_step(bucket, monkeypatch):
 
 def test_a_step_on_this_machine_prints_as_ever(tmp_path):
     code = STEP.format(body="    print('posts')", spec=str(tmp_path / "run.json"), kfp_run="", name="fetch")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUN_CODE, code], capture_output=True, text=True, timeout=60)
     assert done.stdout.endswith("posts\nafter the step\n")
 
 

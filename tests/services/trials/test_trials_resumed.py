@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from mynah.mlflow_client.store import Store
 from mynah.tracking.open import open_store
 from mynah.tracking.runs import end_run, start_parent
 from mynah.tracking.step_run import step_run
+from tests.fork_client import RUN_CODE
 from tests.services.trials.trial_runs import LONG, QUICK, Sweeping
 
 
@@ -70,7 +70,7 @@ def test_trials_at_the_same_time_see_one_another(on_server, data, tiny_checkpoin
     """Two processes, one MLflow server over PostgreSQL: different parameters, both recorded, none in the other's way."""
     store = Store.from_environment()
     parent = start_parent(store, "wren", {})
-    commands = [[sys.executable, "-c", RACE, str(number), parent, str(data), str(tiny_checkpoint)] for number in (2, 3)]
+    commands = [[*RUN_CODE, RACE, str(number), parent, str(data), str(tiny_checkpoint)] for number in (2, 3)]
     racing = [
         subprocess.Popen(each, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}) for each in commands
     ]
@@ -103,7 +103,7 @@ def states(store):
 
 def step(store, data, base_model, number, parent, changes):
     """The pipeline's step as a process of its own."""
-    command = [sys.executable, "-c", STEP, str(number), parent, str(data), str(base_model), json.dumps(changes)]
+    command = [*RUN_CODE, STEP, str(number), parent, str(data), str(base_model), json.dumps(changes)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
