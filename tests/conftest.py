@@ -54,7 +54,7 @@ def pytest_configure(config):
     wait_shortly()
     if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a team of OpenMP's threads each wait for one another's cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if hasattr(config, "workerinput"):  # a worker of pytest-xdist
+    if hasattr(config, "workerinput") and os.environ.get("MYNAH_TESTS_FORK"):  # a worker of pytest-xdist
         install(ForkServer(dict(os.environ)))
 
 
