@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from mynah.core.settings import MYNAH_REQUIRE_SERVICES
+from mynah.core.settings import MYNAH_REQUIRE_SERVICES, MYNAH_TESTS_FORK
 from mynah.core.threads import wait_shortly
 from tests import new_stores
 from tests.fork_client import ForkServer, install
@@ -54,7 +54,7 @@ def pytest_configure(config):
     wait_shortly()
     if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with a team of OpenMP's threads each wait for one another's cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if hasattr(config, "workerinput") and os.environ.get("MYNAH_TESTS_FORK"):  # a worker of pytest-xdist
+    if hasattr(config, "workerinput") and MYNAH_TESTS_FORK.get():  # a worker of pytest-xdist
         install(ForkServer(dict(os.environ)))
 
 

@@ -275,6 +275,9 @@ MYNAH_TORCH = _text(
 MYNAH_REQUIRE_SERVICES = _bool(
     "MYNAH_REQUIRE_SERVICES", "Fail a test whose real service is absent, instead of skipping it", ("tests",),
 )
+MYNAH_TESTS_FORK = _bool(
+    "MYNAH_TESTS_FORK", "Fork the processes that tests start from one that has imported their libraries", ("tests",),
+)
 
 # Variables of MLflow
 MLFLOW_TRACKING_URI = _text(
