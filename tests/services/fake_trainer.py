@@ -82,8 +82,7 @@ class FakeTrainer:
         processes = self.nodes[name]
         if self.kill_after and self.kill_after[1]():
             processes[self.kill_after[0]].send_signal(signal.SIGKILL)
-            self.unschedulable = 0  # how often it is looked at while no node has room
-        self.kill_after = None
+            self.kill_after = None
         codes = [process.poll() for process in processes]
         if any(codes):
             self._end(processes, signal.SIGTERM)
