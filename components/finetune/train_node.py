@@ -133,7 +133,7 @@ class _Reporter:
         """End without a training state or a log: the run's files were erased, by `mynah forget` for one, and none may come back."""
         if self._group:
             os.killpg(self._group, signal.SIGKILL)
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _send(self) -> None:
         """Send all events from the first node. A bucket that refuses costs the step its view, not the training run."""

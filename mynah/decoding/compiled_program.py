@@ -38,35 +38,28 @@ class Operation(NamedTuple):
 class Program:
     """Operations in their order. Calls can be changed between two runs."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        calls = [TICKET + each.call for each in operations]
-        padded = [each.ljust(-(-len(each) // LINE) * LINE, b"\0") for each in calls]
-        self._starts = np.cumsum([0, *map(len, padded[:-1])]) // 8  # of the calls among the numbers
-        self._take(np.frombuffer(b"".join(padded), np.int64))
-        self._operations = np.array([(each.function, 0, int(each.in_team)) for each in operations], np.int64)
-        self._point()
+    def __init__(self, starts: Numbers, numbers: Numbers, operations: Numbers) -> None:
+        """Take copies; `program_of` makes the first.
 
-    def _take(self, numbers: Numbers) -> None:
-        """Copy calls to memory of its own, which begins with a cache line, as torch's does."""
-        self._memory = torch.empty(numbers.nbytes, dtype=torch.uint8)
-        self._numbers: Numbers = self._memory.numpy().view(np.int64)
-        self._numbers[:] = numbers
-
-    def _point(self) -> None:
+        Args:
+            starts: Where the calls begin among the numbers, int64 [operations].
+            numbers: Of all calls, one after the other, int64, each padded to whole cache lines.
+            operations: int64 [operations, 3], of which the arguments are set.
+        """
         from mynah.decoding.compiled import program as compiled
 
-        self._operations[:, ARGUMENT] = self._memory.data_ptr() + 8 * self._starts
-        self._call = CALL.pack(parallel_address(), self._operations.ctypes.data, len(self._operations))
+        self._starts = starts
+        self._memory = torch.empty(numbers.nbytes, dtype=torch.uint8)  # begins with a cache line, as all of torch's
+        self._numbers: Numbers = self._memory.numpy().view(np.int64)
+        self._numbers[:] = numbers
+        self._operations = operations.copy()
+        self._operations[:, ARGUMENT] = self._memory.data_ptr() + 8 * starts
+        self._call = CALL.pack(parallel_address(), self._operations.ctypes.data, len(operations))
         self._run = compiled.run.address
 
     def copy(self) -> "Program":
         """Return the same program with calls of its own."""
-        copied = Program.__new__(Program)
-        copied._starts = self._starts
-        copied._take(self._numbers)
-        copied._operations = self._operations.copy()
-        copied._point()
-        return copied
+        return Program(self._starts, self._numbers, self._operations)
 
     def places_within(self, memory: Tensor) -> Numbers:
         """Return which numbers are addresses within a tensor's memory."""
@@ -97,3 +90,12 @@ class Program:
     def run(self) -> None:
         """Run all operations, and wait for the last. Not thread-safe."""
         run_here(self._run, self._call)
+
+
+def program_of(operations: Sequence[Operation]) -> Program:
+    """Return the program of operations in their order."""
+    calls = [TICKET + each.call for each in operations]
+    padded = [each.ljust(-(-len(each) // LINE) * LINE, b"\0") for each in calls]
+    starts = np.cumsum([0, *map(len, padded[:-1])]) // 8
+    table = np.array([(each.function, 0, int(each.in_team)) for each in operations], np.int64)
+    return Program(starts, np.frombuffer(b"".join(padded), np.int64), table)

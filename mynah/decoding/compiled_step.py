@@ -15,7 +15,7 @@ from mynah.decoding.body import Body
 from mynah.decoding.compiled_adapter import CompiledRows
 from mynah.decoding.compiled_attention import Rows, is_shared, is_shared_put, room_for_scores
 from mynah.decoding.compiled_blocks import Places, Workspace, operations_of
-from mynah.decoding.compiled_program import Numbers, Program
+from mynah.decoding.compiled_program import Numbers, Program, program_of
 
 KEPT = 96  # templates of a body, of some 100 kB each: a step of each number of rows up to 64, and prompts
 
@@ -51,7 +51,7 @@ def _template(body: Body, caches: Sequence[Tensor], rows: Rows, adapters: Compil
         workspace = Workspace(body, len(rows.slots))
         own_rows = Rows(workspace.slots, workspace.places, rows.copies)
         operations, places = operations_of(body, workspace, caches, own_rows, adapters)
-        program = Program(operations)
+        program = program_of(operations)
         found = _Template(program, workspace.memory.data_ptr(), program.places_within(workspace.memory), places)
         own[key] = found
         while len(own) > KEPT:

@@ -205,7 +205,7 @@ def _merge(base: Any, override: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Merge like Kubernetes' strategic merge patch, as far as containers need it: maps by key, lists of named items by name."""
     if isinstance(base, dict) and isinstance(override, dict):
         return base | {key: _merge(base.get(key), value) for key, value in override.items()}
-    if isinstance(base, list) and isinstance(override, list) and all(isinstance(item, dict) for item in override):
+    if isinstance(base, list) and isinstance(override, list) and all(isinstance(item, dict) for item in (*base, *override)):
         names = [item.get("name") for item in override]
         return [item for item in base if item.get("name") not in names] + override
     return override

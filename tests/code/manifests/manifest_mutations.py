@@ -13,7 +13,7 @@ from scripts.manifests.objects import Manifests, Object
 
 @dataclass(frozen=True)
 class Mutation:
-    """`change` breaks the object of that kind and name, in a rendering's own copy; "remove" takes it out."""
+    """`change` breaks the object of that kind (or kinds, with | between) and name, in a rendering's own copy; "remove" takes it out."""
 
     check: str
     told: str
@@ -24,7 +24,7 @@ class Mutation:
 
     def applied(self, manifests: Manifests) -> Manifests:
         objects = copy.deepcopy(manifests.objects)
-        found = [each for each in objects if each["kind"] == self.kind and each["metadata"]["name"] == self.name]
+        found = [each for each in objects if each["kind"] in self.kind.split("|") and each["metadata"]["name"] == self.name]
         assert found, (self.kind, self.name)
         if self.change == "remove":
             return dataclasses.replace(manifests, objects=tuple(each for each in objects if each not in found))
@@ -74,11 +74,12 @@ def add(path: str, value: Any) -> Callable[[Object], None]:
 
 
 def renamed(name: str) -> Callable[[Object], None]:
-    def change(service: Object) -> None:
-        service["metadata"]["name"] = name
-        put("spec/predictor/topologySpreadConstraints/0/labelSelector/matchLabels/serving.kserve.io~inferenceservice", name)(
-            service
-        )
+    """Of a bot's objects, wherever they have its name."""
+
+    def change(found: Object) -> None:
+        text = json.dumps(found).replace("wren", name)
+        found.clear()
+        found.update(json.loads(text))
 
     return change
 
@@ -130,7 +131,7 @@ MUTATIONS = [
     *_of("fits_its_schema", "InferenceService", "aviary",
         ("unknown key", put(f"{PREDICTOR}/minimumReplicas", 1)), ("in its container", put(f"{AVIARY}/enviroment", []))),
     *_of("fits_its_schema", "ServingRuntime", RUNTIME, ("unknown key", put("spec/serviceAccountName", "mynah-serve"))),
-    *_of("kserve_accepts_names", "InferenceService", "wren",
+    *_of("kserve_accepts_names", "InferenceService|PodDisruptionBudget", "wren",
         ("starts with a digit", renamed("1wren")), ("too long", renamed("w" * 48)), ("upper case", renamed("Wren"))),
     *_of("kserve_finds_one_server", "InferenceService", "aviary",
         ("two servers", put(f"{PREDICTOR}/sklearn", {"storageUri": "s3://b/a/"})), ("another name", put(f"{AVIARY}/name", "server"))),
@@ -167,13 +168,13 @@ MUTATIONS = [
         ("writable", put(f"{SERVER}/securityContext/readOnlyRootFilesystem", False)),
         ("init container", put(f"{POD}/initContainers/0/securityContext/privileged", True)),
         ("node's folder", add(f"{POD}/volumes", {"name": "node", "hostPath": {"path": "/"}}))),
-    *_of("pods_are_restricted", "ServingRuntime", RUNTIME, ("a bot's", put("spec/containers/0/securityContext/capabilities/drop", []))),
+    *_of("pods_are_restricted", "InferenceService", "wren", ("a bot's", put(f"{PREDICTOR}/model/securityContext/capabilities/drop", []))),
     *_of("tokens_stay_out", "InferenceService", "aviary", ("token", cut(f"{PREDICTOR}/automountServiceAccountToken"))),
     *_of("tokens_stay_out", "StatefulSet", "s3", ("token", put(f"{POD}/automountServiceAccountToken", True))),
     *_of("servers_are_probed", "StatefulSet", "postgres", ("no readiness", cut(f"{SERVER}/readinessProbe"))),
     *_of("servers_are_probed", "Deployment", "mlflow", ("another port", put(f"{SERVER}/livenessProbe/httpGet/port", 8080))),
-    *_of("servers_are_probed", "ServingRuntime", RUNTIME,
-        ("the server instead of the bot", put("spec/containers/0/readinessProbe/httpGet/path", "/v2/health/ready"))),
+    *_of("servers_are_probed", "InferenceService", "wren",
+        ("the server instead of the bot", put(f"{PREDICTOR}/model/readinessProbe/httpGet/path", "/v2/health/ready"))),
     *_of("servers_are_probed", "InferenceService", "aviary",
         ("liveness for readiness", put(f"{AVIARY}/readinessProbe/httpGet/path", "/v2/health/live"))),
     *_of("servers_drain_in_time", "InferenceService", "aviary",
