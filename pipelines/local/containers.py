@@ -173,6 +173,16 @@ def _user(engine_info: dict[str, Any], writes: Sequence[str]) -> str:
     return f"{IMAGE_USER}:{IMAGE_USER}"
 
 
+def by_digest(client: "DockerClient", image: str) -> str:
+    """Return an image's name with its digest: that of its manifest, or of its configuration where the engine knows no other."""
+    name, at, _ = image.partition("@")
+    if at:
+        return image
+    found = client.images.get(image)
+    digests = [each for each in found.attrs.get("RepoDigests") or [] if "@" in each]
+    return f"{name}@{digests[0].partition('@')[2] if digests else found.id}"
+
+
 def run_container(client: "DockerClient", image: str, command: list[str], volumes: dict[str, Any], **arguments: Any) -> int:  # noqa: ANN401 - docker's arguments
     """Run a step's container until it ends, and print its log. An interrupt stops the container.
 
@@ -191,9 +201,9 @@ def run_container(client: "DockerClient", image: str, command: list[str], volume
     """
     from docker.errors import DockerException
 
-    environment = {**arguments.pop("environment", {}), **_secrets(command), **({MYNAH_IMAGE.name: image} if "@" in image else {})}
     name = f"mynah-{uuid.uuid4().hex[:12]}"
     try:
+        environment = {**arguments.pop("environment", {}), **_secrets(command), MYNAH_IMAGE.name: by_digest(client, image)}
         container = client.containers.run(
             image, command, name=name, detach=True, volumes=volumes, environment=environment, **arguments
         )

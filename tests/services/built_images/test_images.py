@@ -191,7 +191,8 @@ def test_a_whole_pipeline_runs_with_a_container_per_step_and_goes_on_where_one_e
     assert (folder / "model" / "model.safetensors").stat().st_uid == IMAGE_USER
     assert outcome["promoted"]
     assert [tags_of(step)["mynah.image_digest"] for step in steps(outcome["mlflow_run"], ("fetch", "finetune"))] == [
-        images[target].partition("@")[2] for target in ("data", "train")
+        docker.get("podman", "image", "inspect", "--format", "{{.Digest}}", images[target]).strip()
+        for target in ("data", "train")
     ]
     assert docker.get("podman", "ps", "--all", "--quiet") == ""
 
