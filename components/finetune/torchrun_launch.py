@@ -69,7 +69,6 @@ def run_torchrun(
     out: Path,
     settings: "FinetuneSettings",
     on_event: Callable[[dict[str, Any]], None],
-    on_start: Callable[[int], None] = lambda _: None,
 ) -> tuple[dict[str, Any], int | None]:
     """Run `finetune` in the processes of this machine.
 
@@ -80,7 +79,6 @@ def run_torchrun(
         out: as for `finetune`; the first process writes it.
         settings: as for `finetune`.
         on_event: called with each event of the first process: a step's metrics, the record, or an error.
-        on_start: called with the process group of torchrun and its processes.
 
     Returns:
         The events' keys and values, the last of each, and torchrun's exit code. There are none where the first process is elsewhere.
@@ -99,7 +97,6 @@ def run_torchrun(
         # Ctrl-C only from this process.
         child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
         try:
-            on_start(child.pid)
             outcome = _forward_events(events_file, child, on_event)
         finally:
             _stop(child)

@@ -3,6 +3,7 @@
 It fetches what is trained, starts torchrun, which joins the other nodes, and sends what the first process reports and writes to the bucket.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -62,7 +63,7 @@ def train(job: NodeJob) -> None:
         try:
             data, settings = job.open(files, scratch)
             out, processes = files.new("model"), PET_NPROC_PER_NODE.get()
-            outcome, code = run_torchrun([], processes, data, out, settings, reporter.add, reporter.started)
+            outcome, code = run_torchrun([], processes, data, out, settings, reporter.add)
             if "error" in outcome:
                 raise SystemExit(code)
             if code and not is_first:
@@ -87,7 +88,6 @@ class _Reporter:
 
     def __init__(self, channel: Channel, path: Path, is_first: bool) -> None:
         self._channel, self._path, self._is_first = channel, path, is_first
-        self._group = 0  # torchrun's process group
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
@@ -106,10 +106,6 @@ class _Reporter:
         """Keep an event until it is sent."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
-
-    def started(self, group: int) -> None:
-        """Take note of torchrun's process group."""
-        self._group = group
 
     def _run(self) -> None:
         sign, seen = "", time.monotonic()
@@ -131,9 +127,12 @@ class _Reporter:
 
     def _end_at_once(self) -> None:
         """End without a training state or a log: the run's files were erased, by `mynah forget` for one, and none may come back."""
-        if self._group:
-            os.killpg(self._group, signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        import psutil  # optional: of the extra `tracking`, which the image of the steps has
+
+        for process in psutil.Process().children(recursive=True):  # torchrun's own processes are in sessions of their own
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(1)
 
     def _send(self) -> None:
         """Send all events from the first node. A bucket that refuses costs the step its view, not the training run."""

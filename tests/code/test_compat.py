@@ -30,6 +30,7 @@ KNOWN = {
         "_mapping",
     ),  # https://docs.sqlalchemy.org/en/20/core/connections.html#sqlalchemy.engine.Row._mapping
     ("serving/models/model_cache.py", "_sizes"),  # its own
+    ("components/finetune/train_node.py", "_exit"),  # public: https://docs.python.org/3/library/os.html#os._exit
 }
 
 
