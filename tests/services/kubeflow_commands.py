@@ -21,3 +21,8 @@ def refused(done, code, *said):
 
 POSTS = "".join(f"post number {number} of the day with a few words\n" for number in range(50))
 SUBMIT = ("submit", "--name", "wren", "--from", "s3://bucket/wren.zip")
+
+
+def put_node(kubernetes, name="laptop", cpu="4", memory="16Gi", **parts):
+    """A node of the fake cluster."""
+    kubernetes.put("nodes", "", name, status={"allocatable": {"cpu": cpu, "memory": memory}}, **parts)

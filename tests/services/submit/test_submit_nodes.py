@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.kubeflow_commands import SUBMIT, put_node, refused
 
 TRAIN_JOBS, RUNTIMES = "trainjobs.trainer.kubeflow.org", "trainingruntimes.trainer.kubeflow.org"
 QUEUES = "localqueues.kueue.x-k8s.io"
@@ -12,6 +12,7 @@ IN_QUEUE = (*SUBMIT, "--no-wait", "--no-gpu", "--context", "fake", "--queue", "t
 
 def test_trainer_and_its_runtime_are_looked_for(mynah, kubeflow, kubernetes):
     kubernetes.namespaces.add("kubeflow")
+    put_node(kubernetes)
     refused(mynah(*ON_NODES), 2, "--nodes 2 needs Kubeflow Trainer", "k8s/components/trainer")
     kubernetes.kinds |= {TRAIN_JOBS, RUNTIMES}
     refused(mynah(*ON_NODES), 2, "there is no TrainingRuntime 'mynah' in namespace kubeflow")
@@ -25,6 +26,7 @@ def test_trainer_and_its_runtime_are_looked_for(mynah, kubeflow, kubernetes):
 
 def test_the_queue_is_looked_for(mynah, kubeflow, kubernetes):
     kubernetes.namespaces.add("kubeflow")
+    put_node(kubernetes)
     refused(mynah(*IN_QUEUE), 2, "--queue team-a needs Kueue", "k8s/components/kueue")
     kubernetes.kinds.add(QUEUES)
     refused(mynah(*IN_QUEUE), 2, "there is no LocalQueue 'team-a'", "kubectl get localqueues")
@@ -33,7 +35,9 @@ def test_the_queue_is_looked_for(mynah, kubeflow, kubernetes):
     assert mynah(*IN_QUEUE).returncode == 0
 
 
-@pytest.mark.parametrize(("option", "value", "said"), [("--queue", "Team A", "'Team A' is no name"), ("--nodes", "0", "0")])
+@pytest.mark.parametrize(
+    ("option", "value", "said"), [("--queue", "Team A", "'Team A' is no name"), ("--nodes", "0", "greater than or equal to 1")]
+)
 def test_bad_values_are_refused(mynah, kubeflow, option, value, said):
     done = mynah(*SUBMIT, "--no-wait", "--no-gpu", option, value)
     assert done.returncode == 2

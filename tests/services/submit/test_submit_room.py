@@ -3,13 +3,9 @@
 import pytest
 
 from pipelines.placement import TAINTS
-from tests.services.kubeflow_commands import SUBMIT, refused
+from tests.services.kubeflow_commands import SUBMIT, put_node, refused
 
 NO_GPU = (*SUBMIT, "--no-wait", "--context", "fake", "--no-gpu")
-
-
-def put_node(kubernetes, name="laptop", cpu="4", memory="16Gi", **parts):
-    kubernetes.put("nodes", "", name, status={"allocatable": {"cpu": cpu, "memory": memory}}, **parts)
 
 
 def put_pod(kubernetes, name, cpu, memory="100Mi", phase="Running"):
