@@ -29,6 +29,7 @@ from components.deploy.scaling import Scaling, scaling_in_knative_mode, scaling_
 from components.deploy.server_side_apply import apply, delete, is_same, read
 from components.deploy.service_name import require_name_fits
 from components.deploy.serving_runtime import require_runtime
+from components.deploy.settings import DeploySettings
 from components.deploy.smoke import bot_endpoint, smoke_test
 from components.deploy.version_to_deploy import serving_of
 from mynah.core.errors import InputError, MynahError, PlatformError
@@ -41,34 +42,6 @@ from mynah.registry.actor import actor
 from mynah.registry.registry import Registry
 
 Action = Literal["unchanged", "deployed", "canary", "promoted", "would deploy"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeploySettings:
-    """How to deploy a version. Raises InputError for invalid settings."""
-
-    namespace: str = "mynah"
-    percent: int = 0  # of the requests, for a canary; 0 for all at once
-    prometheus: str = ""  # its URL: the canary proceeds, or is reverted, by itself
-    plan: Plan = field(default_factory=Plan)
-    wait_limits: WaitLimits = field(default_factory=WaitLimits)
-    address: str = ""  # for the smoke test; "" for the cluster's own
-    force_conflicts: bool = False
-    replicas: int = 0  # at least; 0 for what there is, or one
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.percent <= 99:
-            raise InputError(
-                f"a canary cannot get {self.percent} percent", "Give --canary 1 to 99; leave it out for all requests."
-            )
-        if self.replicas < 0:
-            raise InputError(f"a bot cannot have {self.replicas} pods", "Give --replicas 1 or more.")
-        if self.prometheus and not self.percent:
-            raise InputError("--prometheus is for a canary", "Add --canary PERCENT, or leave it out.")
-        if self.address and not self.address.startswith(("http://", "https://")):
-            raise InputError(
-                f"{self.address[:80]!r} is not a URL", "Give --address http://HOST, {service} and {namespace} in it."
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from components.deploy.kserve_modes import canaries
 from components.deploy.manifest import FORCED, SERVICES, Serving, has_storage_uris, version_of
 from components.deploy.server_side_apply import MANAGER, require_kserve
-from components.deploy.step import Deployed, DeploySettings, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import Deployed, deploy
 from mynah.core.errors import MynahError, PlatformError
 from mynah.kubernetes.cluster import Cluster, Object
 from mynah.kubernetes.endpoint import BOT_LABEL

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from components.finetune.trainer import Trainer
     from components.finetune.training_progress import TrainingResult
 
+OnStep = Callable[[int, dict[str, float]], None]  # the step, and its metrics
 
-def finetune(
-    data: Path, out: Path, settings: FinetuneSettings, on_step: Callable[[int, dict[str, float]], None] | None = None
-) -> TrainingRecord:
+
+def finetune(data: Path, out: Path, settings: FinetuneSettings, on_step: OnStep | None = None) -> TrainingRecord:
     """Fine-tune `settings.base_model` on the texts of `data`, write the checkpoint and return its record.
 
     Args:
@@ -79,6 +79,13 @@ def finetune(
     if settings.processes != 1 and not under_torchrun() and (processes := settings.processes or gpu_count()) > 1:
         resolve(settings.base_model)  # downloads the model once, before the processes start
         return finetune_with_torchrun(data, out, replace(settings, processes=processes), on_step)
+    return _train(data, out, settings, on_step or (lambda *_: None), folders, around)
+
+
+def _train(
+    data: Path, out: Path, settings: FinetuneSettings, on_step: OnStep, folders: Sequence[Path], around: Sequence[Path]
+) -> TrainingRecord:
+    """Fine-tune in this process, alone or as one of several; the folders as of `require_apart`, everything else as of `finetune`."""
     deadline = math.inf if settings.seconds is None else time.monotonic() + settings.seconds
     train, held_out = read_by_author(data, "train"), read_by_author(data, "held_out")
     shares(list(train), settings.recipe.weights)  # raises for a weight of an author without posts
@@ -95,7 +102,7 @@ def finetune(
     training = Trainer(loaded, train, held_out, settings.recipe, group, out.parent, settings.parent_authors, start)
     inputs = _inputs(data, base, loaded, training.recipe, sum(map(len, train.values())), settings.adapter)
     states = States(settings.checkpoints, inputs.identity()) if settings.checkpoints else None
-    result = training.run(on_step or (lambda *_: None), deadline, states, settings.checkpoint_seconds)
+    result = training.run(on_step, deadline, states, settings.checkpoint_seconds)
     record = _record(inputs, result)
     if not group.is_first:
         return record

@@ -79,7 +79,8 @@ def deploy_promoted(name: str, version: int, decision: str, namespace: str, stor
     Raises:
         InputError, PlatformError: The version or the service cannot be had.
     """
-    from components.deploy.step import DeploySettings, deploy, record, serving_of
+    from components.deploy.settings import DeploySettings
+    from components.deploy.step import deploy, record, serving_of
     from mynah.kubernetes.cluster import Cluster
 
     if decision != PROMOTED:

@@ -8,7 +8,7 @@ here computes a row from that row alone, and masked keys weigh exactly nothing.
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import torch
@@ -26,11 +26,11 @@ from mynah.decoding.compiled_blocks import runs_as_program
 from mynah.decoding.compiled_step import CompiledStep
 from mynah.decoding.kernels import Linear
 from mynah.decoding.model import Model
+from mynah.decoding.prompt_rows import alike, repeated, spread
 
 if TYPE_CHECKING:
     from mynah.decoding.adapter import Adapter
 
-T = TypeVar("T")
 Attend = Callable[
     [int, Tensor, Tensor], Tensor
 ]  # (layer, queries [rows, heads, head], keys and values [rows, 2, kv_heads, head])
@@ -72,18 +72,18 @@ class KVCacheBatch:
         """
         body, start, adapters = self.body, self.size, adapters or [None] * len(prompts)
         lengths = [len(prompt) for prompt in prompts]
-        self._adapters += _repeated(adapters, copies)
+        self._adapters += repeated(adapters, copies)
         self._has_changed = True
         self._lengths += [length for length, count in zip(lengths, copies, strict=True) for _ in range(count)]
         self._reserve()
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=body.device)
         places = torch.tensor([place for length in lengths for place in range(length)], device=body.device)
-        hidden, rows = self._embedded(ids, places), adapter_rows(_repeated(adapters, lengths), body)
+        hidden, rows = self._embedded(ids, places), adapter_rows(repeated(adapters, lengths), body)
         begins = [0, *accumulate(lengths)]
-        sources, slots = _spread(lengths, begins, copies, start, body.device)
+        sources, slots = spread(lengths, begins, copies, start, body.device)
         if not body.kernels.is_compiled:
             return self._last(self._layers(hidden, places, self._prompt_attention(lengths, begins, sources, slots, places), rows))
-        first_slots = _repeated([*accumulate([start, *copies[:-1]])], lengths)  # of each prompt's sequences
+        first_slots = repeated([*accumulate([start, *copies[:-1]])], lengths)  # of each prompt's sequences
         return self._compiled(
             hidden, Rows(torch.tensor(first_slots), places, torch.stack((sources, slots, places[sources]))), rows
         )
@@ -137,9 +137,9 @@ class KVCacheBatch:
     def _prompt_attention(
         self, lengths: Sequence[int], begins: Sequence[int], sources: Tensor, slots: Tensor, places: Tensor
     ) -> Attend:
-        """A prefill's attention by torch's operations; the prompts' lengths and first rows, and as of `_spread`; `places`: int64 [tokens]."""
+        """A prefill's attention by torch's operations; the prompts' lengths and first rows, and as of `spread`; `places`: int64 [tokens]."""
         body, places_of_keys = self.body, self._rows(slots, places[sources])
-        attention = PromptAttention(body.architecture, _alike(lengths, begins, body.device))
+        attention = PromptAttention(body.architecture, alike(lengths, begins, body.device))
 
         def attend(number: int, query: Tensor, added: Tensor) -> Tensor:
             self._write(number, added[sources], places_of_keys)
@@ -274,10 +274,6 @@ def _multiply(adapters: AdapterRows | None, number: int, product: int, linear: L
     return adapters.add(number, product, x, linear(x)) if adapters else linear(x)
 
 
-def _repeated(values: Sequence[T], counts: Sequence[int]) -> list[T]:
-    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-
-
 def _turn(turns: dict[int, Turn], layer: Layer, places: Tensor) -> Turn | None:
     """The rows of a layer's rotary tables at `places`, int64 [rows]; layers that share the tables share them. None without rotary."""
     if layer.rotary is None:
@@ -286,28 +282,3 @@ def _turn(turns: dict[int, Turn], layer: Layer, places: Tensor) -> Turn | None:
     if key not in turns:
         turns[key] = layer.rotary[0][places][:, None], layer.rotary[1][places][:, None]
     return turns[key]
-
-
-def _alike(lengths: Sequence[int], begins: Sequence[int], device: torch.device) -> list[Tensor]:
-    """The prompts of each length as one tensor of row numbers, [prompts, length], for attention has no padding."""
-    groups: dict[int, list[int]] = {}
-    for length, begin in zip(lengths, begins, strict=False):
-        groups.setdefault(length, []).append(begin)
-    return [
-        torch.tensor(members, device=device)[:, None] + torch.arange(length, device=device) for length, members in groups.items()
-    ]
-
-
-def _spread(
-    lengths: Sequence[int], begins: Sequence[int], copies: Sequence[int], start: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """For every key of every new sequence: the row it comes from, and the slot it goes to."""
-    sources: list[int] = []
-    slots: list[int] = []
-    slot = start
-    for length, begin, count in zip(lengths, begins, copies, strict=False):
-        for _ in range(count):
-            sources += range(begin, begin + length)
-            slots += [slot] * length
-            slot += 1
-    return torch.tensor(sources, device=device), torch.tensor(slots, device=device)

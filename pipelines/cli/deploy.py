@@ -15,7 +15,8 @@ from pipelines.cli.options import DEFAULT_WORKDIR, Json, Workdir, existing, prin
 from pipelines.flat_signature import MadeBy, flatten
 
 if TYPE_CHECKING:
-    from components.deploy.step import Deployed, DeploySettings, Serving, WaitLimits
+    from components.deploy.settings import DeploySettings
+    from components.deploy.step import Deployed, Serving, WaitLimits
     from mynah.kubernetes.cluster import Cluster
 
 Namespace = Annotated[str, typer.Option(help="The namespace of bots.")]
@@ -57,7 +58,8 @@ def deploy_settings(
     ] = 0,
 ) -> "DeploySettings":
     """Return the deployment settings that the options describe. Raises InputError for an invalid value."""
-    from components.deploy.step import DeploySettings, Plan
+    from components.deploy.settings import DeploySettings
+    from components.deploy.step import Plan
 
     plan = Plan.of(canary, step) if canary else Plan(seconds=step)
     return DeploySettings(namespace, canary, prometheus, plan, limits, address, force_conflicts, replicas)
@@ -91,13 +93,7 @@ def deploy(
     """Deploy a bot's champion with KServe: apply, wait, send a test request, and restore the previous version after a failure."""
     if gitops and settings.percent:
         raise InputError("--gitops writes files, and a canary is watched in a cluster", "Leave out --canary.")
-    if is_all == bool(name):
-        raise InputError("deploy takes one bot's name, or --all", "Name a bot, or upgrade all with --all.")
-    if is_all and (version or settings.percent or gitops or force or merged):
-        raise InputError(
-            "--all keeps the version that each bot serves",
-            "Leave out --version, --canary, --gitops, --force and --merged, or name one bot.",
-        )
+    _require_one_or_all(name, is_all, any((version, settings.percent, gitops, force, merged)))
     if is_all:
         _deploy_all(settings, dry_run, context, workdir, as_json)
         return
@@ -120,6 +116,17 @@ def deploy(
     if not dry_run and done.action != "unchanged":
         record(done, store, serving.forced)
     _show(done, as_json)
+
+
+def _require_one_or_all(name: str, is_all: bool, is_of_one: bool) -> None:
+    """Require a name or --all, and no option with --all that is of one bot. Raises InputError."""
+    if is_all == bool(name):
+        raise InputError("deploy takes one bot's name, or --all", "Name a bot, or upgrade all with --all.")
+    if is_all and is_of_one:
+        raise InputError(
+            "--all keeps the version that each bot serves",
+            "Leave out --version, --canary, --gitops, --force and --merged, or name one bot.",
+        )
 
 
 def _deploy_all(settings: "DeploySettings", dry_run: bool, context: str, workdir: Path, as_json: bool) -> None:

@@ -8,7 +8,8 @@ from mynah.core.progress import notify, strip_control_chars, waiting
 from pipelines.cli.options import result
 
 if TYPE_CHECKING:
-    from components.deploy.step import Deployed, DeploySettings, Serving
+    from components.deploy.settings import DeploySettings
+    from components.deploy.step import Deployed, Serving
     from components.deploy.upgrade import DeployedBot
     from mynah.kubernetes.cluster import Cluster
     from mynah.mlflow_client.store import Store

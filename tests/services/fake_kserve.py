@@ -15,6 +15,7 @@ from fake_kubernetes import SERVICES
 from fake_kubernetes_objects import Refusal
 
 from components.deploy.serving_runtime import RUNTIME
+from tests.services.fake_pod_status import QUOTA, S3_LOG, conditions, is_ready, status
 
 MODE = "serving.kserve.io/deploymentMode"
 LABEL = "serving.kserve.io/inferenceservice"
@@ -22,10 +23,6 @@ KINDS = {
     SERVICES, "servingruntimes.serving.kserve.io", "httproutes.gateway.networking.k8s.io", "deployments.apps", "pods", "nodes",
     "configmaps", "secrets", "serviceaccounts", "events",
 }  # fmt: skip
-IMAGE = 'Back-off pulling image "mynah-serve:0.2.0"'
-QUOTA = 'pods "wren-predictor-x" is forbidden: exceeded quota: mynah, requested: requests.memory=2Gi, used: 47Gi, limited: 48Gi'
-NO_NODE = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available."
-S3_LOG = "downloading\nbotocore.exceptions.ClientError: An error occurred (403) when calling the HeadObject operation: Forbidden"
 
 
 class FakeKServe:
@@ -128,7 +125,7 @@ class FakeKServe:
             self._report(live, status, failed)
             return
         ready = bool(self.ready_pods(namespace, _service(name, predictors[0])))
-        status["conditions"] = _conditions(ready)
+        status["conditions"] = conditions(ready)
         status.pop("canaryStatuses", None)
         if len(predictors) > 1:
             status["canaryStatuses"] = [
@@ -195,7 +192,7 @@ class FakeKServe:
         if percent is not None and stable:
             split.append({"latestRevision": False, "revisionName": stable, "percent": 100 - percent, "tag": "prev"})
         parts["traffic"] = split
-        status["conditions"] = _conditions(parts.get("latestReadyRevision") == latest)
+        status["conditions"] = conditions(parts.get("latestReadyRevision") == latest)
 
     def _roll(self, namespace, name, group, made, annotations, replaces=True):
         """One pod of the predictor `made`; the pods before it go when it is ready."""
@@ -210,15 +207,15 @@ class FakeKServe:
             labels = {LABEL: name, "app": group, "serving.knative.dev/revision": group, **made.get("labels", {})}
             pod = f"{group}-{uuid.uuid4().hex[:5]}"
             metadata = {"labels": labels, "annotations": own}
-            self.kubernetes.put("pods", namespace, pod, metadata=metadata, mark=mark, age=0, status=_status(fate, False))
+            self.kubernetes.put("pods", namespace, pod, metadata=metadata, mark=mark, age=0, status=status(fate, False))
             self.kubernetes.logs[namespace, pod, "storage-initializer"] = S3_LOG
             self.kubernetes.logs[namespace, pod, "kserve-container"] = "RuntimeError: no checkpoint"
             mine = [("pods", namespace, pod)]
         for key in mine:
             pod = self.kubernetes.objects[key]
             pod["age"] += 1
-            pod["status"] = _status(fate, _is_ready(pod) or pod["age"] >= self.looks)
-            if _is_ready(pod) and replaces and pod["age"] >= self.looks + self.overlap:
+            pod["status"] = status(fate, is_ready(pod) or pod["age"] >= self.looks)
+            if is_ready(pod) and replaces and pod["age"] >= self.looks + self.overlap:
                 for old in set(keys) - set(mine):
                     del self.kubernetes.objects[old]
 
@@ -240,7 +237,7 @@ class FakeKServe:
     def ready_pods(self, namespace, group):
         return [
             found for key, found in self.kubernetes.objects.items()
-            if key[:2] == ("pods", namespace) and found["metadata"].get("labels", {}).get("app") == group and _is_ready(found)
+            if key[:2] == ("pods", namespace) and found["metadata"].get("labels", {}).get("app") == group and is_ready(found)
         ]  # fmt: skip
 
     def predictor(self, name="wren", namespace="mynah"):
@@ -290,50 +287,6 @@ def _require(is_well, message):
 
 def _service(name, made):
     return f"{name}-{made['name']}-predictor" if made.get("name") else f"{name}-predictor"
-
-
-def _conditions(ready):
-    def condition(kind, status):
-        reason = (
-            {}
-            if status
-            else {"reason": "MinimumReplicasUnavailable", "message": "Deployment does not have minimum availability."}
-        )
-        return {"type": kind, "status": str(status), **reason}
-
-    return [condition("IngressReady", True), condition("PredictorReady", ready), condition("Ready", ready)]
-
-
-def _is_ready(pod):
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in pod["status"]["conditions"])
-
-
-def _status(fate, is_old_enough):
-    """What the kubelet says of a pod with that fate."""
-    waits = {
-        "image": {"reason": "ImagePullBackOff", "message": IMAGE},
-        "crash": {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"},
-        "init": {"reason": "PodInitializing"},
-        "no node": {"reason": "ContainerCreating"},
-        "hangs": {"reason": "ContainerCreating"},
-    }
-    ready = is_old_enough and fate not in waits
-    conditions = [{"type": "Ready", "status": str(ready)}, {"type": "PodScheduled", "status": "True"}]
-    if fate == "no node":
-        conditions[1] = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_NODE}
-    main = {"name": "kserve-container", "state": {"waiting": waits[fate]} if fate in waits else {"running": {}}}
-    init = {"name": "storage-initializer", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
-    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
-    if fate == "crash":
-        main |= {"lastState": ended, "restartCount": 2}
-    if fate == "init":
-        init |= {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended, "restartCount": 2}
-    return {
-        "phase": "Running" if ready else "Pending",
-        "conditions": conditions,
-        "containerStatuses": [main],
-        "initContainerStatuses": [init],
-    }
 
 
 def _uri(predictor):

@@ -1,6 +1,7 @@
 """Versions of a bot, deployed without long waits; and how commands refuse."""
 
-from components.deploy.step import DeploySettings, Serving, WaitLimits, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import Serving, WaitLimits, deploy
 
 QUICK = WaitLimits(timeout=5, poll=0.01, trouble=0.03, answer=0.05)
 

@@ -11,7 +11,8 @@ from fake_prometheus import Traffic, fake_prometheus, real_prometheus
 from components.deploy.canary import shortcomings
 from components.deploy.prometheus import Prometheus
 from components.deploy.prometheus import Traffic as Measured
-from components.deploy.step import DeploySettings, Plan, Serving, WaitLimits, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import Plan, Serving, WaitLimits, deploy
 from mynah.core.errors import GateRefused, InputError, PlatformError
 
 QUICK = WaitLimits(timeout=5, poll=0.01, trouble=0.03, answer=0.05)

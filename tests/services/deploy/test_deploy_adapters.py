@@ -10,7 +10,8 @@ from fake_kubernetes import SERVICES
 from registry_inputs import register_all, unique
 
 from components.deploy.manifest import KNATIVE, STANDARD, Serving, inference_service, resources, with_canary
-from components.deploy.step import DeploySettings, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import deploy
 from mynah.kubernetes.cluster import Cluster
 from mynah.maintenance.bases import unused_bases
 from mynah.models.adapter_base import base_folder

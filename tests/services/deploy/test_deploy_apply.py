@@ -11,7 +11,8 @@ from fake_kubernetes import SERVICES
 
 from components.deploy.manifest import KNATIVE, STANDARD, inference_service
 from components.deploy.server_side_apply import apply
-from components.deploy.step import DeploySettings, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import deploy
 from mynah.core.errors import PlatformError
 from tests.services.deploy.deployments import QUICK, go, serving, uri
 

@@ -128,7 +128,8 @@ def test_options_that_do_not_go_together(mynah, tmp_path, options, said):
 
 def test_the_real_server_answers_the_smoke_test(kubernetes, kserve, tmp_path, server):
     """What stands in the pod is `serve` itself: its v2 answer is what the smoke test wants, through the proxy and by an address."""
-    from components.deploy.step import DeploySettings, Serving, WaitLimits, deploy
+    from components.deploy.settings import DeploySettings
+    from components.deploy.step import Serving, WaitLimits, deploy
 
     def pod(version, method, path, headers, body):
         data = json.dumps(body).encode() if body else None

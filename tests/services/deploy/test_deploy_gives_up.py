@@ -8,7 +8,8 @@ from fake_prometheus import http_server
 
 from components.deploy.diff_text import describe, reachable_url
 from components.deploy.serving_runtime import RUNTIME
-from components.deploy.step import DeploySettings, WaitLimits, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import WaitLimits, deploy
 from mynah.core.errors import InputError, PlatformError
 from pipelines.kubeflow.cluster_spec import ClusterSpec
 from pipelines.kubeflow.submit import Submission

@@ -7,7 +7,8 @@ import pytest
 from fake_kubernetes import SERVICES
 
 from components.deploy.manifest import STANDARD, inference_service
-from components.deploy.step import DeploySettings, WaitLimits, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import WaitLimits, deploy
 from mynah.core.errors import PlatformError
 from tests.services.deploy.deployments import go, serving, uri
 

@@ -7,7 +7,7 @@ from fake_kubernetes_objects import Refusal
 
 from components.deploy.manifest import applied
 from components.deploy.server_side_apply import delete
-from components.deploy.step import DeploySettings
+from components.deploy.settings import DeploySettings
 from mynah.core.errors import InputError
 from tests.services.deploy.deployments import go
 

@@ -6,7 +6,8 @@ import pytest
 from fake_kubernetes import SERVICES
 
 from components.deploy.serving_runtime import RUNTIME, runtime_of_version
-from components.deploy.step import DeploySettings, deploy
+from components.deploy.settings import DeploySettings
+from components.deploy.step import deploy
 from components.deploy.upgrade import deployed_bots, to_upgrade, upgrade
 from mynah.core.errors import InputError, PlatformError
 from tests.services.deploy.deployments import QUICK, refused, serving
